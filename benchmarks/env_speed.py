@@ -1,0 +1,245 @@
+"""Environment steps per second with random legal actions: alone, by map and batch, and beside JaxMARL's SMAX.
+
+    python benchmarks/env_speed.py                          # every part but compile
+    python benchmarks/env_speed.py --parts compare          # ours / SMAX on 3m, 2s3z, 8m   (pip install jaxmarl)
+    python benchmarks/env_speed.py --parts table growth --json
+    python benchmarks/env_speed.py --parts compile          # reset + step of all 23 maps
+
+One environment step is 8 game loops in both engines (SMAX: HeuristicEnemySMAX with its defaults). Both do the same job:
+draw one legal action per agent, step, produce observation, state and mask, and start a fresh game where one ended
+(the reset is computed at every step and selected, as SMAX does). Measurements of the two alternate within one process,
+and the ratio is taken between neighbours; the median and the extremes are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from common import add_options, emit, log, parse_settings, table, versions
+
+from ibal.envs.smac import env as smac
+from ibal.envs.smac.scenarios import SCENARIOS
+
+PARTS = ("compare", "table", "growth", "compile")
+COMPARED = ("3m", "2s3z", "8m")
+PAPER = ("3m", "3s_vs_3z", "2s3z", "8m", "1c3s5z", "MMM")
+GROWING = ("3m", "8m", "MMM", "25m", "27m_vs_30m")
+BATCHES = (1, 32, 256, 1024)
+
+
+class World(NamedTuple):
+    """One environment with its own reset when a game ends: ``begin(key) -> seen``, ``move(key, seen) -> seen``."""
+
+    begin: Callable[[jax.Array], Any]
+    move: Callable[[jax.Array, Any], Any]
+
+
+class Runner(NamedTuple):
+    """A compiled batch: ``run(seen, steps)`` plays that many steps and returns what is seen then."""
+
+    run: Callable[[Any, int], Any]
+    seen: Any
+    batch: int
+    compile_s: float
+
+
+def ours(name: str, settings: dict[str, Any]) -> World:
+    """Our engine."""
+    env = smac.make(name, **settings)
+
+    def begin(key: jax.Array) -> Any:
+        return env.reset(key, env.params)
+
+    def move(key: jax.Array, seen: Any) -> Any:
+        act, play, fresh = jax.random.split(key, 3)
+        state, step = seen
+        actions = legal(act, step.avail)
+        after = env.step(play, state, actions, env.params)
+        over = after[1].terminated | after[1].truncated
+        return jax.tree.map(lambda new, old: jnp.where(over, new, old), begin(fresh), after)
+
+    return World(begin, move)
+
+
+def smax(name: str) -> World:
+    """JaxMARL's SMAX; ``step`` resets by itself."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # jaxmarl prints while it is imported
+            import jaxmarl
+            from jaxmarl.environments.smax import map_name_to_scenario
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"compare needs jaxmarl ({error}). Run: pip install jaxmarl, or choose other --parts"
+        ) from None
+    env = jaxmarl.make("HeuristicEnemySMAX", scenario=map_name_to_scenario(name))
+
+    def masks(state: Any) -> jax.Array:
+        avail = env.get_avail_actions(state)
+        return jnp.stack([avail[agent] for agent in env.agents]).astype(bool)
+
+    def begin(key: jax.Array) -> Any:
+        obs, state = env.reset(key)
+        return state, obs, masks(state)
+
+    def move(key: jax.Array, seen: Any) -> Any:
+        act, play = jax.random.split(key)
+        state, _, avail = seen
+        actions = legal(act, avail)
+        obs, state, *_ = env.step(play, state, {agent: actions[i] for i, agent in enumerate(env.agents)})
+        return state, obs, masks(state)
+
+    return World(begin, move)
+
+
+def legal(key: jax.Array, avail: jax.Array) -> jax.Array:
+    """Draw one available action per agent."""
+    return jax.random.categorical(key, jnp.where(avail, 0.0, -jnp.inf), axis=1).astype(jnp.int32)
+
+
+def compiled(world: World, batch: int, seed: int = 0) -> Runner:
+    """Compile a loop over a batch of environments. Everything seen is returned, so nothing can be optimised away."""
+    keys = jax.random.split(jax.random.key(seed), batch)
+    seen = jax.jit(jax.vmap(world.begin))(keys)
+
+    def run(seen: Any, steps: jax.Array, root: jax.Array) -> Any:
+        def body(i: jax.Array, seen: Any) -> Any:
+            keys = jax.random.split(jax.random.fold_in(root, i), batch)
+            return jax.vmap(world.move)(keys, seen)
+
+        return jax.lax.fori_loop(0, steps, body, seen)
+
+    start = time.perf_counter()
+    program = jax.jit(run).lower(seen, jnp.int32(1), jax.random.key(1)).compile()
+    spent = time.perf_counter() - start
+    return Runner(lambda seen, steps: program(seen, jnp.int32(steps), jax.random.key(1)), seen, batch, spent)
+
+
+def timed(runner: Runner, steps: int) -> float:
+    """Seconds that ``steps`` batched steps take."""
+    start = time.perf_counter()
+    jax.block_until_ready(runner.run(runner.seen, steps))
+    return time.perf_counter() - start
+
+
+def steps_for(runner: Runner, seconds: float) -> int:
+    """How many batched steps fill about ``seconds``."""
+    timed(runner, 2)
+    return max(4, round(seconds * 8 / timed(runner, 8)))
+
+
+def rate(runner: Runner, seconds: float, rounds: int) -> float:
+    """Environment steps per second: median of ``rounds`` measurements."""
+    steps = steps_for(runner, seconds)
+    return runner.batch * steps / statistics.median(timed(runner, steps) for _ in range(rounds))
+
+
+def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ours and SMAX in turn, same map, same batch."""
+    rows = []
+    for name in args.maps or COMPARED:
+        pair = [compiled(world, args.batch) for world in (ours(name, args.settings), smax(name))]
+        steps = [steps_for(r, args.seconds) for r in pair]
+        rounds = [[r.batch * s / timed(r, s) for r, s in zip(pair, steps, strict=True)] for _ in range(args.rounds)]
+        ratios = [a / b for a, b in rounds]
+        rows.append(
+            {
+                "map": name,
+                "batch": args.batch,
+                "ours": statistics.median(a for a, _ in rounds),
+                "smax": statistics.median(b for _, b in rounds),
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+                "compile_s": {"ours": pair[0].compile_s, "smax": pair[1].compile_s},
+            }
+        )
+        log(f"compared {name}")
+    return rows
+
+
+def batches(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Steps per second by map and batch size."""
+    rows = []
+    for name in args.maps or PAPER:
+        world = ours(name, args.settings)
+        speeds = {str(b): rate(compiled(world, b), args.seconds, args.rounds) for b in BATCHES}
+        rows.append({"map": name, "steps_per_second": speeds})
+        log(f"measured {name}")
+    return rows
+
+
+def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Cost of one environment step as armies grow."""
+    rows = []
+    for name in args.maps or GROWING:
+        units = SCENARIOS[name].n_agents + SCENARIOS[name].n_enemies
+        per_step = 1e6 / rate(compiled(ours(name, args.settings), args.batch), args.seconds, args.rounds)
+        rows.append({"map": name, "units": units, "batch": args.batch, "us_per_step": per_step})
+        log(f"measured {name}")
+    return rows
+
+
+def compilation(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds to trace and compile reset and step, batched, without any cache."""
+    rows = []
+    for name in args.maps or SCENARIOS:
+        env = smac.make(name, **args.settings)
+        keys = jax.random.split(jax.random.key(0), args.batch)
+        actions = jax.ShapeDtypeStruct((args.batch, env.spec.n_agents), jnp.int32)
+        reset, step = jax.vmap(env.reset, (0, None)), jax.vmap(env.step, (0, 0, 0, None))
+        start = time.perf_counter()
+        jax.jit(reset).lower(keys, env.params).compile()
+        middle = time.perf_counter()
+        state = jax.eval_shape(reset, keys, env.params)[0]
+        jax.jit(step).lower(keys, state, actions, env.params).compile()
+        rows.append({"map": name, "reset_s": middle - start, "step_s": time.perf_counter() - middle})
+        log(f"compiled {name}")
+    return rows
+
+
+def show(result: dict[str, Any]) -> None:
+    """Write the tables."""
+    log()
+    if rows := result.get("compare"):
+        keys = ("ours", "smax", "ratio", "ratio_low", "ratio_high")
+        table(("steps/s, batch " + str(rows[0]["batch"]), *keys), [(r["map"], *(r[k] for k in keys)) for r in rows])
+        log()
+    if rows := result.get("table"):
+        table(("steps/s at batch", *map(str, BATCHES)), [(r["map"], *r["steps_per_second"].values()) for r in rows])
+        log()
+    if rows := result.get("growth"):
+        head = ("map", "units", f"us per step, batch {rows[0]['batch']}")
+        table(head, [(r["map"], r["units"], r["us_per_step"]) for r in rows])
+        log()
+    if rows := result.get("compile"):
+        table(("compile", "reset s", "step s"), [(r["map"], r["reset_s"], r["step_s"]) for r in rows])
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS[:3]), choices=PARTS)
+    parser.add_argument("--maps", nargs="+", choices=sorted(SCENARIOS), metavar="MAP")
+    parser.add_argument("--batch", type=int, default=256, help="environments of compare, growth and compile")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements; the median counts")
+    args = parser.parse_args()
+    args.settings = parse_settings(args.set)
+    parts = {"compare": compare, "table": batches, "growth": growth, "compile": compilation}
+    result: dict[str, Any] = {"settings": args.settings, "seconds": args.seconds, "rounds": args.rounds, **versions()}
+    result |= {part: parts[part](args) for part in PARTS if part in args.parts}
+    show(result)
+    emit(result, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Play random games on every map for a long time and look for what must never happen.
+
+    python benchmarks/soak.py                                    # one million steps over the 23 maps
+    python benchmarks/soak.py --steps 50_000 --maps 2c_vs_64zg
+
+Checked after every environment step: no NaN or infinity in units, observations, states, rewards; health, shield and
+energy within their bounds; everybody alive on the ground it can walk (flyers: in the playable rectangle); every agent
+has an available action; no two living ground units overlap more than ``--tolerance``. Bodies are discs of radius *
+235/256; flyers collide with nobody, a colossus stands above other ground units and only collides with its like.
+Units are pushed apart gradually, so a small overlap for a moment is how the game works, too.
+Prints the deepest overlap of every map and the number of environment steps with an overlap beyond the tolerance
+("crowded"); exit status 1 if anything was violated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import add_options, emit, log, parse_settings, table, versions
+
+from ibal.envs.smac import env as smac
+from ibal.envs.smac.scenarios import SCENARIOS, Scenario
+from ibal.envs.smac.state import Units
+from ibal.envs.smac.terrain import PLAYABLE, terrain
+from ibal.evaluate.scripted import random_policy
+from ibal.types import TimeStep
+
+DISC = 235 / 256
+EDGE = 1e-3  # a position this close to a border counts as inside
+BOUND = 1e-3  # rounding allowed beyond full health
+
+
+class Faults(NamedTuple):
+    """Counts of violations, environment steps with an overlap beyond the tolerance, and the deepest overlap seen."""
+
+    not_finite: jax.Array
+    out_of_bounds: jax.Array
+    off_ground: jax.Array
+    no_action: jax.Array
+    crowded: jax.Array
+    overlap: jax.Array
+
+
+class Bodies(NamedTuple):
+    """Constants of a scenario, [u] and [u, u]."""
+
+    limit: np.ndarray  # [3, u]: largest health, shield, energy
+    reach: np.ndarray  # closest that two centres may come; 0 where they do not collide
+    ground: np.ndarray  # bool[u, 32, 32]: cells it may stand on
+
+
+def bodies(scenario: Scenario) -> Bodies:
+    """Work the constants out from the unit table alone, apart from what the engine makes of it."""
+    types = (*scenario.ally_types, *scenario.enemy_types)
+    land, playable = terrain(scenario.terrain), np.zeros((32, 32), bool)
+    playable[PLAYABLE[0] : PLAYABLE[1], PLAYABLE[0] : PLAYABLE[1]] = True
+    plane = np.array([2 if t.flies else int(t.towers) for t in types])
+    disc = np.array([t.radius * DISC for t in types])
+    collide = (plane[:, None] == plane[None]) & (plane < 2)[:, None] & ~np.eye(len(types), dtype=bool)
+    return Bodies(
+        limit=np.array([[t.health, t.shield, t.max_energy] for t in types], np.float32).T,
+        reach=np.where(collide, disc[:, None] + disc[None], 0).astype(np.float32),
+        ground=np.stack([(land.ground, land.above_cliffs, playable)[p] for p in plane]),
+    )
+
+
+def inspect(units: Units, step: TimeStep, facts: Bodies, tolerance: float) -> Faults:
+    """Check one environment at one moment."""
+    floats = [leaf for leaf in jax.tree.leaves((units, step)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    alive = units.health > 0
+    amounts = jnp.stack((units.health, units.shield, units.energy))
+    overlap = _overlap(units, alive, facts)
+    bad = (amounts < -BOUND) | (amounts > facts.limit + BOUND)
+    return Faults(
+        not_finite=jnp.stack([(~jnp.isfinite(leaf)).sum() for leaf in floats]).sum(),
+        out_of_bounds=bad.sum(),
+        off_ground=(alive & ~_standing(units, facts)).sum(),
+        no_action=(~step.avail.any(axis=1)).sum(),
+        crowded=(overlap > tolerance).astype(jnp.int32),
+        overlap=overlap,
+    )
+
+
+def _parts(seen: Any) -> tuple[Units, TimeStep]:
+    return seen[0].units, seen[1]
+
+
+def _standing(units: Units, facts: Bodies) -> jax.Array:
+    """Whether each unit's centre is on its ground, give or take ``EDGE``."""
+    who, ground = jnp.arange(units.x.shape[0]), jnp.asarray(facts.ground)
+    inside = jnp.zeros(units.x.shape, bool)
+    for dx in (-EDGE, EDGE):
+        for dy in (-EDGE, EDGE):
+            column = jnp.clip(jnp.floor(units.x + dx).astype(int), 0, 31)
+            inside |= ground[who, jnp.clip(jnp.floor(units.y + dy).astype(int), 0, 31), column]
+    return inside
+
+
+def _overlap(units: Units, alive: jax.Array, facts: Bodies) -> jax.Array:
+    distance = jnp.hypot(units.x[:, None] - units.x[None], units.y[:, None] - units.y[None])
+    both = alive[:, None] & alive[None] & (facts.reach > 0)
+    return jnp.where(both, facts.reach - distance, 0.0).max()
+
+
+def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Play ``steps`` environment steps of random legal actions on one map; fresh games where one ends."""
+    batch = args.batch
+    env = smac.make(name, **settings)
+    facts, policy = bodies(SCENARIOS[name]), random_policy(env.spec)
+    rounds = -(-steps // batch)
+
+    def move(key: jax.Array, seen: Any) -> tuple[Any, Faults, jax.Array]:
+        act, play, fresh = jax.random.split(key, 3)
+        state, step = seen
+        _, scores = policy.scores((), step.obs, step.avail, state.last_action)
+        after = env.step(play, state, policy.select(act, scores, step.avail), env.params)
+        faults, over = inspect(*_parts(after), facts, args.tolerance), after[1].terminated | after[1].truncated
+        start = env.reset(fresh, env.params)
+        return jax.tree.map(lambda new, old: jnp.where(over, new, old), start, after), faults, over
+
+    @jax.jit
+    def run(root: jax.Array) -> tuple[Faults, jax.Array]:
+        def body(i: jax.Array, loop: Any) -> Any:
+            seen, total, games = loop
+            seen, faults, over = jax.vmap(move)(jax.random.split(jax.random.fold_in(root, i), batch), seen)
+            counts = (t + f.sum() for t, f in zip(total[:-1], faults[:-1], strict=True))
+            worst = jnp.maximum(total.overlap, faults.overlap.max())
+            return seen, Faults(*counts, overlap=worst), games + over.sum()
+
+        keys = jax.random.split(jax.random.fold_in(root, rounds), batch)
+        seen = jax.vmap(env.reset, (0, None))(keys, env.params)
+        first = jax.vmap(lambda now: inspect(*_parts(now), facts, args.tolerance))(seen)
+        total = Faults(*(f.sum() for f in first[:-1]), overlap=first.overlap.max())
+        return jax.lax.fori_loop(0, rounds, body, (seen, total, jnp.int32(0)))[1:]
+
+    began = time.perf_counter()
+    faults, games = jax.block_until_ready(run(jax.random.key(args.seed)))
+    row = {"map": name, "steps": rounds * batch, "games": int(games), "seconds": time.perf_counter() - began}
+    return row | {field: value.item() for field, value in faults._asdict().items()}
+
+
+def main() -> None:
+    """Soak the maps that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps in all")
+    parser.add_argument("--maps", nargs="+", default=list(SCENARIOS), choices=sorted(SCENARIOS), metavar="MAP")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--tolerance", type=float, default=0.25, help="overlap allowed, in world units")
+    args = parser.parse_args()
+    settings, rows = parse_settings(args.set), []
+    for name in args.maps:
+        rows.append(soak(name, -(-args.steps // len(args.maps)), args, settings))
+        log(f"{name}: {rows[-1]['seconds']:.1f} s")
+    counts = ("not_finite", "out_of_bounds", "off_ground", "no_action")
+    for row in rows:
+        row["violated"] = any(row[c] for c in counts) or row["overlap"] > args.tolerance
+    columns = ("map", "steps", "games", *counts, "crowded", "overlap", "violated")
+    log()
+    table(columns, [tuple(row[c] for c in columns) for row in rows])
+    bad = [row["map"] for row in rows if row["violated"]]
+    log(f"\nviolated on {', '.join(bad)} (overlap allowed: {args.tolerance})" if bad else "\nno violation")
+    emit({"settings": settings, "tolerance": args.tolerance, "violated": bad, "maps": rows, **versions()}, args.json)
+    raise SystemExit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Work on ibal from a fresh clone with nothing but Python 3.11+ and pip.
+
+    python3 dev.py demo              play a game of StarCraft micromanagement and write it as a web page
+    python3 dev.py test [...]        lint, format, types, tests; what follows goes to pytest
+    python3 dev.py run <command ...> run the ibal command: python3 dev.py run env list
+    python3 dev.py setup             only make .venv, with everything for development
+
+The first use makes .venv and installs into it what constraints.txt pins; later uses find it there.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+DEMO = ["replay", "--env", "smac/MMM", "--policy", "random", "--out", "mmm.html"]
+
+
+def main(argv: "list[str]") -> int:
+    """Run one command and return its exit status."""
+    if sys.version_info < (3, 11):
+        say("ibal needs Python 3.11 or newer, this is {}.{}; run dev.py with a newer one".format(*sys.version_info))
+        return 2
+    command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "demo" and not rest:
+        install(dev=False)
+        say("ibal " + " ".join(DEMO))
+        return call("-m", "ibal", *DEMO)
+    if command == "run" and rest:
+        install(dev=False)
+        return call("-m", "ibal", *rest)
+    if command == "setup" and not rest:
+        install(dev=True)
+        return 0
+    if command == "test":
+        install(dev=True)
+        return test(rest)
+    print((__doc__ or "").strip(), file=sys.stdout if command in ("-h", "--help") else sys.stderr)
+    return 0 if command in ("-h", "--help") else 2
+
+
+def test(pytest_args: "list[str]") -> int:
+    """Run every check, also after one has failed; pytest comes last, so that its summary is what is seen."""
+    checks = {
+        "ruff check": ["ruff", "check"],
+        "ruff format": ["ruff", "format", "--check"],
+        "pyright": ["pyright"],
+        "pytest": ["pytest", "-n", "2", *pytest_args],
+    }
+    failed = []
+    for name, arguments in checks.items():
+        start = time.monotonic()
+        if call("-m", *arguments) != 0:
+            failed.append(name)
+        say(f"{name}: {'FAILED' if name in failed else 'ok'} ({time.monotonic() - start:.0f} s)")
+    if failed:
+        say("failed: " + ", ".join(failed))
+    return 1 if failed else 0
+
+
+def install(dev: bool) -> None:
+    """Make .venv and install ibal in it, editable, unless that was done for these very requirements."""
+    wanted = hashlib.sha256(b"".join((ROOT / f).read_bytes() for f in ("pyproject.toml", "constraints.txt")))
+    stamp = VENV / ("ibal-dev.stamp" if dev else "ibal.stamp")
+    if stamp.exists() and stamp.read_text() == wanted.hexdigest():
+        return
+    if not PYTHON.exists():
+        say("making .venv")
+        make_venv()
+    say("installing into .venv (a few minutes the first time)")
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    must([*pip, "pip>=25.1"])  # the first with --group
+    must([*pip, "-c", "constraints.txt", "-e", ".", *(["--group", "dev"] if dev else [])])
+    (VENV / "ibal.stamp").write_text(wanted.hexdigest())
+    stamp.write_text(wanted.hexdigest())
+
+
+def make_venv() -> None:
+    """Make .venv; Debian's python3 comes without what this needs, which deserves a sentence."""
+    done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
+    if done.returncode != 0:
+        sys.exit("dev.py: python could not make a virtual environment; on Debian or Ubuntu: apt install python3-venv")
+
+
+def must(command: "list[str]") -> None:
+    """Run a command; end if it fails."""
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        sys.exit("dev.py: this failed: " + " ".join(command))
+
+
+def call(*arguments: str) -> int:
+    """Run the environment's python in the repository and return the exit status."""
+    # Not asking a registry for news: the type check then needs no network.
+    env = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    return subprocess.run([str(PYTHON), *arguments], cwd=ROOT, env=env, check=False).returncode
+
+
+def say(message: str) -> None:
+    """Tell the user something."""
+    print("dev.py: " + message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

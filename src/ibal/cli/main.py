@@ -1,0 +1,80 @@
+"""``ibal <command> …``: finds the command and hands over; imports nothing else, so that ``--help`` is immediate."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import ibal
+from ibal.cli.output import OK, WRONG_USE, CommandError
+from ibal.registry import UnknownName, closest
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "env": ("ibal.cli.env", "list, describe and check environments"),
+    "replay": ("ibal.cli.replay", "play an episode and write a moving picture of it"),
+}
+
+USAGE = f"""usage: ibal <command> [options]
+
+Robust cooperative multi-agent reinforcement learning.
+
+commands:
+{chr(10).join(f"  {name:<10}{help_}" for name, (_, help_) in COMMANDS.items())}
+
+ibal <command> --help says more; ibal --version prints the version.
+Every command takes --json (one JSON object on standard output) and --quiet.
+Exit status: 0 done, 1 failed, 2 wrong use."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] in (["-h"], ["--help"], ["help"]):
+        print(USAGE)
+        return OK
+    if argv[:1] == ["--version"]:
+        print(f"ibal {ibal.__version__}")
+        return OK
+    if not argv:
+        print(USAGE, file=sys.stderr)
+        return WRONG_USE
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        near = closest(name, COMMANDS)
+        hint = f' Closest: "{near}".' if near else ""
+        return _complain("ibal", f'unknown command "{name}".{hint} Commands: {", ".join(COMMANDS)}', WRONG_USE)
+    _let_users_modules_be_found()
+    return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
+    """Turn the ways a command can end into an exit status; anything unexpected keeps its traceback."""
+    prog = f"ibal {name}"
+    try:
+        status = importlib.import_module(COMMANDS[name][0]).main(rest)
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse: 0 after --help, 2 after a wrong option
+        return end.code if isinstance(end.code, int) else OK if end.code is None else _complain(prog, str(end.code))
+    except CommandError as error:
+        return _complain(prog, str(error), error.status)
+    except UnknownName as error:
+        return _complain(prog, str(error), WRONG_USE)
+    except KeyboardInterrupt:
+        return _complain(prog, "interrupted", 130)
+    except BrokenPipeError:  # "ibal … | head": nobody reads on, which is no failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return status
+
+
+def _complain(prog: str, message: str, status: int = 1) -> int:
+    print(f"{prog}: {message}", file=sys.stderr)
+    return status
+
+
+def _let_users_modules_be_found() -> None:
+    """Let ``my_pkg.mod:make`` mean a module in the current folder, as it does for ``python -m``."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)

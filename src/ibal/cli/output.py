@@ -1,0 +1,47 @@
+"""What every command prints, and where: results on standard output, messages on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+OK, FAILED, WRONG_USE = 0, 1, 2
+
+
+class CommandError(Exception):
+    """Ends a command with one sentence on standard error and an exit status."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Output:
+    """``json``: one JSON object on standard output and nothing else there. ``quiet``: no messages."""
+
+    json: bool = False
+    quiet: bool = False
+
+    def note(self, message: str) -> None:
+        """Tell the user something that is not the result."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+    def result(self, data: dict[str, Any], text: str) -> None:
+        """Print the result: ``data`` as JSON, or ``text`` for people."""
+        print(json.dumps(data, allow_nan=False) if self.json else text)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that all commands have."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
+    parser.add_argument("--quiet", action="store_true", help="no messages on standard error, except errors")
+
+
+def output_of(args: argparse.Namespace) -> Output:
+    """Read the flags of ``add_flags``."""
+    return Output(json=args.json, quiet=args.quiet)

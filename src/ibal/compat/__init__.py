@@ -1,0 +1,1 @@
+"""Drop-in replacements for other libraries' environments: same names, same arguments, NumPy in and out."""

@@ -1,0 +1,92 @@
+"""A SMAC map as two compiled calls that return one flat array each: what makes a step from NumPy cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibal import rng
+from ibal.envs.smac.env import make
+from ibal.envs.smac.rules import Interface, Rules
+from ibal.envs.smac.scenarios import scenario
+from ibal.envs.smac.state import EnvState
+from ibal.types import TimeStep
+
+
+class View(NamedTuple):
+    """Everything a caller may ask for between two steps, float32.
+
+    ``units`` [u, 6]: x, y, health, shield, energy, cooldown; agents, then enemies by enemy id. ``result`` [7]: reward,
+    terminated, truncated, win, dead allies, dead enemies, timeout.
+    """
+
+    obs: Any  # [n, o]
+    state: Any  # [s]
+    avail: Any  # [n, a]
+    units: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """``reset(key, episode)`` and ``step(key, episode, state, actions)`` give (state, flat); ``unpack`` reads it."""
+
+    reset: Callable[..., tuple[EnvState, jax.Array]]
+    step: Callable[..., tuple[EnvState, jax.Array]]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def unpack(self, flat: jax.Array) -> View:
+        """Copy to the host (the caller may write into it) and cut into arrays."""
+        host = np.array(flat)
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        starts = (0, *ends[:-1])
+        return View(*(host[a:b].reshape(shape) for a, b, shape in zip(starts, ends, self.shapes, strict=True)))
+
+
+def _view(state: EnvState, step: TimeStep) -> View:
+    units, n = state.units, step.avail.shape[0]
+    table = jnp.stack([units.x, units.y, units.health, units.shield, units.energy, units.cooldown], axis=1)
+    names = ("win", "dead_allies", "dead_enemies", "timeout")
+    result = [step.reward, step.terminated, step.truncated, *(step.metrics[name] for name in names)]
+    return View(
+        obs=step.obs,
+        state=step.state,
+        avail=step.avail,
+        units=jnp.concatenate([table[:n], table[n:][state.enemy_order]]),
+        result=jnp.stack([value.astype(jnp.float32) for value in result]),
+    )
+
+
+def _flat(view: View) -> jax.Array:
+    return jnp.concatenate([part.astype(jnp.float32).reshape(-1) for part in view])
+
+
+@cache
+def compiled(map_name: str, interface: Interface, rules: Rules) -> Compiled:
+    """Compile a map once per process and set of options. The key is the run's; episodes and steps are folded in."""
+    env = make(scenario(map_name), interface=interface, rules=rules)
+
+    def reset(key: jax.Array, episode: jax.Array) -> tuple[EnvState, View]:
+        state, step = env.reset(rng.episode(key, episode), env.params)
+        return state, _view(state, step)
+
+    def step(key: jax.Array, episode: jax.Array, state: EnvState, actions: jax.Array) -> tuple[EnvState, View]:
+        world = rng.stream(rng.episode(key, episode), "env")
+        state, step = env.step(rng.at(world, state.step), state, actions, env.params)
+        return state, _view(state, step)
+
+    def packed(function: Callable[..., tuple[EnvState, View]]) -> Callable[..., tuple[EnvState, jax.Array]]:
+        def flattened(*args: Any) -> tuple[EnvState, jax.Array]:
+            state, view = function(*args)
+            return state, _flat(view)
+
+        return jax.jit(flattened)
+
+    shapes = jax.eval_shape(reset, rng.root(0), jnp.uint32(0))[1]
+    return Compiled(packed(reset), packed(step), tuple(part.shape for part in shapes))

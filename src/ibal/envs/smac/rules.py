@@ -1,0 +1,65 @@
+"""Switches: every quirk of SMAC and every rule of the engine that is known only by inference, one documented field each.
+
+The defaults are the real behaviour as far as it is known. ``Interface`` mirrors the constructor of SMAC's
+``StarCraft2Env`` (same names, same defaults); ``Rules`` are this engine's own switches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What agents see and are paid for: the constructor options of ``StarCraft2Env`` that change vectors or rewards."""
+
+    step_mul: int = 8  # game loops per environment step
+    move_amount: float = 2.0  # distance of the point a move action orders
+    continuing_episode: bool = False  # a time-out is truncated instead of terminated
+    obs_all_health: bool = True
+    obs_own_health: bool = True
+    obs_last_action: bool = False
+    obs_pathing_grid: bool = False
+    obs_terrain_height: bool = False
+    obs_instead_of_state: bool = False
+    obs_timestep_number: bool = False
+    state_last_action: bool = True
+    state_timestep_number: bool = False
+    reward_sparse: bool = False
+    reward_only_positive: bool = True
+    reward_death_value: float = 10.0
+    reward_win: float = 200.0
+    reward_defeat: float = 0.0
+    reward_negative_scale: float = 0.5
+    reward_scale: bool = True
+    reward_scale_rate: float = 20.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the engine decides what StarCraft II does not tell."""
+
+    enemy_ids: str = "unimodal"  # numbering of enemies at reset: "unimodal" shuffle, uniform "permutation", "creation"
+    head_start: int = 1  # loops that the enemies march before the first observation
+    abs_reward: bool = True  # SMAC takes |damage|, so regenerating enemies pay; False: max(damage, 0)
+    state_extent: float = 28.0  # divisor of positions in the state vector (SMAClite and others: 32)
+    flip_enemy_bits: bool = True  # stalker and zealot bits exchanged on the enemy side, as in SMAC
+    jitter: bool = True  # cooldown of every shot varies by -1 .. +2 loops
+    check_actions: bool = True  # an unavailable action becomes stop; False: ordered all the same (scripted teams)
+    # Motion and targeting: chosen by how policies trained in the real game fare, among discrete physical alternatives.
+    march_offsets: bool = True  # every enemy keeps its place in the formation at the goal (False: all head for one point)
+    scan_measure: str = "centre-edge"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
+    scan_delay: int = 0  # loops between two looks for a target
+    prefer_attackers: bool = True  # a searching enemy takes units that are hitting it before nearer ones
+    sticky: str = "scan"  # a target is kept while within "scan" range, within "weapon" range, or until "death"
+    melee_detour: int = 40  # largest detour around a blocking unit, degrees, of melee units
+    ranged_detour: int = 80  # the same for ranged units
+    detour_cosine: bool = True  # a detour at an angle advances only its cosine of a full step
+    push: float = 0.12  # furthest that crowding pushes a unit in one loop
+    push_planted: bool = False  # attacking team mates can be pushed too
+    body: str = "radius"  # what two units may not share: the disc of their "radius", "inner" or "separation" radius
+    lookahead: float = 0.0  # how far ahead a unit looks for blocking bodies; 0 = its next step only
+    slot: str = "inner"  # size of the slot a unit takes at creation
+    march: str = "own"  # speed of enemies without a target: their "own", or that of the "slowest" of the group
+    tower_slots: bool = False  # colossi take and need room at creation
+    medivac_march: str = "own"

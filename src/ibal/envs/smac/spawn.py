@@ -1,0 +1,140 @@
+"""The moment of reset: formation, agent numbering, enemy numbering, marching orders."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.scenarios import Group, Scenario
+from ibal.envs.smac.state import IDLE, SCAN, Units
+from ibal.envs.smac.terrain import terrain
+from ibal.envs.smac.units import LOOPS_PER_SECOND, SHIELD_DELAY, UNITS, UnitType
+
+DISC = 235 / 256  # measured on marines: spacing / diameter, at creation and in crowds
+_REACH = 12  # lattice cells looked at in each direction
+
+
+@cache
+def _lattice() -> tuple[tuple[int, int], ...]:
+    """Cells of the square lattice by distance from the centre, ties counter-clockwise from South."""
+    span = range(-_REACH, _REACH + 1)
+    angle = {(i, j): round(float(np.arctan2(i, -j)) % (2 * np.pi), 9) for i in span for j in span}
+    return tuple(sorted(angle, key=lambda c: (c[0] ** 2 + c[1] ** 2, angle[c])))
+
+
+def _plane(unit: UnitType) -> str:
+    return "air" if unit.flies else "tower" if unit.towers else "ground"
+
+
+def formation(groups: tuple[Group, ...], ground: np.ndarray, rules: Rules = Rules()) -> list[tuple[float, float]]:
+    """Positions of the units of one player in creation order.
+
+    All units of a group are asked for at one point; each takes the nearest free cell of a lattice whose step is its own
+    slot diameter (inner radius, shrunk by ``DISC``). Only units of the same plane (ground, colossi, air) need room from
+    each other. Measured on 3m; the shapes on 12 recordings of the real game; the sizes of larger units by the critics
+    of policies trained there (residual 0.11 against 0.41 for full radii on MMM).
+    """
+    placed: list[tuple[float, float, float, str]] = []
+    for group in groups:
+        unit = UNITS[group.unit]
+        size = {"inner": unit.inner_radius, "radius": unit.radius,
+                "separation": unit.separation_radius or unit.inner_radius}[rules.slot]
+        radius, plane = size * DISC, _plane(unit)
+        if rules.tower_slots and plane == "tower":
+            plane = "ground"
+        for _ in range(group.count):
+            x, y = next(
+                (x, y)
+                for x, y in ((group.at[0] + 2 * radius * i, group.at[1] + 2 * radius * j) for i, j in _lattice())
+                if ground[int(y), int(x)]
+                and all(p != plane or np.hypot(x - px, y - py) > radius + r - 1e-4 for px, py, r, p in placed)
+            )
+            placed.append((x, y, radius, plane))
+    return [(x, y) for x, y, _, _ in placed]
+
+
+@cache
+def positions(scenario: Scenario, rules: Rules = Rules()) -> tuple[np.ndarray, np.ndarray]:
+    """Return (agents float64[n, 2] in agent-id order, enemies float64[m, 2] in creation order)."""
+    ground = terrain(scenario.terrain).above_cliffs
+    names = [g.unit for g in scenario.allies for _ in range(g.count)]
+    allies = sorted((name, x, y) for name, (x, y) in zip(names, formation(scenario.allies, ground, rules), strict=True))
+    return np.array([(x, y) for _, x, y in allies]), np.array(formation(scenario.enemies, ground, rules))
+
+
+def initial_units(scenario: Scenario, rules: Rules) -> Units:
+    """All units at reset, ready to fire; agents idle, enemies under their one order (goals are set by ``reset``)."""
+    allies, enemies = positions(scenario, rules)
+    types = (*scenario.ally_types, *scenario.enemy_types)
+    where = np.concatenate([allies, enemies]).astype(np.float32)
+    total, n = len(types), scenario.n_agents
+    zero, none = np.zeros(total, np.float32), np.full(total, -1, np.int32)
+    order = np.full(total, IDLE, np.int32)
+    if scenario.march != "none":
+        order[n:] = SCAN
+    units = Units(
+        x=where[:, 0],
+        y=where[:, 1],
+        health=np.array([t.health for t in types], np.float32),
+        shield=np.array([t.shield for t in types], np.float32),
+        energy=np.array([t.energy for t in types], np.float32),
+        cooldown=zero,
+        calm=np.full(total, SHIELD_DELAY, np.float32),
+        speed=np.array([0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND for t in types], np.float32),
+        order=order,
+        goal_x=where[:, 0],
+        goal_y=where[:, 1],
+        target=none,
+        windup=np.full(total, -1, np.float32),
+        hold=zero,
+        effect=np.full(total, -1, np.float32),
+        effect_target=none,
+        beam_x=zero,
+        beam_y=zero,
+        burst=np.zeros(total, bool),
+        side=np.ones(total, np.float32),
+    )
+    return jax.tree.map(jnp.asarray, units)
+
+
+def enemy_order(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> Int[Array, "m"]:
+    """Draw how enemies are numbered: entry j is the creation index of the enemy that agents call j.
+
+    "unimodal": walking through the units in creation order, each goes with probability 1/2 to the end of the front list
+    or to the head of the tail list; ids = front + tail. That is how the SC2 interface lists units (45 of 45 recorded
+    games), and what policies trained in the real game expect (MMM: 0.66 of wins against 0.24 for a permutation).
+    """
+    m = scenario.n_enemies
+    if rules.enemy_ids == "creation":
+        return jnp.arange(m)
+    if rules.enemy_ids == "permutation":
+        return jax.random.permutation(key, m)
+    if rules.enemy_ids != "unimodal":
+        raise ValueError(f'enemy_ids is "{rules.enemy_ids}", not one of unimodal, permutation, creation')
+    front = jax.random.bernoulli(key, 0.5, (m,))
+    rank = jnp.where(front, jnp.cumsum(front) - 1, m - jnp.cumsum(~front))
+    return jnp.zeros(m, int).at[rank].set(jnp.arange(m))
+
+
+def march_goal(
+    key: Key[Array, ""], scenario: Scenario, rules: Rules
+) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
+    """Where each enemy is sent: the map's point plus the enemy's own offset in its formation.
+
+    2m_vs_1z draws the point on a segment. Enemies that hunt agents or have no order get their own position.
+    """
+    enemies = jnp.asarray(positions(scenario, rules)[1], jnp.float32)
+    if scenario.march in ("none", "agents"):
+        return enemies[:, 0], enemies[:, 1]
+    goal = jnp.asarray(scenario.goal, jnp.float32)
+    if scenario.march == "segment":
+        end = jnp.asarray(scenario.goal_end, jnp.float32)
+        goal = goal + jax.random.uniform(key) * (end - goal)
+    offset = enemies - enemies.mean(0, keepdims=True) if rules.march_offsets else jnp.zeros_like(enemies)
+    target = goal[None] + offset
+    return target[:, 0], target[:, 1]

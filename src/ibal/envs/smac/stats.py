@@ -1,0 +1,143 @@
+"""The unit table as arrays for one scenario. Axis ``u`` leads and a last axis of size 1 stands for environments."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ibal.envs.smac.scenarios import Scenario
+from ibal.envs.smac.spawn import DISC
+from ibal.envs.smac.units import (
+    BANELING_STRUCTURE_DAMAGE,
+    HEAL_RANGE,
+    LOOPS_PER_SECOND,
+    MINIMUM_SCAN_RANGE,
+    UnitType,
+    Weapon,
+    can_hit,
+    hit_damage,
+)
+
+
+class Stats(NamedTuple):
+    """Constants of the units of a scenario, float32 or bool, [u, 1] or [u, u, 1]; times in loops, speeds per loop."""
+
+    radius: np.ndarray
+    disc: np.ndarray  # collision radius
+    max_health: np.ndarray
+    max_shield: np.ndarray
+    armor: np.ndarray
+    regeneration: np.ndarray
+    speed: np.ndarray
+    acceleration: np.ndarray  # per loop squared, 0 = instant
+    range: np.ndarray  # of the weapon; of the heal for medivacs
+    slop: np.ndarray
+    scan: np.ndarray  # how far it looks for targets, 0 for the unarmed
+    period: np.ndarray
+    damage_point: np.ndarray
+    close_damage_point: np.ndarray
+    backswing: np.ndarray
+    second_hit: np.ndarray  # loops to the second hit, 0 = none
+    missile: np.ndarray  # units per loop, 0 = instant
+    missile_acceleration: np.ndarray
+    bodied: np.ndarray  # collides with others on the ground
+    towers: np.ndarray
+    armed: np.ndarray
+    melee: np.ndarray
+    heals: np.ndarray
+    max_energy: np.ndarray
+    colossus: np.ndarray
+    baneling: np.ndarray
+    structure: np.ndarray
+    walker: np.ndarray  # crosses cliffs
+    flies: np.ndarray
+    ally: np.ndarray
+    damage: np.ndarray  # [i, j]: one hit of i on j, before shield and armour
+    can_hit: np.ndarray  # [i, j]: i may shoot at j, an opponent
+    can_heal: np.ndarray  # [i, j]
+    splash: np.ndarray  # [i, j]: damage of baneling i's blast on j, 0 where none
+    beam: np.ndarray  # [i, j]: the sweep of colossus i can hit j
+    bodies: np.ndarray  # [i, j]: i and j cannot stand in one place
+
+
+@cache
+def stats(scenario: Scenario, body_radius: str = "radius") -> Stats:
+    """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order."""
+    types = (*scenario.ally_types, *scenario.enemy_types)
+    ally = np.arange(len(types)) < scenario.n_agents
+    opponents = ally[:, None] != ally[None, :]
+    other = ~np.eye(len(types), dtype=bool)
+    unarmed = Weapon(0, -10.0, 0)
+
+    def body(value) -> np.ndarray:
+        column = np.array([value(t) for t in types])
+        return column[:, None] if column.dtype == bool else column.astype(np.float32)[:, None]
+
+    def gun(value) -> np.ndarray:
+        return body(lambda t: value(t.weapon or unarmed))
+
+    def pair(value) -> np.ndarray:
+        table = np.array([[value(a, b) for b in types] for a in types])
+        return table[..., None] if table.dtype == bool else table.astype(np.float32)[..., None]
+
+    loops = LOOPS_PER_SECOND
+    medivac = body(lambda t: t.name == "medivac")
+    towers = body(lambda t: t.towers)
+    bodied = body(lambda t: not t.flies)
+    same_plane = (towers == towers[:, 0][None, :])[..., None] & (bodied & bodied[:, 0][None, :])[..., None]
+    return Stats(
+        radius=body(lambda t: t.radius),
+        disc=body(lambda t: _disc(t, body_radius)),
+        max_health=body(lambda t: t.health),
+        max_shield=body(lambda t: t.shield),
+        armor=body(lambda t: t.armor),
+        regeneration=body(lambda t: t.health_regeneration),
+        speed=body(lambda t: t.speed / loops),
+        acceleration=body(lambda t: t.acceleration / loops**2),
+        range=np.where(medivac, np.float32(HEAL_RANGE), gun(lambda w: w.range)),
+        slop=gun(lambda w: w.range_slop),
+        scan=body(lambda t: max(MINIMUM_SCAN_RANGE, t.weapon.range) if t.weapon else 0.0),
+        period=gun(lambda w: w.period * loops),
+        damage_point=gun(lambda w: w.damage_point * loops),
+        close_damage_point=gun(lambda w: (w.close_damage_point or w.damage_point) * loops),
+        backswing=gun(lambda w: w.backswing * loops),
+        second_hit=gun(lambda w: float(np.ceil(w.second_hit * loops))),
+        missile=gun(lambda w: w.missile_speed / loops),
+        missile_acceleration=gun(lambda w: w.missile_acceleration / loops**2),
+        bodied=bodied,
+        towers=towers,
+        armed=body(lambda t: t.weapon is not None),
+        melee=gun(lambda w: 0 <= w.range <= 1),
+        heals=medivac,
+        max_energy=body(lambda t: t.max_energy),
+        colossus=body(lambda t: t.name == "colossus"),
+        baneling=body(lambda t: t.name == "baneling"),
+        structure=body(lambda t: t.structure),
+        walker=towers,
+        flies=body(lambda t: t.flies),
+        ally=ally[:, None],
+        damage=pair(hit_damage),
+        can_hit=pair(can_hit) & opponents[..., None],
+        can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes) & (~opponents & other)[..., None],
+        splash=pair(_splash) * opponents[..., None],
+        beam=pair(lambda a, b: a.name == "colossus" and not b.flies) & opponents[..., None],
+        bodies=same_plane & other[..., None],
+    )
+
+
+def _disc(unit: UnitType, kind: str) -> float:
+    if kind == "radius":
+        return unit.radius * DISC
+    if kind == "inner":
+        return unit.inner_radius * DISC
+    if kind == "separation":
+        return (unit.separation_radius or unit.inner_radius) * DISC
+    raise ValueError(f'body is "{kind}", not one of radius, inner, separation')
+
+
+def _splash(attacker: UnitType, target: UnitType) -> float:
+    if attacker.name != "baneling" or target.flies:
+        return 0.0
+    return BANELING_STRUCTURE_DAMAGE if target.structure else hit_damage(attacker, target)

@@ -1,0 +1,249 @@
+"""Shots, blasts, beams and heals: from a target in range to health lost."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ibal.envs.smac.pairs import chosen, geometry, pick, pick_pair
+from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.state import ATTACK, SCAN, Units
+from ibal.envs.smac.stats import Stats
+from ibal.envs.smac.units import (
+    BANELING_SPLASH,
+    BEAM_HALF_LENGTH,
+    BEAM_HIT_DELAY,
+    BEAM_MAIN_DELAY,
+    BEAM_RADIUS,
+    COOLDOWN_JITTER,
+    ENERGY_PER_LOOP,
+    HEAL_ENERGY_PER_LIFE,
+    HEAL_PER_LOOP,
+    MINIMUM_DAMAGE,
+    SHIELD_DELAY,
+    SHIELD_REGENERATION,
+)
+
+_CLOSE = 0.5  # edge distance below which a hydralisk uses its melee form
+_BEAM_SPACING = 0.25
+_BEAM_POINTS = 11
+
+
+def upkeep(units: Units, stats: Stats, has_energy: bool) -> Units:
+    """Count timers down, regenerate shields, Zerg life and energy."""
+    alive = units.health > 0
+    calm = units.calm + 1
+    shield = jnp.where(
+        alive & (calm > SHIELD_DELAY), jnp.minimum(units.shield + SHIELD_REGENERATION, stats.max_shield), units.shield
+    )
+    energy = units.energy
+    if has_energy:
+        energy = jnp.where(alive, jnp.minimum(energy + ENERGY_PER_LOOP, stats.max_energy), energy)
+    return units._replace(
+        calm=calm,
+        shield=shield,
+        energy=energy,
+        health=jnp.where(alive, jnp.minimum(units.health + stats.regeneration, stats.max_health), units.health),
+        cooldown=jnp.maximum(units.cooldown - 1, 0),
+        hold=jnp.maximum(units.hold - 1, 0),
+        effect=jnp.where(units.effect > 0, units.effect - 1, -1),
+    )
+
+
+def attack(
+    units: Units, jitter: Float[Array, "u e"], stats: Stats, rules: Rules
+) -> tuple[Units, Bool[Array, "u e"], Bool[Array, "u u e"], Float[Array, "u e"]]:
+    """Start attacks and release those that reach their damage point.
+
+    Returns (units, released, target one-hot, edge distance to the target). A release sets the next cooldown: the period
+    counted from the start of the attack, plus the jitter.
+    """
+    theirs = chosen(units.target, units.x.shape[0])
+    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick(theirs, jnp.broadcast_to(stats.radius, units.x.shape))
+    fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | (units.order == SCAN))
+    under_way = units.windup >= 0
+    goes_on = under_way & fights & (edge <= stats.range + stats.slop)
+    starts = ~under_way & fights & (edge <= stats.range + 1e-4) & (units.cooldown <= 0)
+    point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
+    windup = jnp.where(goes_on, units.windup - 1, jnp.where(starts, point, -1.0))
+    released = (goes_on | starts) & (windup <= 0)
+    cooldown = jnp.where(released, jnp.maximum(stats.period - point + jitter, 1.0), units.cooldown)
+    return (
+        units._replace(windup=jnp.where(released, -1.0, windup), cooldown=cooldown),
+        released,
+        theirs,
+        edge,
+    )
+
+
+def launch(
+    units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"], theirs: Bool[Array, "u u e"], stats: Stats
+) -> Units:
+    """Start what a release leaves behind: backswing, missile in flight, second hit, colossus sweep."""
+    flight = jnp.maximum(edge + stats.radius, 0.0)
+    # Time to cover the distance: constant speed, then (spine crawler) accelerating beyond 3 units.
+    far = jnp.maximum(flight - 3.0, 0.0)
+    rate = jnp.maximum(stats.missile_acceleration, 1e-6)
+    speeding = (jnp.sqrt(stats.missile**2 + 2 * rate * far) - stats.missile) / rate
+    speed = jnp.maximum(stats.missile, 1e-6)
+    loops = jnp.where(stats.missile_acceleration > 0, jnp.minimum(flight, 3.0) / speed + speeding, flight / speed)
+    delay = jnp.where(stats.missile > 0, jnp.maximum(jnp.ceil(loops), 1.0), stats.second_hit)
+    delay = jnp.where(stats.colossus, float(BEAM_MAIN_DELAY), delay)
+    starts = released & (delay > 0)
+    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    scale = 1.0 / jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
+    return units._replace(
+        hold=jnp.where(released, jnp.ceil(stats.backswing), units.hold),
+        effect=jnp.where(starts, delay, units.effect),
+        effect_target=jnp.where(starts, units.target, units.effect_target),
+        beam_x=jnp.where(starts, -dy * scale, units.beam_x),
+        beam_y=jnp.where(starts, dx * scale, units.beam_y),
+    )
+
+
+def lands(units: Units, stats: Stats) -> Bool[Array, "u e"]:
+    """Delayed single hits that are due: missiles also of the dead, second hits and salvos of the living only."""
+    return (units.effect == 0) & ~stats.colossus & ((units.health > 0) | (stats.missile > 0))
+
+
+def hits(
+    units: Units,
+    priority: Float[Array, "u e"],
+    hit: Bool[Array, "u e"],
+    instant: Bool[Array, "u e"],
+    on: Bool[Array, "u u e"],
+    stats: Stats,
+) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
+    """Resolve single hits, at most one per unit, in the random order of this loop.
+
+    ``on`` is the one-hot of each hit's target. Returns (shield lost, health lost, shots not fired): an instant shot does
+    not happen when its shooter or its target has already fallen to earlier hits of the same loop.
+    """
+    raw = jnp.where(hit, pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
+    earlier = priority[None] < priority[:, None]  # [i, k]: k strikes before i
+    index = jnp.arange(on.shape[0], dtype=jnp.int32)
+    target = jnp.sum(jnp.where(on, index[None, :, None], 0), axis=1)
+    # Units without a hit have raw = 0, so whatever target they show adds nothing.
+    before = jnp.sum(jnp.where((target[:, None] == target[None]) & earlier, raw[None], 0.0), axis=1)
+    suffered = jnp.sum(jnp.where((target[None] == index[:, None, None]) & earlier, raw[None], 0.0), axis=1)
+    pool = units.health + units.shield
+    left = pick(on, pool) - before
+    missed = instant & hit & ((suffered >= pool) | (left <= 0))
+    raw = jnp.where(missed, 0.0, raw)
+    shield = jnp.maximum(pick(on, units.shield) - before, 0.0)
+    absorbed = jnp.minimum(raw, shield)
+    over = raw - absorbed
+    armor = pick(on, jnp.broadcast_to(stats.armor, units.x.shape))
+    wound = jnp.where(over > 0, jnp.maximum(over - armor, MINIMUM_DAMAGE), 0.0)
+    return (
+        jnp.sum(jnp.where(on, absorbed[:, None], 0.0), axis=0),
+        jnp.sum(jnp.where(on, wound[:, None], 0.0), axis=0),
+        missed,
+    )
+
+
+def repeated(
+    count: Float[Array, "u e"], raw: Float[Array, "u e"], shield: Float[Array, "u e"], armor: Float[Array, "u e"]
+) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
+    """Return (shield lost, health lost) of ``count`` equal hits one after another: armour counts once per hit on life."""
+    total = count * raw
+    lost = jnp.minimum(total, shield)
+    whole = jnp.floor(shield / jnp.maximum(raw, 1e-6))  # hits that the shield takes completely
+    through = jnp.maximum(count - whole, 0.0)  # hits that reach life, the first one perhaps only in part
+    first = raw * (whole + 1) - shield
+    first_wound = jnp.where((through > 0) & (first > 0), jnp.maximum(first - armor, MINIMUM_DAMAGE), 0.0)
+    rest = jnp.maximum(through - 1, 0.0) * jnp.maximum(raw - armor, MINIMUM_DAMAGE)
+    return lost, jnp.where(raw > 0, first_wound + rest, 0.0)
+
+
+def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
+    """Return (number of colossus hits on every unit in this loop, damage of one).
+
+    Two sweeps of 11 points cross the target's position at right angles to the line of fire, in opposite directions; a
+    unit is marked by the first point that touches it and hurt ``BEAM_HIT_DELAY`` loops later, once per sweep; the
+    target itself takes both hits ``BEAM_MAIN_DELAY`` loops after the start.
+    """
+    age = jnp.where((units.effect >= 0) & stats.colossus & (units.health > 0), BEAM_MAIN_DELAY - units.effect, -1.0)
+    main = chosen(units.effect_target, units.x.shape[0])
+    centre_x, centre_y = pick(main, units.x), pick(main, units.y)
+    rel_x, rel_y = units.x[None] - centre_x[:, None], units.y[None] - centre_y[:, None]
+    along = rel_x * units.beam_x[:, None] + rel_y * units.beam_y[:, None]
+    across = rel_y * units.beam_x[:, None] - rel_x * units.beam_y[:, None]
+    reach = stats.radius[None] + BEAM_RADIUS
+    half = jnp.sqrt(jnp.maximum(reach * reach - across * across, 0.0))
+    low = jnp.maximum(jnp.ceil((along - half + BEAM_HALF_LENGTH) / _BEAM_SPACING), 0.0)
+    high = jnp.minimum(jnp.floor((along + half + BEAM_HALF_LENGTH) / _BEAM_SPACING), _BEAM_POINTS - 1.0)
+    touched = stats.beam & ~main & (jnp.abs(across) < reach) & (low <= high) & (age >= 0)[:, None]
+    forth = jnp.floor(low / 2) + BEAM_HIT_DELAY == age[:, None]
+    back = jnp.floor((_BEAM_POINTS - 1 - high) / 2) + BEAM_HIT_DELAY == age[:, None]
+    sides = jnp.sum(jnp.where(touched, forth.astype(jnp.float32) + back.astype(jnp.float32), 0.0), axis=0)
+    due = (age == BEAM_MAIN_DELAY)[:, None] & main & stats.beam
+    return sides + 2.0 * jnp.sum(due.astype(jnp.float32), axis=0), 20.0
+
+
+def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array, Array, Array]:
+    """Return (number of baneling hits on every unit, damage of one, who exploded): on firing and on death."""
+    bursting = stats.baneling & ~units.burst & (fired | (units.health <= 0))
+    gap = geometry(units.x, units.y)
+    caught = bursting[:, None] & (stats.splash > 0) & (gap.distance - stats.radius[None] <= BANELING_SPLASH)
+    count = jnp.sum(caught.astype(jnp.float32), axis=0)
+    raw = jnp.max(jnp.broadcast_to(stats.splash, caught.shape), axis=0)
+    return count, raw, bursting
+
+
+def heal(units: Units, stats: Stats) -> Units:
+    """Medivacs in range give life and pay energy."""
+    theirs = chosen(units.target, units.x.shape[0])
+    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick(theirs, jnp.broadcast_to(stats.radius, units.x.shape))
+    room = pick(theirs, jnp.where(units.health > 0, stats.max_health - units.health, 0.0))
+    valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + 1e-4)
+    dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
+    # One healer per target: the strongest dose counts, the others are refused.
+    given = jnp.where(theirs & stats.can_heal, dose[:, None], 0.0)
+    best = jnp.max(given, axis=0)
+    winner = jnp.min(jnp.where((given == best[None]) & (given > 0), jnp.arange(units.x.shape[0])[:, None, None], 999), axis=0)
+    paid = jnp.sum(
+        jnp.where(winner[None] == jnp.arange(units.x.shape[0])[:, None, None], given, 0.0), axis=1
+    )
+    return units._replace(health=units.health + best, energy=units.energy - paid * HEAL_ENERGY_PER_LIFE)
+
+
+def strike(
+    units: Units, jitter: Float[Array, "u e"], priority: Float[Array, "u e"], stats: Stats, rules: Rules
+) -> Units:
+    """One loop of fighting: releases, delayed hits, beams, blasts; health and shields are settled at the end."""
+    size = units.x.shape[0]
+    units, released, theirs, edge = attack(units, jitter, stats, rules)
+    due = lands(units, stats)
+    missile = stats.missile > 0
+    instant = released & ~missile & ~stats.colossus & ~stats.baneling
+    on = jnp.where(due[:, None], chosen(units.effect_target, size), theirs & instant[:, None])
+    shield_lost, health_lost, missed = hits(units, priority, due | instant, instant & ~due, on, stats)
+    released = released & ~missed
+    units = launch(units, released, edge, theirs, stats)
+    units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
+    if bool(stats.colossus.any()):
+        count, raw = beams(units, stats)
+        left = jnp.maximum(units.shield - shield_lost, 0.0)
+        more_shield, more_health = repeated(count, jnp.full_like(count, raw), left, jnp.broadcast_to(stats.armor, left.shape))
+        shield_lost, health_lost = shield_lost + more_shield, health_lost + more_health
+    if bool(stats.baneling.any()):
+        count, raw, burst = blasts(units, released, stats)
+        left = jnp.maximum(units.shield - shield_lost, 0.0)
+        more_shield, more_health = repeated(count, raw, left, jnp.broadcast_to(stats.armor, left.shape))
+        shield_lost, health_lost = shield_lost + more_shield, health_lost + more_health
+        units = units._replace(burst=units.burst | burst, health=jnp.where(burst, 0.0, units.health))
+    hurt = shield_lost + health_lost > 0
+    return units._replace(
+        shield=jnp.maximum(units.shield - shield_lost, 0.0),
+        health=jnp.maximum(units.health - health_lost, 0.0),
+        calm=jnp.where(hurt, 0.0, units.calm),
+    )
+
+
+def cooldown_jitter(uniform: Float[Array, "u e"], rules: Rules) -> Float[Array, "u e"]:
+    """Turn uniform numbers into the loops added to a period."""
+    low, high = COOLDOWN_JITTER
+    return low + (high - low) * uniform if rules.jitter else jnp.zeros_like(uniform)

@@ -1,0 +1,1 @@
+"""Playing policies and measuring what they achieve."""

@@ -1,0 +1,1 @@
+"""Networks of agents and mixers: pure functions over NamedTuples of weights."""

@@ -1,0 +1,110 @@
+"""Tables of names: what a user can ask for by name, and where it lives.
+
+A table maps a name to ``"module:attr"`` and imports nothing until one name is asked for. Any ``"my_pkg.mod:Thing"``
+is accepted in place of a name, so users add their own without touching a table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class UnknownName(ValueError):
+    """A name that is in no table and is no importable ``module:attr``; its message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``target`` is ``"module:attr"``; ``args`` are given to it before the user's options; ``help`` is one line."""
+
+    target: str
+    help: str = ""
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Names of one kind of thing.
+
+    ``listing`` is the command that lists them and ``flag`` the option that takes one: both appear in error messages.
+    ``prefixes`` may be left out by the user: with ``("smac/",)``, ``"3m"`` means ``"smac/3m"``.
+    """
+
+    kind: str
+    entries: Mapping[str, Entry]
+    listing: str
+    flag: str
+    prefixes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def resolve(self, name: str) -> str:
+        """Return the full name; ``module:attr`` is returned as it is. Raises UnknownName with the closest name."""
+        if name in self.entries or ":" in name:
+            return name
+        for prefix in self.prefixes:
+            if prefix + name in self.entries:
+                return prefix + name
+        near = closest(name, self.entries, self.prefixes)
+        hint = f' Closest: "{near}".' if near else ""
+        raise UnknownName(
+            f'unknown {self.kind} "{name}".{hint} List them: {self.listing}. Your own: {self.flag} my_pkg.mod:make'
+        )
+
+    def load(self, name: str) -> tuple[Any, tuple[Any, ...]]:
+        """Return the object behind a name, and the arguments that come before the user's options."""
+        full = self.resolve(name)
+        entry = self.entries.get(full) or Entry(full)
+        return load(entry.target, self.kind), entry.args
+
+    def make(self, name: str, **options: Any) -> Any:
+        """Call what is behind a name with ``options``."""
+        thing, args = self.load(name)
+        if not callable(thing):
+            raise UnknownName(f'"{name}" is of type {type(thing).__name__}, not a function that makes the {self.kind}')
+        return thing(*args, **options)
+
+
+def load(target: str, kind: str = "object") -> Any:
+    """Import ``"module:attr"`` (``attr`` may be dotted). Raises UnknownName that says which half was not found."""
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise UnknownName(f'"{target}" names no {kind}: write it as my_pkg.mod:make')
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists but misses one of its own imports must show its own traceback.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise UnknownName(
+            f'"{target}": there is no module "{error.name}". It is looked up in the current folder, then among the '
+            f"installed packages."
+        ) from None
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            near = closest(part, [n for n in dir(found) if not n.startswith("_")])
+            hint = f'; did you mean "{near}"?' if near else ""
+            raise UnknownName(f'"{target}": "{module_name}" has no "{attribute}"{hint}')
+        found = getattr(found, part)
+    return found
+
+
+def closest(name: str, known: Iterable[str], prefixes: Iterable[str] = ()) -> str | None:
+    """Return the known name most like ``name``, compared with and without ``prefixes``; None if none is like it."""
+    spelled = {k: k for k in known}
+    for prefix in prefixes:
+        spelled |= {full.removeprefix(prefix): full for full in spelled.values() if full.startswith(prefix)}
+    lower = {short.lower(): full for short, full in spelled.items()}
+    near = difflib.get_close_matches(name.lower(), lower, 1)
+    return lower[near[0]] if near else None

@@ -1,0 +1,55 @@
+"""Named streams of randomness.
+
+A key is never split in a chain: every consumer takes a stream by its name and then folds its step or index in. So
+turning one consumer on or off (an attack, say) changes nothing that another one (the environment, the policy) draws,
+and episode ``i`` is the same episode under every policy and every attack.
+
+    key = rng.root(seed)
+    episode = rng.episode(key, 7)                       # the same whatever is evaluated on it
+    world = rng.at(rng.stream(episode, "env"), t)       # step t of its environment
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+
+def root(seed: int) -> Key[Array, ""]:
+    """Make the typed key of a (run, seed)."""
+    return jax.random.key(seed)
+
+
+def stream(key: Key[Array, ""], name: str) -> Key[Array, ""]:
+    """Return the stream ``name`` of ``key``: ``"env"``, ``"policy"``, ``"attack"``, ``"learner"``, ``"eval"``, …
+
+    The name is hashed with CRC-32, so a stream is the same in every process, Python version and release. Streams nest;
+    two that shall be independent need two names under one parent.
+    """
+    _require_typed(key)
+    return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def at(key: Key[Array, ""], index: int | Array) -> Key[Array, ""]:
+    """Return the key of one step, update or slot of a stream."""
+    _require_typed(key)
+    return jax.random.fold_in(key, index)
+
+
+def episode(key: Key[Array, ""], index: int | Array) -> Key[Array, ""]:
+    """Return the key of evaluation episode ``index``; it depends on nothing else (common random numbers)."""
+    return at(stream(key, "episode"), index)
+
+
+def episodes(key: Key[Array, ""], count: int, first: int = 0) -> Key[Array, "b"]:
+    """Return the keys of episodes ``first .. first + count - 1``; chunks of any size give the same keys."""
+    return jax.vmap(lambda i: episode(key, i))(jnp.arange(first, first + count))
+
+
+def _require_typed(key: Array) -> None:
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"expected a typed key from jax.random.key(seed), got an array of {key.dtype}{list(key.shape)}")

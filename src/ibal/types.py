@@ -1,0 +1,208 @@
+"""The records every part of the library shares, and the vocabulary of array axes.
+
+Axes (the only letters used in annotations and docstrings): ``t`` time, ``b`` episodes in a batch, ``e`` parallel
+environments, ``n`` agents, ``m`` enemies, ``u`` units (agents first, then enemies), ``o`` observation, ``s`` state,
+``a`` actions, ``h`` hidden, ``k`` attacked agents.
+
+Time convention: row ``t`` of an episode holds ``obs[t], state[t], avail[t], action[t], reward[t]`` (for
+``action[t]``), ``terminated[t]`` (after ``action[t]``) and ``filled[t]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+PRNGKey = Key[Array, ""]
+Actions = Int[Array, "n"]
+
+
+class TimeStep(NamedTuple):
+    """What the world shows at one time.
+
+    Shapes: obs [n, o] float32, state [s] float32, avail [n, a] bool, alive [n] bool, reward [] float32 (for the action
+    that led here), terminated [] bool (the task ended), truncated [] bool (cut by a limit the task does not know),
+    metrics: fixed keys listed in ``EnvSpec.metric_names``, each a scalar.
+    """
+
+    obs: Float[Array, "n o"]
+    state: Float[Array, "s"]
+    avail: Bool[Array, "n a"]
+    alive: Bool[Array, "n"]
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    metrics: dict[str, Array]
+
+
+class Frame(NamedTuple):
+    """Everything a picture of one moment needs, in world units; a pytree of arrays, agents first, then enemies.
+
+    ``target[i]`` is the index of the unit that unit ``i`` attacks or heals at this moment, -1 if none.
+    ``max_shield`` is 0 where a unit has none. ``kind`` indexes ``Scene.kinds``.
+    """
+
+    position: Float[Array, "u 2"]
+    radius: Float[Array, "u"]
+    kind: Int[Array, "u"]
+    health: Float[Array, "u"]
+    max_health: Float[Array, "u"]
+    shield: Float[Array, "u"]
+    max_shield: Float[Array, "u"]
+    energy: Float[Array, "u"]
+    alive: Bool[Array, "u"]
+    target: Int[Array, "u"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The part of a picture that does not change: who is who, and where one can walk.
+
+    ``teams[i]`` is 0 for agents and 1 for enemies; ``walkable`` is a row-major tuple of rows of 0/1, bottom row first,
+    one cell per world unit; ``sight`` is in world units.
+    """
+
+    title: str
+    width: float
+    height: float
+    kinds: tuple[str, ...]
+    teams: tuple[int, ...]
+    walkable: tuple[tuple[int, ...], ...]
+    sight: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive indices of a vector that describe one entity: ``start .. start + len(features)``.
+
+    ``kind`` is ``"ally"``, ``"enemy"``, ``"own"``, ``"move"`` ...; ``slot`` counts the blocks of one kind from 0.
+    """
+
+    kind: str
+    slot: int
+    start: int
+    features: tuple[str, ...]
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.features)
+
+    @property
+    def entity(self) -> str:
+        return f"{self.kind}[{self.slot}]"
+
+
+@dataclass(frozen=True)
+class ObsLayout:
+    """Says for every index of a vector which entity and which feature it is.
+
+    ``allies`` tells what an ``ally`` slot means: ``"skip-self"`` = slot ``s`` of agent ``i`` is agent ``s`` if
+    ``s < i`` else ``s + 1`` (SMAC); ``"all"`` = slot ``s`` is agent ``s`` (SMAC's state); ``"anonymous"`` = slots do
+    not identify agents.
+    """
+
+    blocks: tuple[Block, ...]
+    allies: str = "skip-self"
+
+    @property
+    def size(self) -> int:
+        return self.blocks[-1].stop if self.blocks else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``"ally[2].health"`` for every index."""
+        return tuple(f"{b.entity}.{f}" for b in self.blocks for f in b.features)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(b.kind for b in self.blocks))
+
+    def mask(self, *wanted: str) -> np.ndarray:
+        """Return a bool[o] that is True where a kind ("ally"), an entity ("ally[2]"), a feature ("health") or a full
+        name ("ally[2].health") in ``wanted`` matches. Raises ValueError for a word that matches nothing."""
+        mask = np.zeros(self.size, bool)
+        words: set[str] = set()
+        for word in wanted:
+            hit = np.zeros(self.size, bool)
+            for block in self.blocks:
+                for i, feature in enumerate(block.features):
+                    names = (block.kind, block.entity, feature, f"{block.entity}.{feature}")
+                    words.update(names)
+                    hit[block.start + i] |= word in names
+            if not hit.any():
+                near = difflib.get_close_matches(word, sorted(words), 1)
+                hint = f'; did you mean "{near[0]}"?' if near else ""
+                raise ValueError(f'no feature is called "{word}"{hint} (kinds: {", ".join(self.kinds)})')
+            mask |= hit
+        return mask
+
+    def agents(self, n_agents: int) -> np.ndarray:
+        """Return int[n, o]: the agent that index ``d`` of agent ``i``'s vector describes, -1 where it is none."""
+        owner = np.full((n_agents, self.size), -1)
+        for block in self.blocks:
+            for i in range(n_agents):
+                agent = -1
+                if block.kind == "own":
+                    agent = i
+                elif block.kind == "ally" and self.allies == "skip-self":
+                    agent = block.slot + (block.slot >= i)
+                elif block.kind == "ally" and self.allies == "all":
+                    agent = block.slot
+                owner[i, block.start : block.stop] = agent
+        return owner
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Sizes and names of an environment; static, hashable.
+
+    ``noop_action`` is the action of an agent that is out of the game (None if there is none); ``idle_actions`` are the
+    actions that do nothing, the only ones left to a disabled agent (empty: the environment has none).
+    """
+
+    name: str
+    n_agents: int
+    n_actions: int
+    obs_size: int
+    state_size: int
+    horizon: int
+    action_names: tuple[str, ...]
+    metric_names: tuple[str, ...]
+    obs_layout: ObsLayout
+    state_layout: ObsLayout
+    noop_action: int | None = None
+    idle_actions: tuple[int, ...] = ()
+    scene: Scene | None = None
+
+
+class Env(NamedTuple):
+    """An environment: pure functions over explicit state, written for one environment; batch with ``jax.vmap``.
+
+    ``reset(key, params) -> (state, TimeStep)``; ``step(key, state, actions[n], params) -> (state, TimeStep)``;
+    ``frame(state, params) -> Frame`` for replays. ``params`` is a pytree of arrays, replaceable without recompiling.
+    ``step`` never resets by itself.
+    """
+
+    spec: EnvSpec
+    params: Any
+    reset: Callable[[jax.Array, Any], tuple[Any, TimeStep]]
+    step: Callable[[jax.Array, Any, jax.Array, Any], tuple[Any, TimeStep]]
+    frame: Callable[[Any, Any], Frame] | None = None
+
+
+class Policy(NamedTuple):
+    """A team of agents as seen from outside: the only thing an attacker may query. Written for one environment.
+
+    ``start() -> carry``; ``scores(carry, obs[n, o], avail[n, a], last_action[n]) -> (carry, scores[n, a])`` (Q-values
+    or logits; ``last_action`` is -1 before the first step); ``select(key, scores, avail) -> actions[n]``.
+    """
+
+    start: Callable[[], Any]
+    scores: Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
+    select: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]

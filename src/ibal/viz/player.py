@@ -1,0 +1,81 @@
+"""Write trajectories as one HTML page that plays them: no server, no network, no other file."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from ibal.types import EnvSpec, Scene
+from ibal.viz.files import replace_file
+from ibal.viz.theme import THEMES
+from ibal.viz.trajectory import SCHEMA, Trajectory, to_json
+
+# They share one scope; app.js starts the page, so it comes last.
+_SCRIPTS = ("data.js", "camera.js", "view.js", "strip.js", "panel.js", "app.js")
+
+
+def write_player(
+    trajectories: Trajectory | Sequence[Trajectory],
+    scene: Scene | None,
+    spec: EnvSpec,
+    path: str | Path,
+    *,
+    title: str = "",
+    summary: str = "",
+) -> Path:
+    """Write the page at ``path`` (replaced atomically) and return the path.
+
+    Several trajectories of one environment stand side by side under shared controls; ``Trajectory.label`` names each.
+    ``scene`` replaces ``spec.scene``. ``title`` and ``summary`` stand at the top of the page.
+    """
+    return replace_file(path, player_html(trajectories, scene, spec, title=title, summary=summary).encode())
+
+
+def player_html(
+    trajectories: Trajectory | Sequence[Trajectory],
+    scene: Scene | None,
+    spec: EnvSpec,
+    *,
+    title: str = "",
+    summary: str = "",
+) -> str:
+    """Return the page that ``write_player`` writes."""
+    many = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    if not many:
+        raise ValueError("a player needs at least one trajectory")
+    data = {
+        "schema": SCHEMA,
+        "summary": summary,
+        "trajectories": [to_json(trajectory, spec, scene) for trajectory in many],
+    }
+    web = resources.files("ibal.viz") / "web"
+    parts = {
+        "title": html.escape(title or spec.name),
+        "theme": _theme_css(),
+        "style": (web / "player.css").read_text("utf-8"),
+        "script": f"const COLOURS = {json.dumps(list(THEMES['light']))};\n"
+        + "\n".join((web / name).read_text("utf-8") for name in _SCRIPTS),
+        "data": embed(data),
+    }
+    page = (web / "player.html").read_text("utf-8")
+    # Split at the placeholders rather than replace one after the other: data may contain anything, "{{" included.
+    pieces = page.split("{{")
+    filled = (parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
+    return pieces[0] + "".join(filled)
+
+
+def embed(data: object) -> str:
+    """Write JSON that may stand inside a ``<script>`` element: no ``<``, so neither ``</script`` nor ``<!--``."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _theme_css() -> str:
+    def variables(theme: str) -> str:
+        on_accent = "#ffffff" if theme == "light" else "#0b1016"
+        colours = {**THEMES[theme], "on-accent": on_accent}
+        return ":root { " + " ".join(f"--{name}: {value};" for name, value in colours.items()) + " }"
+
+    return f"{variables('light')}\n@media (prefers-color-scheme: dark) {{ {variables('dark')} }}"

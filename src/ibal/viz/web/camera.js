@@ -1,0 +1,44 @@
+// Cameras: which rectangle [x0, y0, x1, y1] of the world is shown at a time.
+
+const ROOM = 1.9; // world units kept free around the units
+const LEAD = 8; // steps that the following camera looks ahead and back
+
+const union = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
+
+// Where the living units are, at every time.
+function bounds(replay) {
+  const out = [];
+  for (let t = 0; t <= replay.length; t++) {
+    let box = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let u = 0; u < replay.units; u++) {
+      if (!replay.alive(t, u)) continue;
+      const x = replay.frames.position.at(t, 2 * u), y = replay.frames.position.at(t, 2 * u + 1);
+      box = union(box, [x, y, x, y]);
+    }
+    out.push(box[0] < Infinity ? box : out[t - 1] || [0, 0, replay.scene.width, replay.scene.height]);
+  }
+  return out;
+}
+
+const padded = (box) => {
+  const x = (box[0] + box[2]) / 2, y = (box[1] + box[3]) / 2;
+  const w = Math.max((box[2] - box[0]) / 2 + ROOM, 5), h = Math.max((box[3] - box[1]) / 2 + ROOM, 3.2);
+  return [x - w, y - h, x + w, y + h];
+};
+
+// Where one can walk, with a little of the walls around it.
+function mapBox(scene) {
+  let box = [Infinity, Infinity, -Infinity, -Infinity];
+  scene.walkable.forEach((row, y) => { for (const run of row.matchAll(/1+/g)) box = union(box, [run.index, y, run.index + run[0].length, y + 1]); });
+  return box[0] < Infinity ? [box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1] : [0, 0, scene.width, scene.height];
+}
+
+// A camera that glides: the mean of boxes that each hold the units LEAD steps around, so nobody ever leaves the picture.
+function followPath(replay) {
+  const raw = bounds(replay), near = (t) => [Math.max(0, t - LEAD), Math.min(replay.length, t + LEAD)];
+  const wide = raw.map((_, t) => { const [a, b] = near(t); return padded(raw.slice(a, b + 1).reduce(union)); });
+  return wide.map((_, t) => {
+    const [a, b] = near(t), part = wide.slice(a, b + 1);
+    return [0, 1, 2, 3].map((k) => part.reduce((sum, box) => sum + box[k], 0) / part.length);
+  });
+}

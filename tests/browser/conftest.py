@@ -1,0 +1,60 @@
+"""One headless browser for all tests of this folder; skipped where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from browser.chrome import Browser, Page, find
+from ibal.viz import write_player
+from unit.viz import skirmish
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory) -> Iterator[Browser]:
+    binary = find()
+    if binary is None:
+        pytest.skip("no Chromium found: install chromium, or set IBAL_CHROMIUM to a Chromium or Chrome binary")
+    browser = Browser(binary, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    natural, jammed = skirmish.play(label="natural"), skirmish.play(attacked=True, label="jammed")
+    notes = tuple(f"note {t}" for t in range(jammed.length))
+    jammed = jammed._replace(overlay=jammed.overlay._replace(notes=notes))
+    shuffled = natural._replace(enemy_units=np.array([5, 3, 4]))
+    return {
+        name: write_player(what, None, skirmish.SPEC, folder / f"{name}.html")
+        for name, what in (
+            ("natural", natural),
+            ("jammed", jammed),
+            ("both", [natural, jammed]),
+            ("shuffled", shuffled),
+        )
+    }
+
+
+@pytest.fixture
+def show(chromium, pages) -> Iterator[Callable[..., Page]]:
+    """Open a page by name; afterwards it must have complained about nothing and loaded nothing but itself."""
+    opened: list[Page] = []
+
+    def open_page(name: str = "natural", **view: Any) -> Page:
+        page = chromium.open(pages[name], **view)
+        opened.append(page)
+        return page
+
+    yield open_page
+    for page in opened:
+        page.settle()
+        assert page.complaints() == []
+        assert all(url.startswith(("file:", "data:", "about:")) for url in page.requests()), page.requests()
+        page.close()

@@ -1,0 +1,305 @@
+"""The replay page in a real browser: every control answers, and what is shown is what was recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unit.viz import skirmish
+
+
+def shown(page, name: str):
+    """One of the facts that the page writes about itself on <html data-...>."""
+    return page.eval(f"document.documentElement.dataset.{name}")
+
+
+def step(page) -> int:
+    return int(shown(page, "step"))
+
+
+def text(page, selector: str) -> str:
+    return page.eval(f"document.querySelector({selector!r}).textContent")
+
+
+def picture(page) -> str:
+    """The first stage's picture, as a comparable string."""
+    return page.eval("document.querySelector('.picture canvas').toDataURL()")
+
+
+def unit_place(page, unit: int, stage: int = 0) -> list[float]:
+    """Where a unit is drawn, in window coordinates."""
+    return page.eval(f"window.replay.where({unit}, {stage})")
+
+
+@pytest.fixture
+def page(show):
+    return show()
+
+
+def test_space_plays_and_pauses(page):
+    assert shown(page, "playing") == "false"
+    assert page.eval("document.querySelector('#play').ariaLabel") == "Play"
+    page.press(" ")
+    assert shown(page, "playing") == "true"
+    assert page.eval("document.querySelector('#play').ariaLabel") == "Pause"
+    page.wait("+document.documentElement.dataset.step >= 2")
+    page.press(" ")
+    assert shown(page, "playing") == "false"
+    now, seen = step(page), picture(page)
+    page.eval("new Promise(done => setTimeout(done, 400))")
+    assert step(page) == now
+    page.press("ArrowRight")
+    page.press("ArrowLeft")
+    assert picture(page) == seen  # it rests on a whole step
+
+
+def test_playing_ends_at_the_last_step_and_starts_over(page, natural_length):
+    for _ in range(10):
+        page.press("+")
+    page.press(" ")
+    page.wait("document.documentElement.dataset.playing === 'false'")
+    assert step(page) == natural_length
+    page.press(" ")
+    page.settle()
+    assert step(page) < natural_length
+
+
+@pytest.fixture(scope="session")
+def natural_length() -> int:
+    return skirmish.play().length
+
+
+def test_arrows_home_and_end(page, natural_length):
+    for key, shift, expected in (
+        ("ArrowRight", False, 1), ("ArrowRight", False, 2), ("ArrowLeft", False, 1), ("ArrowRight", True, 11),
+        ("End", False, natural_length), ("ArrowRight", False, natural_length), ("Home", False, 0),
+        ("ArrowLeft", False, 0),
+    ):  # fmt: skip
+        page.press(key, shift)
+        assert step(page) == expected
+        assert int(page.eval("document.querySelector('#scrub').value")) == expected
+    assert text(page, "#clock") == f"step 0 / {natural_length}"
+
+
+def test_plus_and_minus_change_the_speed(page):
+    assert shown(page, "rate") == "4"
+    page.press("+")
+    assert shown(page, "rate") == "6"
+    assert text(page, "#speed-text") == "6 steps/s"
+    page.press("-")
+    page.press("-")
+    assert shown(page, "rate") == "3"
+
+
+def test_sliders(page, natural_length):
+    page.click_on("#scrub", across=0.5)
+    assert abs(step(page) - natural_length / 2) <= 1
+    page.click_on("#scrub", across=0.999)
+    assert step(page) == natural_length
+    page.click_on("#speed", across=0.99)
+    assert shown(page, "rate") == "32"
+    page.press("Home")  # the speed slider has the focus and takes the key
+    assert shown(page, "rate") == "0.5"
+    assert step(page) == natural_length
+
+
+def test_buttons(page, natural_length):
+    for button, expected in (
+        ("#forward", 1), ("#forward", 2), ("#back", 1), ("#last", natural_length), ("#first", 0),
+    ):  # fmt: skip
+        page.click_on(button)
+        assert step(page) == expected
+    page.click_on("#play")
+    assert shown(page, "playing") == "true"
+    page.press(" ")  # the play button has the focus: one toggle, not two
+    assert shown(page, "playing") == "false"
+
+
+def test_strip_chart_is_a_slider_too(page, natural_length):
+    page.click_on("canvas.strip", across=0.5)
+    assert abs(step(page) - natural_length / 2) <= 1
+
+
+def test_clicking_an_agent_shows_what_it_observes(page):
+    trajectory = skirmish.play()
+    page.press("ArrowRight")
+    page.click(*unit_place(page, 1))
+    assert shown(page, "agent") == "1"
+    assert text(page, "#panel-title") == "What agent 1 observes"
+    cells = page.eval(
+        "[...document.querySelectorAll('#panel td[data-feature]')].map(c => [c.dataset.feature, c.textContent])"
+    )
+    assert sorted(name for name, _ in cells) == sorted(skirmish.LAYOUT.names)
+    values = dict(cells)
+    truth = dict(zip(skirmish.LAYOUT.names, np.asarray(trajectory.steps.obs)[1, 1].tolist(), strict=True))
+    for name, value in truth.items():
+        assert float(values[name].replace("−", "-")) == pytest.approx(value, abs=0.0056), name
+    page.click(*unit_place(page, 1))  # again: deselected
+    assert shown(page, "agent") == "-1"
+
+
+def test_entities_out_of_sight_are_marked(page):
+    page.press("0")  # at the start everybody is farther apart than one can see
+    unseen = page.eval("[...document.querySelectorAll('#panel tr.unseen')].map(r => r.dataset.entity)")
+    obs = np.asarray(skirmish.play().steps.obs)[0, 0]
+    hidden = [
+        block.entity
+        for block in skirmish.LAYOUT.blocks
+        if block.kind in ("enemy", "ally") and not obs[block.start : block.stop].any()
+    ]
+    assert sorted(unseen) == sorted(hidden) != []
+
+
+def test_enemies_are_named_as_the_agents_number_them(show):
+    page = show("shuffled")
+    page.press("1")
+    rows = page.eval("[...document.querySelectorAll('#panel tr[data-entity^=enemy] th')].map(e => e.title)")
+    kinds = [skirmish.SCENE.kinds[int(skirmish.KIND[unit])] for unit in (5, 3, 4)]
+    assert rows == [f"enemy[{slot}]: {kind} e{slot}" for slot, kind in enumerate(kinds)]
+
+
+def test_digits_escape_and_the_list_select(page):
+    page.press("2")
+    assert shown(page, "agent") == "2"
+    assert page.eval("document.querySelector('#roster [data-agent=\"2\"]').ariaPressed") == "true"
+    page.press("7")  # nobody has this number
+    assert shown(page, "agent") == "2"
+    page.press("Escape")
+    assert shown(page, "agent") == "-1"
+    page.click_on("#roster [data-agent='0']")
+    assert shown(page, "agent") == "0"
+
+
+def test_actions_are_named(page):
+    trajectory = skirmish.play()
+    names = page.eval("[...document.querySelectorAll('#roster .what')].map(e => e.textContent)")
+    wanted = [skirmish.SPEC.action_names[a] for a in trajectory.executed[0]]
+    # "target 2" reads as an attack on e2, or for the medivac as healing agent 2.
+    wanted = [w.replace("target ", "heal " if i == 2 else "attack e") for i, w in enumerate(wanted)]
+    assert names == wanted
+
+
+def test_help_opens_and_closes(page):
+    page.press("?")
+    assert page.eval("document.querySelector('#help').open")
+    page.press("ArrowRight")  # keys do nothing behind it
+    assert step(page) == 0
+    page.press("Escape")
+    assert not page.eval("document.querySelector('#help').open")
+    page.click_on("#help-open")
+    assert page.eval("document.querySelector('#help').open")
+    page.press("?")
+    assert not page.eval("document.querySelector('#help').open")
+
+
+def test_views_and_smoothness(page):
+    for view in ("fight", "map", "follow"):
+        page.press("m")
+        assert shown(page, "view") == view
+        assert page.eval("document.querySelector('#view').value") == view
+    assert page.eval("document.querySelector('#smooth').checked")
+    page.press("s")
+    assert not page.eval("document.querySelector('#smooth').checked")
+
+
+def test_banner_at_the_end(page, natural_length):
+    assert page.eval("document.querySelector('.banner').hidden")
+    page.press("End")
+    assert not page.eval("document.querySelector('.banner').hidden")
+    assert text(page, ".banner").startswith("LOSS")
+    assert f"in {natural_length} steps" in text(page, ".banner")
+    numbers = text(page, ".numbers")
+    assert f"return {skirmish.play().episode_return:.2f}" in numbers
+
+
+def test_the_picture_changes_with_the_step_and_is_described(page):
+    first = picture(page)
+    page.press("ArrowRight")
+    assert picture(page) != first
+    page.press("ArrowLeft")
+    assert picture(page) == first
+    label = page.eval("document.querySelector('.picture canvas').ariaLabel")
+    assert label == "natural, step 0: 3 of 3 agents and 3 of 3 enemies alive"
+
+
+def test_a_link_opens_at_its_moment(page, pages):
+    page.goto(pages["natural"], "?again#t=5&agent=2")
+    assert (shown(page, "step"), shown(page, "agent")) == ("5", "2")
+
+
+def test_attack_overlays(show):
+    page = show("jammed")
+    trajectory = skirmish.play(attacked=True)
+    page.press("1")
+    masked = page.eval("[...document.querySelectorAll('#panel td.masked')].map(c => c.dataset.feature)")
+    expected = [n for n, m in zip(skirmish.LAYOUT.names, skirmish.LAYOUT.mask("ally"), strict=True) if m]
+    assert sorted(masked) == sorted(expected)
+    assert "replaced by the attack" in text(page, "#panel")
+    assert page.eval("document.querySelectorAll('#panel tr.unseen').length") >= 2  # both allies are cut off
+    groups = page.eval("[...document.querySelectorAll('#roster .group')].map(e => e.textContent)")
+    assert groups == ["G1", "G1", "G2"]
+    assert text(page, ".note-line") == "note 0"
+    when = int(np.argmax((trajectory.intended != trajectory.executed)[:, 0]))
+    for _ in range(when):
+        page.press("ArrowRight")
+    assert text(page, "#roster [data-agent='0'] .forced") == "stop"
+    assert text(page, "#roster [data-agent='0'] s") != "stop"
+
+
+def test_without_an_attack_nothing_is_marked(page):
+    page.press("1")
+    assert page.eval("document.querySelectorAll('.masked, .forced, #roster .group').length") == 0
+    assert not page.eval("document.body.classList.contains('attacked')")
+
+
+def test_two_replays_side_by_side_share_the_controls(show):
+    page = show("both", width=1400)
+    boxes = page.eval("[...document.querySelectorAll('.stage')].map(s => s.getBoundingClientRect().toJSON())")
+    assert boxes[0]["right"] <= boxes[1]["left"]
+    assert boxes[0]["top"] == boxes[1]["top"]
+    page.press("ArrowRight")
+    captions = page.eval("[...document.querySelectorAll('.numbers')].map(s => s.textContent.slice(0, 7))")
+    assert captions == ["step 1/", "step 1/"]
+    page.press("1")
+    assert page.eval("document.querySelectorAll('#panel td.masked').length") == 0
+    page.click_on("#tabs button:nth-child(2)")
+    assert page.eval("document.querySelectorAll('#panel td.masked').length") == 10
+    page.press("Escape")
+    page.click(*unit_place(page, 0, 0))
+    assert (shown(page, "stage"), shown(page, "agent")) == ("0", "0")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["jammed", "both"])
+def test_a_phone_shows_all_of_it_without_sideways_scrolling(show, scheme, name):
+    page = show(name, width=360, height=740, phone=True, scheme=scheme)
+    page.press("1")
+    assert page.eval("document.documentElement.scrollWidth") == 360
+    small = page.eval(
+        "[...document.querySelectorAll('button')].filter(b => b.offsetWidth && b.offsetHeight < 30)"
+        ".map(b => b.textContent)"
+    )
+    assert small == []  # fingers need room
+    assert page.eval("document.querySelector('.picture canvas').getBoundingClientRect().width") > 300
+
+
+def test_colours_follow_the_reader(show):
+    page = show(scheme="light")
+    light = page.eval("getComputedStyle(document.body).backgroundColor")
+    before = picture(page)
+    page.look(scheme="dark")
+    page.settle()
+    assert page.eval("getComputedStyle(document.body).backgroundColor") != light
+    assert picture(page) != before
+
+
+def test_reduced_motion_starts_without_sliding(show):
+    assert not show(motion=False).eval("document.querySelector('#smooth').checked")
+
+
+def test_every_control_has_a_name(page):
+    nameless = page.eval(
+        "[...document.querySelectorAll('button, input, select, canvas')].filter(e => !(e.getAttribute('aria-label')"
+        " || e.textContent.trim() || e.closest('label'))).map(e => e.outerHTML)"
+    )
+    assert nameless == []

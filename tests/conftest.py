@@ -1,0 +1,21 @@
+"""Strict modes for every test; the import hook must be installed before anything of ibal is imported."""
+
+import os
+import sys
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Most of the time goes into compiling the same programs again; what was compiled is kept beside the packages that
+# compiled it, in the virtual environment, and goes when that goes.
+if sys.prefix != sys.base_prefix and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    jax.config.update("jax_compilation_cache_dir", os.path.join(sys.prefix, "jax-cache"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+install_import_hook("ibal", "typechecker.check")

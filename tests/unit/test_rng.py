@@ -1,0 +1,44 @@
+"""Streams are independent, stable across releases, and paired across evaluations."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from ibal import rng
+
+
+def bits(key: jax.Array) -> list[int]:
+    return np.asarray(jax.random.key_data(key)).ravel().tolist()
+
+
+def test_a_stream_is_the_parent_folded_with_the_crc_of_its_name() -> None:
+    # CRC-32 of "123456789" is the published check value 0xCBF43926
+    root = rng.root(0)
+    assert bits(rng.stream(root, "123456789")) == bits(jax.random.fold_in(root, 0xCBF43926))
+
+
+def test_streams_of_different_names_and_parents_differ() -> None:
+    keys = [rng.stream(rng.root(seed), name) for seed in (0, 1) for name in ("env", "policy", "attack", "learner")]
+    keys += [rng.at(keys[0], 0), rng.at(keys[0], 1), rng.stream(keys[0], "env")]
+    assert len({tuple(bits(key)) for key in keys}) == len(keys)
+
+
+def test_an_episode_key_depends_on_seed_and_index_only() -> None:
+    many, few = rng.episodes(rng.root(5), 8), rng.episodes(rng.root(5), 3, first=4)
+    assert bits(few) == bits(many[4:7])
+    assert bits(rng.episode(rng.root(5), 6)) == bits(many[6])
+    assert len({tuple(bits(key)) for key in many}) == 8
+
+
+def test_a_step_may_be_traced() -> None:
+    key = rng.root(1)
+    inside = jax.jit(lambda t: jax.random.key_data(rng.at(key, t)))(3)
+    assert np.asarray(inside).tolist() == bits(rng.at(key, 3))
+
+
+def test_an_old_style_key_is_refused() -> None:
+    untyped = jax.random.key_data(jax.random.key(0))
+    with pytest.raises(TypeError, match=r"expected a typed key from jax\.random\.key\(seed\), got .* uint32\[2\]"):
+        rng._require_typed(untyped)  # the annotations of stream would refuse it first here

@@ -1,0 +1,84 @@
+"""GIFs: readable by Pillow, one picture per time-step, true colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ibal.viz import write_gif
+from ibal.viz.draw import Painter
+from ibal.viz.glyphs import KNOWN, glyphs
+from ibal.viz.theme import THEMES, rgb
+from unit.viz import skirmish
+
+
+@pytest.fixture(scope="module")
+def gif(jammed, tmp_path_factory):
+    path = write_gif(jammed, None, skirmish.SPEC, tmp_path_factory.mktemp("gif") / "a.gif", fps=10.0, width=400)
+    with Image.open(path) as picture:
+        yield picture
+
+
+def test_one_picture_per_time_step_that_plays_forever(gif, jammed):
+    assert gif.format == "GIF"
+    assert gif.n_frames == jammed.length + 1
+    assert gif.width == 400
+    assert gif.info["loop"] == 0
+    assert gif.info["duration"] == 100
+    gif.seek(gif.n_frames - 1)
+    assert gif.info["duration"] == 2500
+
+
+def test_colours_survive_quantisation(gif, jammed):
+    painter = Painter(jammed, skirmish.SPEC, skirmish.SCENE, 400)
+    truth = np.asarray(painter.frame(5), int)
+    gif.seek(5)
+    error = np.abs(np.asarray(gif.convert("RGB"), int) - truth).max(axis=2)
+    assert (error > 24).mean() < 0.01
+    for name in ("agent", "enemy", "one", "two", "health"):
+        assert (np.abs(np.asarray(gif.convert("RGB"), int) - rgb(THEMES["light"][name])).max(axis=2) < 16).any(), name
+
+
+def test_units_are_drawn_where_they_stand_in_their_teams_colour(natural):
+    painter = Painter(natural, skirmish.SPEC, skirmish.SCENE, 640)
+    picture = np.asarray(painter.frame(0), int)
+    for unit, name in ((0, "agent"), (3, "enemy")):
+        x, y = (v / 2 for v in painter.camera.at(*natural.frames.position[0, unit].tolist()))
+        radius = float(natural.frames.radius[0, unit]) * painter.camera.scale / 2
+        left = picture[round(y), round(x - radius * 0.75)]  # beside the letter
+        assert np.abs(left - rgb(THEMES["light"][name])).max() < 20
+
+
+def test_the_dead_become_a_cross_that_fades(natural):
+    painter = Painter(natural, skirmish.SPEC, skirmish.SCENE, 640)
+    unit = int(np.argmin(painter.death))
+    death = int(painter.death[unit])
+    x, y = (round(v / 2) for v in painter.camera.at(*natural.frames.position[death, unit].tolist()))
+    ground = np.array(rgb(THEMES["light"]["ground"]))
+    strength = [
+        np.abs(np.asarray(painter.frame(t), int)[y - 2 : y + 3, x - 2 : x + 3] - ground).max()
+        for t in (death, natural.length)
+    ]
+    assert strength[0] > strength[1] > 20
+
+
+def test_walls_are_darker_than_the_ground(natural):
+    painter = Painter(natural, skirmish.SPEC, skirmish.SCENE, 640)
+    picture = np.asarray(painter.frame(0), int)
+    x, y = (round(v / 2) for v in painter.camera.at(8.0, 3.0))
+    assert picture[y, x].tolist() == list(rgb(THEMES["light"]["wall"]))
+
+
+@pytest.mark.parametrize("bad", [{"fps": 0.0}, {"fps": 100.0}, {"width": 20}])
+def test_impossible_options_are_refused(bad, tmp_path):
+    with pytest.raises(ValueError, match="must"):
+        write_gif(skirmish.blank(), None, skirmish.SPEC, tmp_path / "a.gif", **bad)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_kind_has_its_own_letter():
+    letters = [glyph.letter for glyph in glyphs([*KNOWN, "mothership", "stalwart", "zz", "zz2"])]
+    assert len(set(letters)) == len(letters)
+    outlines = [(glyph.outline, glyph.tone) for glyph in KNOWN.values()]
+    assert len(set(outlines)) == len(outlines)
