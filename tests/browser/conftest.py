@@ -14,7 +14,7 @@ from ibal.viz import write_player
 from unit.viz import skirmish
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not "session": the browser need not stay for the rest of the suite
 def chromium(tmp_path_factory) -> Iterator[Browser]:
     binary = find()
     if binary is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import FAILED, OK, Output, add_flags, output_of
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, add_flags, output_of
 
 if TYPE_CHECKING:
     from ibal.types import Env, EnvSpec, ObsLayout
@@ -68,6 +68,8 @@ def _check(args: argparse.Namespace, output: Output) -> int:
     from ibal import rng
     from ibal.envs.check import ContractError, check_env
 
+    if args.steps is not None and args.steps < 1:
+        raise CommandError(f"--steps {args.steps}: at least 1 step is played", WRONG_USE)
     env = _make(args.name, output)
     output.note(f"compiling and playing {env.spec.name} …")
     try:

@@ -40,10 +40,9 @@ class Report:
 
 
 class Trajectory(NamedTuple):
-    """``steps`` has rows 0 (reset) to T, ``actions`` rows 0 to T-1; ``first`` and ``last`` are environment states."""
+    """``steps`` has rows 0 (reset) to T; ``first`` and ``last`` are the environment states of its two ends."""
 
     steps: TimeStep
-    actions: Array
     first: Any
     last: Any
 
@@ -54,10 +53,11 @@ def check_env(env: Env, key: Key[Array, ""] | None = None, steps: int | None = N
     Plays ``steps`` steps (default: a little more than ``spec.horizon``) of random actions from ``key``, once choosing
     among the available ones, once among all.
     """
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps is {steps}; at least 1 is needed")
+    check_spec(env.spec)
     key = rng.root(0) if key is None else key
     steps = min(env.spec.horizon + 2, LONGEST_CHECK) if steps is None else steps
-    _require(steps >= 1, f"steps is {steps}; at least 1 is needed")
-    check_spec(env.spec)
     _check_arrays("params", env.params)
     _check_abstract(env, key)
 
@@ -224,18 +224,18 @@ def _player(env: Env, steps: int) -> Callable[[Array, Any, Any], Trajectory]:
     """Return ``play(key, params, stray)``: an episode of random actions, of any action at all if ``stray``."""
 
     def play(key: Array, params: Any, stray: Any) -> Trajectory:
-        def advance(carry: tuple[Any, TimeStep], t: Array) -> tuple[tuple[Any, TimeStep], tuple[TimeStep, Array]]:
+        def advance(carry: tuple[Any, TimeStep], t: Array) -> tuple[tuple[Any, TimeStep], TimeStep]:
             state, step = carry
             allowed = step.avail | jnp.asarray(stray)
             draw = jax.random.uniform(rng.at(rng.stream(key, "policy"), t), allowed.shape)
             actions = jnp.argmax(jnp.where(allowed, draw, -1.0), axis=1).astype(jnp.int32)
             state, step = env.step(rng.at(rng.stream(key, "env"), t), state, actions, params)
-            return (state, step), (step, actions)
+            return (state, step), step
 
         first, start = env.reset(rng.stream(key, "reset"), params)
-        (last, _), (rest, actions) = jax.lax.scan(advance, (first, start), jnp.arange(steps))
+        (last, _), rest = jax.lax.scan(advance, (first, start), jnp.arange(steps))
         rows = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, rest)
-        return Trajectory(rows, actions, first, last)
+        return Trajectory(rows, first, last)
 
     return play
 

@@ -45,7 +45,7 @@ def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rul
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
     pairs = geometry(units.x, units.y)
-    units = targeting.engage(units, pairs, facts, rules, n, medivacs)
+    units = targeting.engage(units, pairs, facts, rules, n, medivacs, loop)
     units = physics.move(units, pairs, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
     # The order in which units act changes every loop: other bits of the same random number.
     scaled = noise.priority * jnp.exp2((loop % 8).astype(jnp.float32))

@@ -15,6 +15,7 @@ from ibal.envs.smac.state import ATTACK, HEAL, MOVE, SCAN, Units
 from ibal.envs.smac.stats import Stats
 from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
+TURN_PER_LOOP = 62.5  # degrees
 DETOUR_STEP = 20  # degrees between the detours a unit tries
 _HALT_NEAR_AGENTS = 5.0  # an enemy medivac with nobody to heal stops when an agent is this close
 
@@ -212,12 +213,38 @@ def move(units: Units, pairs: Pairs, stats: Stats, rules: Rules, terrain: Terrai
         marching = ~stats.ally & (units.target < 0) & alive & stats.heals
         pace = jnp.min(jnp.where(~stats.ally & alive, jnp.broadcast_to(stats.speed, alive.shape), 9.0), axis=0)
         step = jnp.where(marching, jnp.minimum(step, pace[None]), step)
-    blocks = stats.bodies & alive[None] & ((stats.ally[:, None] != stats.ally[None]) | planted[None])
+    foe = stats.ally[:, None] != stats.ally[None]
+    if not rules.moving_block:
+        foe = foe & ~((way > 0) & alive)[None]
+    blocks = stats.bodies & alive[None] & (foe | planted[None])
     move_x, move_y, side = steer(pairs, blocks, dx, dy, step, way, units.side, stats, rules)
     new_x, new_y = units.x + move_x, units.y + move_y
     push_x, push_y = separate(new_x, new_y, planted, alive, stats, rules)
     new_x, new_y = confine(units.x, units.y, new_x + push_x, new_y + push_y, stats, terrain)
     movable = alive & ~stats.structure
+    wants = alive & ((way > 0) | (units.target >= 0))
+    moved = (move_x * move_x + move_y * move_y) > 0
+    face_x, face_y = turn(units, jnp.where(moved, move_x, dx), jnp.where(moved, move_y, dy), wants)
     return units._replace(
-        x=jnp.where(movable, new_x, units.x), y=jnp.where(movable, new_y, units.y), speed=speed, side=side
+        x=jnp.where(movable, new_x, units.x),
+        y=jnp.where(movable, new_y, units.y),
+        speed=speed,
+        side=side,
+        face_x=face_x,
+        face_y=face_y,
     )
+
+
+def turn(
+    units: Units, to_x: Float[Array, "u e"], to_y: Float[Array, "u e"], wants: Bool[Array, "u e"]
+) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
+    """Rotate every body toward where it goes or aims, at most ``TURN_PER_LOOP`` degrees."""
+    c, s = math.cos(math.radians(TURN_PER_LOOP)), math.sin(math.radians(TURN_PER_LOOP))
+    scale = 1.0 / jnp.maximum(jnp.sqrt(to_x * to_x + to_y * to_y), 1e-6)
+    to_x, to_y = to_x * scale, to_y * scale
+    dot = units.face_x * to_x + units.face_y * to_y
+    left = jnp.where(units.face_x * to_y - units.face_y * to_x >= 0, s, -s)
+    x = jnp.where(dot >= c, to_x, c * units.face_x - left * units.face_y)
+    y = jnp.where(dot >= c, to_y, left * units.face_x + c * units.face_y)
+    wants = wants & (scale < 1e5)
+    return jnp.where(wants, x, units.face_x), jnp.where(wants, y, units.face_y)

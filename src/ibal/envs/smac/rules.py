@@ -63,3 +63,6 @@ class Rules:
     march: str = "own"  # speed of enemies without a target: their "own", or that of the "slowest" of the group
     tower_slots: bool = False  # colossi take and need room at creation
     medivac_march: str = "own"
+    turning: bool = True  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)
+    acquire: str = "nearest"
+    moving_block: bool = True  # moving opponents are obstacles too (False: only those that stand)

@@ -97,6 +97,8 @@ def initial_units(scenario: Scenario, rules: Rules) -> Units:
         beam_x=zero,
         beam_y=zero,
         burst=np.zeros(total, bool),
+        face_x=zero,
+        face_y=np.full(total, -1, np.float32),
         side=np.ones(total, np.float32),
     )
     return jax.tree.map(jnp.asarray, units)

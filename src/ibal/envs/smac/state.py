@@ -39,6 +39,8 @@ class Units(NamedTuple):
     beam_x: Float[Array, "u"]  # direction of a colossus sweep (unit vector across the line of fire)
     beam_y: Float[Array, "u"]
     burst: Bool[Array, "u"]  # baneling that has already exploded
+    face_x: Float[Array, "u"]  # where the body (of a colossus: the turret) points, unit vector
+    face_y: Float[Array, "u"]
     side: Float[Array, "u"]  # side last taken around an obstacle: +1 left, -1 right
 
 

@@ -26,7 +26,7 @@ def drop_finished(units: Units) -> Units:
     )
 
 
-def acquire(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int) -> Int[Array, "m e"]:
+def acquire(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int, loop: Array) -> Int[Array, "m e"]:
     """Choose the target of every enemy for this loop, -1 for none.
 
     A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise: units that are hitting the
@@ -50,13 +50,19 @@ def acquire(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int) -> I
         keep = valid & mine
 
     key = edge
+    if rules.acquire == "random":
+        h = jnp.sin(units.calm[n:, None] * 12.9898 + units.cooldown[n:, None] * 7.1 + units.x[n:, None] * 913.7 + units.x[None, :n] * 378.233) * 43758.5453
+        key = (h - jnp.floor(h)) * 5
     if rules.prefer_attackers:
         # pairs.distance is symmetric, so the agent's range test can be made from the enemy's side.
         hitting = (units.target[None, :n] == jnp.arange(n, units.x.shape[0], dtype=jnp.int32)[:, None, None]) & (
             edge <= stats.range[None, :n]
         )
         key = key - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
-    key = jnp.where(valid & (measure <= stats.scan[n:, None]), key, FAR)
+    looks = valid & (measure <= stats.scan[n:, None])
+    if rules.scan_delay:
+        looks = looks & (((jnp.arange(looks.shape[0], dtype=jnp.int32)[:, None, None] * 3 + loop) % rules.scan_delay) == 0)
+    key = jnp.where(looks, key, FAR)
     key = jnp.where(keep, -FAR, key)
     return first_smallest(key)[0]
 
@@ -75,9 +81,9 @@ def heal_targets(units: Units, pairs: Pairs, stats: Stats, n: int) -> Int[Array,
     return first_smallest(key)[0]
 
 
-def engage(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int, has_medivac: bool) -> Units:
+def engage(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int, has_medivac: bool, loop: Array) -> Units:
     """Update the targets of all enemies; agents keep theirs."""
-    theirs = acquire(units, pairs, stats, rules, n)
+    theirs = acquire(units, pairs, stats, rules, n, loop)
     target = jnp.concatenate([units.target[:n], theirs])
     if has_medivac:
         healing = heal_targets(units, pairs, stats, n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -24,6 +26,7 @@ from ibal.envs.smac.units import (
     SHIELD_REGENERATION,
 )
 
+_ARC = math.cos(math.radians(11.25))  # a unit may fire when it faces its target this closely
 _CLOSE = 0.5  # edge distance below which a hydralisk uses its melee form
 _BEAM_SPACING = 0.25
 _BEAM_POINTS = 11
@@ -65,6 +68,10 @@ def attack(
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
     starts = ~under_way & fights & (edge <= stats.range + 1e-4) & (units.cooldown <= 0)
+    if rules.turning:
+        distance = jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
+        facing = units.face_x * dx + units.face_y * dy >= _ARC * distance
+        starts = starts & (facing | stats.structure | stats.colossus)
     point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
     windup = jnp.where(goes_on, units.windup - 1, jnp.where(starts, point, -1.0))
     released = (goes_on | starts) & (windup <= 0)
