@@ -5,9 +5,10 @@
 
 Checked after every environment step: no NaN or infinity in units, observations, states, rewards; health, shield and
 energy within their bounds; everybody alive on the ground it can walk (flyers: in the playable rectangle); every agent
-has an available action; no two living ground units overlap more than ``--tolerance``. Bodies are discs of radius *
-235/256; flyers collide with nobody, a colossus stands above other ground units and only collides with its like.
-Units are pushed apart gradually, so a small overlap for a moment is how the game works, too.
+has an available action; no living ground unit inside another. Bodies are discs of radius * 235/256; flyers collide with
+nobody, a colossus stands above other ground units and only collides with its like. Units are pushed apart gradually, so
+a partial overlap for a moment is how the game works, too. Overlap is told as a share of the smaller disc's radius: from
+1 on the middle of one body lies inside the other, which is what "inside" (``--tolerance``) means here.
 Prints the deepest overlap of every map and the number of environment steps with an overlap beyond the tolerance
 ("crowded"); exit status 1 if anything was violated.
 """
@@ -51,6 +52,7 @@ class Bodies(NamedTuple):
 
     limit: np.ndarray  # [3, u]: largest health, shield, energy
     reach: np.ndarray  # closest that two centres may come; 0 where they do not collide
+    smaller: np.ndarray  # radius of the smaller of two discs
     ground: np.ndarray  # bool[u, 32, 32]: cells it may stand on
 
 
@@ -65,6 +67,7 @@ def bodies(scenario: Scenario) -> Bodies:
     return Bodies(
         limit=np.array([[t.health, t.shield, t.max_energy] for t in types], np.float32).T,
         reach=np.where(collide, disc[:, None] + disc[None], 0).astype(np.float32),
+        smaller=np.minimum(disc[:, None], disc[None]).astype(np.float32),
         ground=np.stack([(land.ground, land.above_cliffs, playable)[p] for p in plane]),
     )
 
@@ -104,7 +107,7 @@ def _standing(units: Units, facts: Bodies) -> jax.Array:
 def _overlap(units: Units, alive: jax.Array, facts: Bodies) -> jax.Array:
     distance = jnp.hypot(units.x[:, None] - units.x[None], units.y[:, None] - units.y[None])
     both = alive[:, None] & alive[None] & (facts.reach > 0)
-    return jnp.where(both, facts.reach - distance, 0.0).max()
+    return jnp.where(both, (facts.reach - distance) / facts.smaller, 0.0).max()
 
 
 def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +154,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps in all")
     parser.add_argument("--maps", nargs="+", default=list(SCENARIOS), choices=sorted(SCENARIOS), metavar="MAP")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--tolerance", type=float, default=0.25, help="overlap allowed, in world units")
+    parser.add_argument(
+        "--tolerance", type=float, default=1.0, help="overlap allowed, as a share of the smaller disc's radius"
+    )
     args = parser.parse_args()
     settings, rows = parse_settings(args.set), []
     for name in args.maps:

@@ -29,13 +29,13 @@ class Draws(NamedTuple):
 
     jitter: Float[Array, "u"]
     priority: Float[Array, "u"]
+    luck: Float[Array, "u"]
 
 
 def draws(key: Key[Array, ""], scenario: Scenario) -> Draws:
     """Draw the random numbers of one environment step."""
     total = scenario.n_agents + scenario.n_enemies
-    numbers = jax.random.uniform(key, (2, total))
-    return Draws(numbers[0], numbers[1])
+    return Draws(*jax.random.uniform(key, (3, total)))
 
 
 def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rules, facts: Stats) -> Units:
@@ -45,13 +45,17 @@ def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rul
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
     pairs = geometry(units.x, units.y)
-    units = targeting.engage(units, pairs, facts, rules, n, medivacs, loop)
+    units = targeting.engage(units, pairs, fresh(noise.luck, loop), facts, rules, n, medivacs)
     units = physics.move(units, pairs, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
-    # The order in which units act changes every loop: other bits of the same random number.
-    scaled = noise.priority * jnp.exp2((loop % 8).astype(jnp.float32))
-    priority = scaled - jnp.floor(scaled)
+    priority = fresh(noise.priority, loop)
     units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules)
     return weapons.heal(units, facts) if medivacs else units
+
+
+def fresh(uniform: Float[Array, "u e"], loop: Array) -> Float[Array, "u e"]:
+    """Other bits of a random number in every loop of a step: uniform again, and as good as new for ordering units."""
+    scaled = uniform * jnp.exp2((loop % 8).astype(jnp.float32))
+    return scaled - jnp.floor(scaled)
 
 
 def _run(units: Units, noise: Draws, scenario: Scenario, rules: Rules, loops: int) -> Units:
@@ -61,7 +65,7 @@ def _run(units: Units, noise: Draws, scenario: Scenario, rules: Rules, loops: in
 
 @cache
 def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
-    """Return ``run(units, noise)`` on [u, e] arrays whose ``vmap`` widens the trailing axis instead of adding a leading one."""
+    """Return ``run(units, noise)`` on [u, e] arrays; its ``vmap`` widens the trailing axis."""
 
     @jax.custom_batching.custom_vmap
     def run(units: Units, noise: Draws) -> Units:

@@ -1,4 +1,4 @@
-"""How bodies move: toward a goal, around what stands in the way, pushed apart where they overlap, kept on the ground."""
+"""How bodies move: toward a goal, around obstacles, pushed apart where they overlap, kept on the ground."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from jaxtyping import Array, Bool, Float
 
 from ibal.envs.smac.pairs import Pairs, chosen, geometry, pick
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.state import ATTACK, HEAL, MOVE, SCAN, Units
+from ibal.envs.smac.state import ATTACK, MOVE, SCAN, Units
 from ibal.envs.smac.stats import Stats
 from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
 TURN_PER_LOOP = 62.5  # degrees
 DETOUR_STEP = 20  # degrees between the detours a unit tries
+_UNDO = 0.75  # share of the deepest overlap that one push may undo
 _HALT_NEAR_AGENTS = 5.0  # an enemy medivac with nobody to heal stops when an agent is this close
 
 
@@ -43,7 +44,9 @@ def head_for(
         goal_x = jnp.concatenate([goal_x[:n], jnp.where(seek, at_x, goal_x[n:])])
         goal_y = jnp.concatenate([goal_y[:n], jnp.where(seek, at_y, goal_y[n:])])
 
-    wants = alive & jnp.where(aiming, (units.windup < 0) & (units.hold <= 0), (units.order == MOVE) | (units.order == SCAN))
+    wants = alive & jnp.where(
+        aiming, (units.windup < 0) & (units.hold <= 0), (units.order == MOVE) | (units.order == SCAN)
+    )
     to_x, to_y = goal_x - units.x, goal_y - units.y
     straight = jnp.sqrt(to_x * to_x + to_y * to_y)
     rest = jnp.maximum(straight - jnp.where(aiming, reach, 0.0), 0.0)
@@ -57,8 +60,11 @@ def head_for(
     near_agent = stats.heals & ~stats.ally & ~aiming
     halted = near_agent & jnp.any((pairs.distance[:, :n] <= _HALT_NEAR_AGENTS) & alive[None, :n], axis=1)
     scale = 1.0 / jnp.maximum(straight, 1e-6)
-    planted = alive & aiming & (in_reach | (units.windup >= 0) | (units.hold > 0)) & (
-        (units.order == ATTACK) | (units.order == SCAN)
+    planted = (
+        alive
+        & aiming
+        & (in_reach | (units.windup >= 0) | (units.hold > 0))
+        & ((units.order == ATTACK) | (units.order == SCAN))
     )
     return to_x * scale, to_y * scale, jnp.where(wants & ~halted, rest, 0.0), planted
 
@@ -92,7 +98,6 @@ def steer(
     dx: Float[Array, "u e"],
     dy: Float[Array, "u e"],
     step: Float[Array, "u e"],
-    way: Float[Array, "u e"],
     side: Float[Array, "u e"],
     stats: Stats,
     rules: Rules,
@@ -115,12 +120,7 @@ def steer(
         length = step * c if rules.detour_cosine else step
         lengths.append(length)
         toward = c * ahead + s * left
-        if rules.lookahead:
-            look = jnp.maximum(jnp.minimum(way, rules.lookahead), length)[:, None]
-            across = s * ahead - c * left
-            clash = (across * across < reach * reach) & ((toward < look) | (near + look * look < 2 * look * toward))
-        else:
-            clash = near + (length * length)[:, None] < 2 * length[:, None] * toward
+        clash = near + (length * length)[:, None] < 2 * length[:, None] * toward
         hit = blocks & (toward > 0) & clash
         bits = bits | jnp.where(hit, 1 << bit, 0)
     blocked = lax.reduce(bits, jnp.zeros((), bits.dtype), lax.bitwise_or, (1,))
@@ -149,9 +149,10 @@ def separate(
     stats: Stats,
     rules: Rules,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
-    """Return the displacement that pushes overlapping bodies apart: the one standing its ground stays, else half each.
+    """Return the displacement that pushes overlapping bodies apart: one that stands its ground stays, else half each.
 
-    Nobody is pushed by an opponent who could go around: between teams only the mover gives way. At most ``rules.push``.
+    At most ``rules.push`` in one loop, but enough to undo most of a deep overlap (two team mates walking at each other
+    come 0.28 nearer in a loop).
     """
     gap = geometry(x, y)
     reach = stats.disc[:, None] + stats.disc[None]
@@ -167,7 +168,8 @@ def separate(
     push_x = -jnp.sum(amount * jnp.where(same, apart, gap.dx * inverse), axis=1)
     push_y = -jnp.sum(amount * jnp.where(same, 0.0, gap.dy * inverse), axis=1)
     length = jnp.sqrt(push_x * push_x + push_y * push_y)
-    scale = jnp.minimum(1.0, rules.push / jnp.maximum(length, 1e-6))
+    limit = jnp.maximum(rules.push, _UNDO * jnp.max(overlap, axis=1))
+    scale = jnp.minimum(1.0, limit / jnp.maximum(length, 1e-6))
     return push_x * scale, push_y * scale
 
 
@@ -205,33 +207,20 @@ def move(units: Units, pairs: Pairs, stats: Stats, rules: Rules, terrain: Terrai
     alive = units.health > 0
     dx, dy, way, planted = head_for(units, pairs, stats, terrain, n, hunts)
     step, speed = stride(units, way, stats)
-    if rules.march == "slowest":
-        marching = ~stats.ally & (units.target < 0) & alive
-        pace = jnp.min(jnp.where(~stats.ally & alive, jnp.broadcast_to(stats.speed, alive.shape), 9.0), axis=0)
-        step = jnp.where(marching, jnp.minimum(step, pace[None]), step)
-    if rules.medivac_march == "slowest":
-        marching = ~stats.ally & (units.target < 0) & alive & stats.heals
-        pace = jnp.min(jnp.where(~stats.ally & alive, jnp.broadcast_to(stats.speed, alive.shape), 9.0), axis=0)
-        step = jnp.where(marching, jnp.minimum(step, pace[None]), step)
     foe = stats.ally[:, None] != stats.ally[None]
-    if not rules.moving_block:
-        foe = foe & ~((way > 0) & alive)[None]
     blocks = stats.bodies & alive[None] & (foe | planted[None])
-    move_x, move_y, side = steer(pairs, blocks, dx, dy, step, way, units.side, stats, rules)
+    move_x, move_y, side = steer(pairs, blocks, dx, dy, step, units.side, stats, rules)
     new_x, new_y = units.x + move_x, units.y + move_y
     push_x, push_y = separate(new_x, new_y, planted, alive, stats, rules)
     new_x, new_y = confine(units.x, units.y, new_x + push_x, new_y + push_y, stats, terrain)
     movable = alive & ~stats.structure
-    wants = alive & ((way > 0) | (units.target >= 0))
-    moved = (move_x * move_x + move_y * move_y) > 0
-    face_x, face_y = turn(units, jnp.where(moved, move_x, dx), jnp.where(moved, move_y, dy), wants)
+    if rules.turning:
+        wants = alive & ((way > 0) | (units.target >= 0))
+        moved = (move_x * move_x + move_y * move_y) > 0
+        face_x, face_y = turn(units, jnp.where(moved, move_x, dx), jnp.where(moved, move_y, dy), wants)
+        units = units._replace(face_x=face_x, face_y=face_y)
     return units._replace(
-        x=jnp.where(movable, new_x, units.x),
-        y=jnp.where(movable, new_y, units.y),
-        speed=speed,
-        side=side,
-        face_x=face_x,
-        face_y=face_y,
+        x=jnp.where(movable, new_x, units.x), y=jnp.where(movable, new_y, units.y), speed=speed, side=side
     )
 
 

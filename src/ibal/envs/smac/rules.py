@@ -1,4 +1,4 @@
-"""Switches: every quirk of SMAC and every rule of the engine that is known only by inference, one documented field each.
+"""Switches: every quirk of SMAC and every rule of the engine known only by inference, one documented field each.
 
 The defaults are the real behaviour as far as it is known. ``Interface`` mirrors the constructor of SMAC's
 ``StarCraft2Env`` (same names, same defaults); ``Rules`` are this engine's own switches.
@@ -6,6 +6,7 @@ The defaults are the real behaviour as far as it is known. ``Interface`` mirrors
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 
@@ -47,22 +48,36 @@ class Rules:
     jitter: bool = True  # cooldown of every shot varies by -1 .. +2 loops
     check_actions: bool = True  # an unavailable action becomes stop; False: ordered all the same (scripted teams)
     # Motion and targeting: chosen by how policies trained in the real game fare, among discrete physical alternatives.
-    march_offsets: bool = True  # every enemy keeps its place in the formation at the goal (False: all head for one point)
-    scan_measure: str = "centre-edge"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
-    scan_delay: int = 0  # loops between two looks for a target
-    prefer_attackers: bool = True  # a searching enemy takes units that are hitting it before nearer ones
+    slot: str = "separation"  # the room a unit takes at creation: its "inner", "separation" or full "radius"
+    body: str = "radius"  # what two units may not share later: the disc of one of the same three radii
+    march_offsets: bool = (
+        True  # every enemy keeps its place in the formation at the goal (False: all head for one point)
+    )
+    acquire: str = "random"  # a searching enemy takes a "random" agent in scan range, or the "nearest"
+    prefer_attackers: bool = False  # ... but first one that is hitting it
+    scan_measure: str = "centre-centre"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
     sticky: str = "scan"  # a target is kept while within "scan" range, within "weapon" range, or until "death"
+    turning: bool = False  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)
     melee_detour: int = 40  # largest detour around a blocking unit, degrees, of melee units
     ranged_detour: int = 80  # the same for ranged units
     detour_cosine: bool = True  # a detour at an angle advances only its cosine of a full step
     push: float = 0.12  # furthest that crowding pushes a unit in one loop
     push_planted: bool = False  # attacking team mates can be pushed too
-    body: str = "radius"  # what two units may not share: the disc of their "radius", "inner" or "separation" radius
-    lookahead: float = 0.0  # how far ahead a unit looks for blocking bodies; 0 = its next step only
-    slot: str = "inner"  # size of the slot a unit takes at creation
-    march: str = "own"  # speed of enemies without a target: their "own", or that of the "slowest" of the group
-    tower_slots: bool = False  # colossi take and need room at creation
-    medivac_march: str = "own"
-    turning: bool = True  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)
-    acquire: str = "nearest"
-    moving_block: bool = True  # moving opponents are obstacles too (False: only those that stand)
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                near = difflib.get_close_matches(str(getattr(self, name)), allowed, 1, 0.0)[0]
+                raise ValueError(
+                    f'{name} is "{getattr(self, name)}"; did you mean "{near}"? (choices: {", ".join(allowed)})'
+                )
+
+
+_CHOICES = {
+    "enemy_ids": ("unimodal", "permutation", "creation"),
+    "slot": ("inner", "separation", "radius"),
+    "body": ("inner", "separation", "radius"),
+    "acquire": ("random", "nearest"),
+    "scan_measure": ("edge-edge", "centre-edge", "centre-centre"),
+    "sticky": ("scan", "weapon", "death"),
+}

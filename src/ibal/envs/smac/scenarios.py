@@ -80,45 +80,42 @@ class Scenario:
 WEST, EAST = (9.0, 16.0), (23.0, 16.0)
 
 
-def _mirror(name: str, limit: int, allies: dict[str, int], enemies: dict[str, int] | None = None, **kw) -> Scenario:
-    """Two armies facing each other on the axis y = 16; ``enemies`` equals ``allies`` unless given."""
-    return Scenario(
-        name,
-        limit,
-        tuple(Group(u, c, WEST) for u, c in allies.items()),
-        tuple(Group(u, c, EAST) for u, c in (enemies or allies).items()),
-        **kw,
-    )
+def _facing(
+    allies: dict[str, int], enemies: dict[str, int] | None = None
+) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Two armies on the axis y = 16, in creation order; ``enemies`` equals ``allies`` unless given."""
+    west = tuple(Group(u, c, WEST) for u, c in allies.items())
+    return west, tuple(Group(u, c, EAST) for u, c in (enemies or allies).items())
 
 
 # SMAC numbers stalkers and zealots the other way round for enemies (type id - 73); policies were trained with it.
-_SZ = {"ally_bits": ("stalker", "zealot"), "enemy_bits": ("zealot", "stalker")}
-_CSZ = {"ally_bits": ("colossus", "stalker", "zealot"), "enemy_bits": ("colossus", "stalker", "zealot")}
-_MMM = {
-    "ally_bits": ("marauder", "marine", "medivac"),
-    "enemy_bits": ("marauder", "marine", "medivac"),
-    "heals": True,
-}
+_SZ_ALLY, _SZ_ENEMY = ("stalker", "zealot"), ("zealot", "stalker")
+_CSZ = ("colossus", "stalker", "zealot")
+_MMM = ("marauder", "marine", "medivac")
+_ZERG = ("baneling", "zergling")
+_ARMY = {"marine": 7, "marauder": 2, "medivac": 1}
+_BIGGER_ARMY = {"marine": 8, "marauder": 3, "medivac": 1}
 
 _ALL = (
-    _mirror("3m", 60, {"marine": 3}),
-    _mirror("8m", 120, {"marine": 8}),
-    _mirror("25m", 150, {"marine": 25}),
-    _mirror("5m_vs_6m", 70, {"marine": 5}, {"marine": 6}),
-    _mirror("8m_vs_9m", 120, {"marine": 8}, {"marine": 9}),
-    _mirror("10m_vs_11m", 150, {"marine": 10}, {"marine": 11}),
-    _mirror("27m_vs_30m", 180, {"marine": 27}, {"marine": 30}),
-    _mirror("MMM", 150, {"marine": 7, "marauder": 2, "medivac": 1}, **_MMM),
-    _mirror(
-        "MMM2", 180, {"marine": 7, "marauder": 2, "medivac": 1}, {"marine": 8, "marauder": 3, "medivac": 1}, **_MMM
+    Scenario("3m", 60, *_facing({"marine": 3})),
+    Scenario("8m", 120, *_facing({"marine": 8})),
+    Scenario("25m", 150, *_facing({"marine": 25})),
+    Scenario("5m_vs_6m", 70, *_facing({"marine": 5}, {"marine": 6})),
+    Scenario("8m_vs_9m", 120, *_facing({"marine": 8}, {"marine": 9})),
+    Scenario("10m_vs_11m", 150, *_facing({"marine": 10}, {"marine": 11})),
+    Scenario("27m_vs_30m", 180, *_facing({"marine": 27}, {"marine": 30})),
+    Scenario("MMM", 150, *_facing(_ARMY), ally_bits=_MMM, enemy_bits=_MMM, heals=True),
+    Scenario("MMM2", 180, *_facing(_ARMY, _BIGGER_ARMY), ally_bits=_MMM, enemy_bits=_MMM, heals=True),
+    Scenario("2s3z", 120, *_facing({"stalker": 2, "zealot": 3}), ally_bits=_SZ_ALLY, enemy_bits=_SZ_ENEMY),
+    Scenario("3s5z", 150, *_facing({"stalker": 3, "zealot": 5}), ally_bits=_SZ_ALLY, enemy_bits=_SZ_ENEMY),
+    Scenario(
+        "3s5z_vs_3s6z", 170, *_facing({"stalker": 3, "zealot": 5}, {"stalker": 3, "zealot": 6}),
+        ally_bits=_SZ_ALLY, enemy_bits=_SZ_ENEMY,
     ),
-    _mirror("2s3z", 120, {"stalker": 2, "zealot": 3}, **_SZ),
-    _mirror("3s5z", 150, {"stalker": 3, "zealot": 5}, **_SZ),
-    _mirror("3s5z_vs_3s6z", 170, {"stalker": 3, "zealot": 5}, {"stalker": 3, "zealot": 6}, **_SZ),
-    _mirror("3s_vs_3z", 150, {"stalker": 3}, {"zealot": 3}, terrain="open"),
-    _mirror("3s_vs_4z", 200, {"stalker": 3}, {"zealot": 4}, terrain="open"),
-    _mirror("3s_vs_5z", 250, {"stalker": 3}, {"zealot": 5}, terrain="open"),
-    _mirror("1c3s5z", 180, {"colossus": 1, "stalker": 3, "zealot": 5}, **_CSZ),
+    Scenario("3s_vs_3z", 150, *_facing({"stalker": 3}, {"zealot": 3}), terrain="open"),
+    Scenario("3s_vs_4z", 200, *_facing({"stalker": 3}, {"zealot": 4}), terrain="open"),
+    Scenario("3s_vs_5z", 250, *_facing({"stalker": 3}, {"zealot": 5}), terrain="open"),
+    Scenario("1c3s5z", 180, *_facing({"colossus": 1, "stalker": 3, "zealot": 5}), ally_bits=_CSZ, enemy_bits=_CSZ),
     Scenario(
         "2m_vs_1z", 150,
         (Group("marine", 1, (13.0, 12.0)), Group("marine", 1, (19.0, 12.0))),
@@ -147,7 +144,7 @@ _ALL = (
         "bane_vs_bane", 200,
         (Group("zergling", 20, (16.0, 11.0)), Group("baneling", 4, (16.0, 8.0))),
         (Group("zergling", 20, (16.0, 21.0)), Group("baneling", 4, (16.0, 24.0))),
-        terrain="octagon", goal=(16.0, 8.0), ally_bits=("baneling", "zergling"), enemy_bits=("baneling", "zergling"),
+        terrain="octagon", goal=(16.0, 8.0), ally_bits=_ZERG, enemy_bits=_ZERG,
     ),
     Scenario(
         "2c_vs_64zg", 400, (Group("colossus", 2, (16.0, 16.0)),), (Group("zergling", 64, (16.0, 9.0)),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -31,22 +32,24 @@ def _plane(unit: UnitType) -> str:
     return "air" if unit.flies else "tower" if unit.towers else "ground"
 
 
+def body_radius(unit: UnitType, kind: str) -> float:
+    """The shrunk disc of a unit, from its "inner", "separation" or full "radius"."""
+    sizes = {"inner": unit.inner_radius, "separation": unit.separation_radius, "radius": unit.radius}
+    return sizes[kind] * DISC
+
+
 def formation(groups: tuple[Group, ...], ground: np.ndarray, rules: Rules = Rules()) -> list[tuple[float, float]]:
     """Positions of the units of one player in creation order.
 
     All units of a group are asked for at one point; each takes the nearest free cell of a lattice whose step is its own
-    slot diameter (inner radius, shrunk by ``DISC``). Only units of the same plane (ground, colossi, air) need room from
-    each other. Measured on 3m; the shapes on 12 recordings of the real game; the sizes of larger units by the critics
-    of policies trained there (residual 0.11 against 0.41 for full radii on MMM).
+    slot diameter (``rules.slot``, shrunk by ``DISC``). Only units of the same plane (ground, colossi, air) need
+    room from each other. Marines are measured; the shapes agree with 12 recordings of the real game; which radius makes
+    the slot of a larger unit is inferred from policies trained there (README).
     """
     placed: list[tuple[float, float, float, str]] = []
     for group in groups:
         unit = UNITS[group.unit]
-        size = {"inner": unit.inner_radius, "radius": unit.radius,
-                "separation": unit.separation_radius or unit.inner_radius}[rules.slot]
-        radius, plane = size * DISC, _plane(unit)
-        if rules.tower_slots and plane == "tower":
-            plane = "ground"
+        radius, plane = body_radius(unit, rules.slot), _plane(unit)
         for _ in range(group.count):
             x, y = next(
                 (x, y)
@@ -71,37 +74,38 @@ def initial_units(scenario: Scenario, rules: Rules) -> Units:
     """All units at reset, ready to fire; agents idle, enemies under their one order (goals are set by ``reset``)."""
     allies, enemies = positions(scenario, rules)
     types = (*scenario.ally_types, *scenario.enemy_types)
-    where = np.concatenate([allies, enemies]).astype(np.float32)
+    where = jnp.asarray(np.concatenate([allies, enemies]), jnp.float32)
     total, n = len(types), scenario.n_agents
-    zero, none = np.zeros(total, np.float32), np.full(total, -1, np.int32)
-    order = np.full(total, IDLE, np.int32)
-    if scenario.march != "none":
-        order[n:] = SCAN
-    units = Units(
+    zero, none = jnp.zeros(total, jnp.float32), jnp.full(total, -1, jnp.int32)
+
+    def each(value: Callable[[UnitType], float]) -> Array:
+        return jnp.asarray([value(t) for t in types], jnp.float32)
+
+    marching = (jnp.arange(total) >= n) & (scenario.march != "none")
+    return Units(
         x=where[:, 0],
         y=where[:, 1],
-        health=np.array([t.health for t in types], np.float32),
-        shield=np.array([t.shield for t in types], np.float32),
-        energy=np.array([t.energy for t in types], np.float32),
+        health=each(lambda t: t.health),
+        shield=each(lambda t: t.shield),
+        energy=each(lambda t: t.energy),
         cooldown=zero,
-        calm=np.full(total, SHIELD_DELAY, np.float32),
-        speed=np.array([0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND for t in types], np.float32),
-        order=order,
+        calm=jnp.full(total, SHIELD_DELAY, jnp.float32),
+        speed=each(lambda t: 0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND),
+        order=jnp.where(marching, SCAN, IDLE).astype(jnp.int32),
         goal_x=where[:, 0],
         goal_y=where[:, 1],
         target=none,
-        windup=np.full(total, -1, np.float32),
+        windup=jnp.full(total, -1, jnp.float32),
         hold=zero,
-        effect=np.full(total, -1, np.float32),
+        effect=jnp.full(total, -1, jnp.float32),
         effect_target=none,
         beam_x=zero,
         beam_y=zero,
-        burst=np.zeros(total, bool),
+        burst=jnp.zeros(total, bool),
         face_x=zero,
-        face_y=np.full(total, -1, np.float32),
-        side=np.ones(total, np.float32),
+        face_y=jnp.full(total, -1, jnp.float32),
+        side=jnp.ones(total, jnp.float32),
     )
-    return jax.tree.map(jnp.asarray, units)
 
 
 def enemy_order(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> Int[Array, "m"]:
@@ -123,9 +127,7 @@ def enemy_order(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> Int[Ar
     return jnp.zeros(m, int).at[rank].set(jnp.arange(m))
 
 
-def march_goal(
-    key: Key[Array, ""], scenario: Scenario, rules: Rules
-) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
+def march_goal(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
     """Where each enemy is sent: the map's point plus the enemy's own offset in its formation.
 
     2m_vs_1z draws the point on a segment. Enemies that hunt agents or have no order get their own position.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from ibal.envs.smac.scenarios import Scenario
-from ibal.envs.smac.spawn import DISC
+from ibal.envs.smac.spawn import body_radius
 from ibal.envs.smac.units import (
     BANELING_STRUCTURE_DAMAGE,
     HEAL_RANGE,
@@ -63,22 +64,25 @@ class Stats(NamedTuple):
 
 
 @cache
-def stats(scenario: Scenario, body_radius: str = "radius") -> Stats:
-    """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order."""
+def stats(scenario: Scenario, disc: str = "radius") -> Stats:
+    """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order.
+
+    ``disc`` chooses the collision radius (``Rules.body``).
+    """
     types = (*scenario.ally_types, *scenario.enemy_types)
     ally = np.arange(len(types)) < scenario.n_agents
     opponents = ally[:, None] != ally[None, :]
     other = ~np.eye(len(types), dtype=bool)
     unarmed = Weapon(0, -10.0, 0)
 
-    def body(value) -> np.ndarray:
+    def body(value: Callable[[UnitType], float | bool]) -> np.ndarray:
         column = np.array([value(t) for t in types])
         return column[:, None] if column.dtype == bool else column.astype(np.float32)[:, None]
 
-    def gun(value) -> np.ndarray:
+    def gun(value: Callable[[Weapon], float | bool]) -> np.ndarray:
         return body(lambda t: value(t.weapon or unarmed))
 
-    def pair(value) -> np.ndarray:
+    def pair(value: Callable[[UnitType, UnitType], float | bool]) -> np.ndarray:
         table = np.array([[value(a, b) for b in types] for a in types])
         return table[..., None] if table.dtype == bool else table.astype(np.float32)[..., None]
 
@@ -89,7 +93,7 @@ def stats(scenario: Scenario, body_radius: str = "radius") -> Stats:
     same_plane = (towers == towers[:, 0][None, :])[..., None] & (bodied & bodied[:, 0][None, :])[..., None]
     return Stats(
         radius=body(lambda t: t.radius),
-        disc=body(lambda t: _disc(t, body_radius)),
+        disc=body(lambda t: body_radius(t, disc)),
         max_health=body(lambda t: t.health),
         max_shield=body(lambda t: t.shield),
         armor=body(lambda t: t.armor),
@@ -120,21 +124,12 @@ def stats(scenario: Scenario, body_radius: str = "radius") -> Stats:
         ally=ally[:, None],
         damage=pair(hit_damage),
         can_hit=pair(can_hit) & opponents[..., None],
-        can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes) & (~opponents & other)[..., None],
+        can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes)
+        & (~opponents & other)[..., None],
         splash=pair(_splash) * opponents[..., None],
         beam=pair(lambda a, b: a.name == "colossus" and not b.flies) & opponents[..., None],
         bodies=same_plane & other[..., None],
     )
-
-
-def _disc(unit: UnitType, kind: str) -> float:
-    if kind == "radius":
-        return unit.radius * DISC
-    if kind == "inner":
-        return unit.inner_radius * DISC
-    if kind == "separation":
-        return (unit.separation_radius or unit.inner_radius) * DISC
-    raise ValueError(f'body is "{kind}", not one of radius, inner, separation')
 
 
 def _splash(attacker: UnitType, target: UnitType) -> float:

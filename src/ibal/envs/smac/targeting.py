@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from ibal.envs.smac.pairs import FAR, Pairs, chosen, first_smallest, pick
 from ibal.envs.smac.rules import Rules
@@ -21,54 +21,44 @@ def drop_finished(units: Units) -> Units:
     target_alive = jnp.any(theirs & alive[None], axis=1)
     gone = (units.target >= 0) & ~target_alive
     stop = gone & ((units.order == ATTACK) | (units.order == HEAL))
-    return units._replace(
-        target=jnp.where(gone | ~alive, -1, units.target), order=jnp.where(stop, IDLE, units.order)
-    )
+    return units._replace(target=jnp.where(gone | ~alive, -1, units.target), order=jnp.where(stop, IDLE, units.order))
 
 
-def acquire(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int, loop: Array) -> Int[Array, "m e"]:
+def acquire(
+    units: Units, pairs: Pairs, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int
+) -> Int[Array, "m e"]:
     """Choose the target of every enemy for this loop, -1 for none.
 
-    A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise: units that are hitting the
-    searcher first, then the nearest by edge distance, among agents in scan range that the weapon can hit; unarmed units
-    that do not count as a threat would come last (every SMAC unit counts).
+    A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise one of the agents in scan
+    range that the weapon can hit is taken: at random (``luck``, uniform per unit), or the nearest by edge distance; on
+    request first one that is hitting the searcher. All SMAC units are of one threat class, medivacs included.
     """
     alive = units.health > 0
     distance = pairs.distance[n:, :n]
     edge = distance - stats.radius[n:, None] - stats.radius[None, :n]
-    measure = {"edge-edge": edge, "centre-edge": distance - stats.radius[None, :n], "centre-centre": distance}[
-        rules.scan_measure
-    ]
     valid = stats.can_hit[n:, :n] & alive[None, :n] & alive[n:, None]
 
     mine = units.target[n:, None] == jnp.arange(n, dtype=jnp.int32)[None, :, None]
-    if rules.sticky == "scan":
-        keep = valid & mine & (edge <= stats.scan[n:, None])
-    elif rules.sticky == "weapon":
-        keep = valid & mine & (edge <= stats.range[n:, None])
-    else:
-        keep = valid & mine
+    within = {"scan": edge <= stats.scan[n:, None], "weapon": edge <= stats.range[n:, None], "death": True}
+    keep = valid & mine & within[rules.sticky]
 
     key = edge
     if rules.acquire == "random":
-        h = jnp.sin(units.calm[n:, None] * 12.9898 + units.cooldown[n:, None] * 7.1 + units.x[n:, None] * 913.7 + units.x[None, :n] * 378.233) * 43758.5453
-        key = (h - jnp.floor(h)) * 5
+        # Multiples of one uniform number: each agent's key is uniform, and the order of the keys differs every time.
+        multiples = luck[n:, None] * (97.0 + 61.0 * jnp.arange(n, dtype=jnp.float32))[None, :, None]
+        key = multiples - jnp.floor(multiples)
     if rules.prefer_attackers:
-        # pairs.distance is symmetric, so the agent's range test can be made from the enemy's side.
-        hitting = (units.target[None, :n] == jnp.arange(n, units.x.shape[0], dtype=jnp.int32)[:, None, None]) & (
-            edge <= stats.range[None, :n]
-        )
+        # Distances are symmetric, so the agent's range test can be made from the enemy's side.
+        searcher = jnp.arange(n, units.x.shape[0], dtype=jnp.int32)[:, None, None]
+        hitting = (units.target[None, :n] == searcher) & (edge <= stats.range[None, :n])
         key = key - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
-    looks = valid & (measure <= stats.scan[n:, None])
-    if rules.scan_delay:
-        looks = looks & (((jnp.arange(looks.shape[0], dtype=jnp.int32)[:, None, None] * 3 + loop) % rules.scan_delay) == 0)
-    key = jnp.where(looks, key, FAR)
-    key = jnp.where(keep, -FAR, key)
-    return first_smallest(key)[0]
+    measures = {"edge-edge": edge, "centre-edge": distance - stats.radius[None, :n], "centre-centre": distance}
+    key = jnp.where(valid & (measures[rules.scan_measure] <= stats.scan[n:, None]), key, FAR)
+    return first_smallest(jnp.where(keep, -FAR, key))[0]
 
 
 def heal_targets(units: Units, pairs: Pairs, stats: Stats, n: int) -> Int[Array, "u e"]:
-    """Choose whom standard medivacs (the enemy's) heal: the lowest life fraction within reach, kept until it is full."""
+    """Choose whom the enemy's medivacs heal: the lowest life fraction within reach, kept until it is full."""
     alive, size = units.health > 0, units.x.shape[0]
     edge = pairs.distance - stats.radius[:, None] - stats.radius[None]
     hurt = alive & (units.health < stats.max_health)
@@ -81,9 +71,11 @@ def heal_targets(units: Units, pairs: Pairs, stats: Stats, n: int) -> Int[Array,
     return first_smallest(key)[0]
 
 
-def engage(units: Units, pairs: Pairs, stats: Stats, rules: Rules, n: int, has_medivac: bool, loop: Array) -> Units:
+def engage(
+    units: Units, pairs: Pairs, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int, has_medivac: bool
+) -> Units:
     """Update the targets of all enemies; agents keep theirs."""
-    theirs = acquire(units, pairs, stats, rules, n, loop)
+    theirs = acquire(units, pairs, luck, stats, rules, n)
     target = jnp.concatenate([units.target[:n], theirs])
     if has_medivac:
         healing = heal_targets(units, pairs, stats, n)

@@ -11,8 +11,8 @@ SIZE = 32  # the map is 32 x 32 cells; cell (x, y) covers [x, x+1) x [y, y+1)
 PLAYABLE = (2, 30)  # the rectangle that the game lets units enter, on both axes
 BLOCKS = SIZE // 2
 
-# One character per 2 x 2 block, top row (y = 30) first, as read from the map files: "#" walkable ground, "~" a cliff that
-# only colossi cross, "." nothing. The outside of the pens is flagged walkable too, but nobody gets there.
+# One character per 2 x 2 block, top row (y = 30) first, as read from the map files: "#" walkable ground, "~" a cliff
+# that only colossi cross, "." nothing. The outside of the pens is flagged walkable too, but nobody gets there.
 DRAWINGS: dict[str, str] = {
     "strip": """
         ................ ................ ................ ................
@@ -57,7 +57,7 @@ DRAWINGS: dict[str, str] = {
 class Terrain:
     """A map's ground.
 
-    ``walkable`` bool[32, 32] indexed [y, x]: the pathing grid that the action mask reads, cut to the playable rectangle.
+    ``walkable`` bool[32, 32] indexed [y, x]: the pathing grid of the action mask, cut to the playable rectangle.
     ``ground`` is where bodies may be: the same, with the corners of diagonal passages opened (real cliffs are cut at 45
     degrees there); ``above_cliffs`` the same for colossi. ``box`` = (x0, x1, y0, y1) when the ground is one rectangle,
     else None. ``route`` int32[256, 256] and ``node`` float32[256, 2]: from block i toward block j the next straight leg
@@ -105,8 +105,8 @@ def _open_corners(walkable: np.ndarray) -> np.ndarray:
 def _routes(ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shortest paths between all blocks over the graph of blocks that see each other.
 
-    Two blocks see each other when points 0.3 to either side of their connecting line are on the ground. Floyd-Warshall on
-    256 nodes; runs once per terrain.
+    Two blocks see each other when their connecting line and its parallels 0.3 to either side are on the
+    ground. Floyd-Warshall on 256 nodes; runs once per terrain.
     """
     n = BLOCKS * BLOCKS
     node = np.zeros((n, 2), np.float32)

@@ -35,13 +35,15 @@ class Weapon:
 
 @dataclass(frozen=True)
 class UnitType:
-    """Body and weapon of a unit. ``radius`` rules range and crowding, ``inner_radius`` the slot at creation."""
+    """Body and weapon of a unit. ``radius`` rules ranges; what the others rule is a matter of
+    ``Rules.slot`` and ``Rules.body``."""
 
     name: str
     race: str
     health: float
     radius: float
     inner_radius: float
+    separation_radius: float
     speed: float  # per game second
     shield: float = 0.0
     armor: float = 0.0
@@ -54,7 +56,6 @@ class UnitType:
     health_regeneration: float = 0.0  # per loop
     energy: float = 0.0
     max_energy: float = 0.0
-    separation_radius: float = 0.0  # 0 = the inner radius
     cooldown_scale: float = 15.0  # what SMAC divides the cooldown (the energy of a medivac) by in its state vector
     priority_class: int = 0  # 0 = armed or always threatening, 1 = unarmed
 
@@ -83,44 +84,45 @@ BEAM_SWEEP = 5  # loops a sweep lasts (11 points, 0.0312 s apart)
 BEAM_MAIN_DELAY = 12  # loops from the start to the damage of the main target (sweep + 0.375 s, rounded up)
 
 MARINE = UnitType(
-    "marine", "T", 45, 0.375, 0.375, 2.25, attributes=("light", "biological"), cooldown_scale=15,
+    "marine", "T", 45, 0.375, 0.375, 0.375, 2.25, attributes=("light", "biological"), cooldown_scale=15,
     weapon=Weapon(6, 5, 0.8608, damage_point=0.05, backswing=0.75, hits_air=True),
 )  # fmt: skip
 MARAUDER = UnitType(
-    "marauder", "T", 125, 0.5625, 0.375, 2.25, armor=1, attributes=("armored", "biological"), separation_radius=0.5, cooldown_scale=25,
-    weapon=Weapon(10, 6, 1.5, 10, "armored", damage_point=0.0, backswing=0.0, missile_speed=20),
+    "marauder", "T", 125, 0.5625, 0.375, 0.5, 2.25, armor=1, attributes=("armored", "biological"),
+    cooldown_scale=25, weapon=Weapon(10, 6, 1.5, 10, "armored", damage_point=0.0, backswing=0.0, missile_speed=20),
 )  # fmt: skip
 MEDIVAC = UnitType(
-    "medivac", "T", 150, 0.75, 0.75, 2.75, armor=1, attributes=("armored", "mechanical"), flies=True,
+    "medivac", "T", 150, 0.75, 0.75, 0.75, 2.75, armor=1, attributes=("armored", "mechanical"), flies=True,
     acceleration=2.3125, energy=50, max_energy=200, cooldown_scale=200,
 )  # fmt: skip
 STALKER = UnitType(
-    "stalker", "P", 80, 0.625, 0.5, 2.9531, shield=80, armor=1, attributes=("armored", "mechanical"),
-    separation_radius=0.625, cooldown_scale=35, weapon=Weapon(10, 6, 1.44, 4, "armored", missile_speed=18.75, hits_air=True),
+    "stalker", "P", 80, 0.625, 0.5, 0.625, 2.9531, shield=80, armor=1, attributes=("armored", "mechanical"),
+    cooldown_scale=35, weapon=Weapon(10, 6, 1.44, 4, "armored", missile_speed=18.75, hits_air=True),
 )  # fmt: skip
 ZEALOT = UnitType(
-    "zealot", "P", 100, 0.5, 0.375, 2.25, shield=50, armor=1, attributes=("light", "biological"), cooldown_scale=22,
-    weapon=Weapon(8, 0.1, 1.2, hits=2, second_hit=0.28, damage_point=0.0),
+    "zealot", "P", 100, 0.5, 0.375, 0.375, 2.25, shield=50, armor=1, attributes=("light", "biological"),
+    cooldown_scale=22, weapon=Weapon(8, 0.1, 1.2, hits=2, second_hit=0.28, damage_point=0.0),
 )  # fmt: skip
 COLOSSUS = UnitType(
-    "colossus", "P", 200, 1.0, 0.5625, 2.25, shield=150, armor=1, attributes=("armored", "mechanical", "massive"),
-    towers=True, separation_radius=0.75, cooldown_scale=24, weapon=Weapon(20, 6, 2.2, hits=2, damage_point=0.0832, range_slop=0.0),
+    "colossus", "P", 200, 1.0, 0.5625, 0.75, 2.25, shield=150, armor=1, attributes=("armored", "mechanical", "massive"),
+    towers=True, cooldown_scale=24,
+    weapon=Weapon(20, 6, 2.2, hits=2, damage_point=0.0832, range_slop=0.0),
 )  # fmt: skip
 ZERGLING = UnitType(
-    "zergling", "Z", 35, 0.375, 0.375, 2.9531, attributes=("light", "biological"), cooldown_scale=11,
+    "zergling", "Z", 35, 0.375, 0.375, 0.375, 2.9531, attributes=("light", "biological"), cooldown_scale=11,
     health_regeneration=ZERG_REGENERATION, weapon=Weapon(5, 0.1, 0.696),
 )  # fmt: skip
 HYDRALISK = UnitType(
-    "hydralisk", "Z", 80, 0.625, 0.375, 2.25, attributes=("light", "biological"), separation_radius=0.5, cooldown_scale=10,
+    "hydralisk", "Z", 80, 0.625, 0.375, 0.5, 2.25, attributes=("light", "biological"), cooldown_scale=10,
     health_regeneration=ZERG_REGENERATION,
     weapon=Weapon(12, 5, 0.83, damage_point=0.208, missile_speed=40, hits_air=True, close_damage_point=0.3),
 )  # fmt: skip
 BANELING = UnitType(
-    "baneling", "Z", 30, 0.375, 0.375, 2.5, attributes=("biological",), cooldown_scale=1,
+    "baneling", "Z", 30, 0.375, 0.375, 0.375, 2.5, attributes=("biological",), cooldown_scale=1,
     health_regeneration=ZERG_REGENERATION, weapon=Weapon(20, 0.25, 0.833, 15, "light", damage_point=0.0),
 )  # fmt: skip
 SPINE_CRAWLER = UnitType(
-    "spine_crawler", "Z", 300, 0.875, 0.875, 0.0, armor=2, attributes=("armored", "biological", "structure"),
+    "spine_crawler", "Z", 300, 0.875, 0.875, 0.875, 0.0, armor=2, attributes=("armored", "biological", "structure"),
     structure=True, health_regeneration=ZERG_REGENERATION,
     weapon=Weapon(25, 7, 1.6, 5, "armored", damage_point=0.3332, missile_speed=12, missile_acceleration=140,
                   range_slop=0.0),

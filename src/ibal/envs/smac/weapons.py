@@ -124,8 +124,8 @@ def hits(
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
     """Resolve single hits, at most one per unit, in the random order of this loop.
 
-    ``on`` is the one-hot of each hit's target. Returns (shield lost, health lost, shots not fired): an instant shot does
-    not happen when its shooter or its target has already fallen to earlier hits of the same loop.
+    ``on`` is the one-hot of each hit's target. Returns (shield lost, health lost, shots not fired): an instant
+    shot does not happen when its shooter or its target has already fallen to earlier hits of the same loop.
     """
     raw = jnp.where(hit, pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
     earlier = priority[None] < priority[:, None]  # [i, k]: k strikes before i
@@ -153,7 +153,7 @@ def hits(
 def repeated(
     count: Float[Array, "u e"], raw: Float[Array, "u e"], shield: Float[Array, "u e"], armor: Float[Array, "u e"]
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
-    """Return (shield lost, health lost) of ``count`` equal hits one after another: armour counts once per hit on life."""
+    """Return (shield lost, health lost) of ``count`` equal hits in a row: armour counts once per hit on life."""
     total = count * raw
     lost = jnp.minimum(total, shield)
     whole = jnp.floor(shield / jnp.maximum(raw, 1e-6))  # hits that the shield takes completely
@@ -191,7 +191,7 @@ def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
 
 def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array, Array, Array]:
     """Return (number of baneling hits on every unit, damage of one, who exploded): on firing and on death."""
-    bursting = stats.baneling & ~units.burst & (fired | (units.health <= 0))
+    bursting = jnp.asarray(stats.baneling) & ~units.burst & (fired | (units.health <= 0))
     gap = geometry(units.x, units.y)
     caught = bursting[:, None] & (stats.splash > 0) & (gap.distance - stats.radius[None] <= BANELING_SPLASH)
     count = jnp.sum(caught.astype(jnp.float32), axis=0)
@@ -210,10 +210,10 @@ def heal(units: Units, stats: Stats) -> Units:
     # One healer per target: the strongest dose counts, the others are refused.
     given = jnp.where(theirs & stats.can_heal, dose[:, None], 0.0)
     best = jnp.max(given, axis=0)
-    winner = jnp.min(jnp.where((given == best[None]) & (given > 0), jnp.arange(units.x.shape[0])[:, None, None], 999), axis=0)
-    paid = jnp.sum(
-        jnp.where(winner[None] == jnp.arange(units.x.shape[0])[:, None, None], given, 0.0), axis=1
+    winner = jnp.min(
+        jnp.where((given == best[None]) & (given > 0), jnp.arange(units.x.shape[0])[:, None, None], 999), axis=0
     )
+    paid = jnp.sum(jnp.where(winner[None] == jnp.arange(units.x.shape[0])[:, None, None], given, 0.0), axis=1)
     return units._replace(health=units.health + best, energy=units.energy - paid * HEAL_ENERGY_PER_LIFE)
 
 
@@ -234,7 +234,9 @@ def strike(
     if bool(stats.colossus.any()):
         count, raw = beams(units, stats)
         left = jnp.maximum(units.shield - shield_lost, 0.0)
-        more_shield, more_health = repeated(count, jnp.full_like(count, raw), left, jnp.broadcast_to(stats.armor, left.shape))
+        more_shield, more_health = repeated(
+            count, jnp.full_like(count, raw), left, jnp.broadcast_to(stats.armor, left.shape)
+        )
         shield_lost, health_lost = shield_lost + more_shield, health_lost + more_health
     if bool(stats.baneling.any()):
         count, raw, burst = blasts(units, released, stats)

@@ -137,7 +137,7 @@ def _program(jitter: bool) -> Any:
 @cache
 def _compiled() -> Any:
     def one(units: Units, actions: jax.Array, named: jax.Array, key: jax.Array, spread: jax.Array) -> Units:
-        told = command(units, actions, jnp.arange(LAB.n_enemies), LAB, INTERFACE)
+        told = command(units, actions, jnp.arange(LAB.n_enemies), LAB, INTERFACE, RULES)
         chosen = jnp.concatenate([named, jnp.zeros(LAB.n_enemies, bool)])
         units = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), told, units)
 

@@ -141,6 +141,15 @@ def test_a_medivac_heals_while_its_patient_walks():
     assert film.x[0, -1, healer] > 14  # it follows
 
 
+@pytest.mark.xfail(strict=True, reason="engine: physics.head_for stops short of a patient that walks away in the same loop")
+def test_a_faster_medivac_catches_up_with_a_walking_patient():
+    field, patient, healer = patient_and_healer(distance=-6)
+    field.move(patient, 30.0, 16.0)
+    film = play([field], 11)
+    # 6 - 5.125 = 0.875 are made good at 0.03 a loop: 28 loops, and 19 more to gather speed. The marine walks for 99.
+    assert film.health[0, -1, patient] > 10 + 20 * 0.5625
+
+
 def test_one_healer_at_a_time():
     field, patient, first = patient_and_healer()
     second = field.ally("medivac", 12.0)

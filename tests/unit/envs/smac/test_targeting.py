@@ -1,0 +1,138 @@
+"""Whom units engage: what holds for every rule of choice that is under discussion."""
+
+import numpy as np
+import pytest
+
+from ibal.envs.smac.scenarios import scenario
+from ibal.envs.smac.spawn import initial_units
+from ibal.envs.smac.state import IDLE
+from unit.envs.smac.lab import HARMLESS, NAMES, RULES, Field, N, falls, play, shots
+
+RADIUS = {"marine": 0.375, "marauder": 0.5625, "stalker": 0.625, "zealot": 0.5, "colossus": 1.0, "zergling": 0.375,
+          "hydralisk": 0.625, "baneling": 0.375, "spine_crawler": 0.875}  # fmt: skip
+SCAN = {name: 5.0 for name in RADIUS} | {"marauder": 6, "stalker": 6, "colossus": 6, "spine_crawler": 7}
+
+
+def watch(name: str, gap: float) -> tuple[Field, int, int]:
+    """An enemy at its post and an idle agent whose edge is ``gap`` away from its own."""
+    field = Field()
+    guard = field.enemy(name, 16.0, cooldown=HARMLESS)
+    return field, guard, field.ally("stalker", 16 + RADIUS[name] + 0.625 + gap)
+
+
+def test_enemies_engage_what_is_near_and_leave_what_is_far():
+    cases = [(name, near) for name in RADIUS for near in (True, False)]
+    # Scan ranges are measured from the edge or from the centre: a radius more or less is left open.
+    fields = [watch(name, SCAN[name] + (-RADIUS[name] - 0.05 if near else 0.05)) for name, near in cases]
+    film = play([field for field, _, _ in fields], 2)
+    for case, (name, near) in enumerate(cases):
+        _, guard, agent = fields[case]
+        assert film.target[case, 1, guard] == (agent if near else -1), name
+        if not near:  # it stays at its post
+            assert (film.x[case, :, guard] == 16).all()
+
+
+@pytest.mark.xfail(strict=True, reason="engine: weapons.attack wants an order; enemies without one (2s_vs_1sc) never fire")
+def test_an_enemy_without_an_order_defends_itself():
+    crawler = initial_units(scenario("2s_vs_1sc"), RULES)
+    field = Field()
+    guard, intruder = field.enemy("spine_crawler", 16.0, order=int(crawler.order[2])), field.ally("stalker", 20.0)
+    film = play([field], 4)
+    assert len(shots(film, 0, guard)) == 1
+    assert len(falls(film, 0, intruder)) == 1
+
+
+def test_a_passing_agent_is_left_behind():
+    """Out of scan range nobody is noticed: the enemies march past."""
+    field = Field()
+    marcher, bystander = field.enemy("zealot", 24.0), field.ally("marine", 18.0, 25.0)
+    field.move(marcher, 12.0, 16.0)
+    film = play([field], 11)
+    assert (film.target[0, :, marcher] == -1).all()
+    np.testing.assert_allclose(film.x[0, ::8, marcher], np.maximum(24 - 1.125 * np.arange(12), 12), atol=1e-3)
+    assert film.health[0, -1, bystander] == 45
+
+
+def test_of_two_the_nearer_one():
+    field = Field()
+    guard = field.enemy("marine", 16.0)
+    near, _ = field.ally("marine", 18.0), field.ally("marine", 16.0, 20.5)
+    film = play([field], 2)
+    assert (film.target[0, 1:, guard] == near).all()
+
+
+def test_agents_in_range_are_shot_until_dead_and_then_the_next():
+    field = Field()
+    guard = field.enemy("marine", 16.0)
+    first, second = field.ally("marine", 18.0, health=12), field.ally("marine", 16.0, 20.0)
+    film = play([field], 8)
+    assert film.health[0, -1, first] == 0
+    assert len(falls(film, 0, first)) == 2
+    assert len(falls(film, 0, second)) >= 1
+    assert falls(film, 0, second)[0] >= falls(film, 0, first)[-1]
+    assert film.target[0, -1, guard] == second
+
+
+def test_after_the_last_kill_the_march_goes_on():
+    field = Field()
+    marcher, victim = field.enemy("marine", 20.0), field.ally("marine", 17.0, health=6)
+    field.move(marcher, 10.0, 16.0)
+    film = play([field], 14)
+    assert film.health[0, -1, victim] == 0
+    assert film.target[0, -1, marcher] == -1
+    assert film.x[0, -1, marcher] == pytest.approx(10, abs=1e-3)
+
+
+def test_an_enemy_that_has_arrived_still_fights():
+    field = Field()
+    guard, walker = field.enemy("marine", 9.0), field.ally("marine", 18.0)
+    field.move(guard, 9.0, 16.0)
+    field.move(walker, 12.0, 16.0)
+    film = play([field], 8)
+    assert len(shots(film, 0, guard)) > 0
+    assert len(falls(film, 0, walker)) > 0
+
+
+def test_melee_enemies_chase_what_they_have_chosen():
+    field = Field()
+    zealot, runner = field.enemy("zealot", 12.0), field.ally("marine", 14.0)
+    field.move(runner, 22.0, 16.0)
+    film = play([field], 6)
+    assert (film.target[0, 2:, zealot] == runner).all()
+    # Equally fast: the gap stays what it was.
+    np.testing.assert_allclose(film.x[0, 8:, runner] - film.x[0, 8:, zealot], 2, atol=0.15)
+    assert len(falls(film, 0, runner)) == 0
+
+
+def test_agents_never_choose_a_target():
+    field = Field()
+    agents = [field.ally(name, 14.0, 10 + 2.0 * i) for i, name in enumerate(("marine", "stalker", "zealot", "hydralisk", "colossus"))]
+    for i in range(4):
+        field.enemy("zealot", 17.0, 10 + 2.0 * i)
+    film = play([field], 6)
+    assert (film.target[0, :, agents] == -1).all()
+    assert (film.order[0, :, agents] == IDLE).all()
+    assert all(len(shots(film, 0, agent)) == 0 for agent in agents)
+
+
+def test_only_armed_enemies_with_a_fitting_weapon_engage_a_flyer():
+    field = Field()
+    flyer = field.ally("medivac", 16.0)
+    guards = [field.enemy(name, 16 + 3 * np.cos(i), 16 + 3 * np.sin(i), cooldown=HARMLESS) for i, name in enumerate(RADIUS)]
+    film = play([field], 1)
+    engaged = {NAMES[guard] for guard in guards if film.target[0, 1, guard] == flyer}
+    assert engaged == {"marine", "stalker", "hydralisk"}
+    assert min(guards) >= N
+
+
+def test_the_dead_have_no_target_and_are_nobodys_target():
+    field = Field()
+    ghost, guard = field.ally("marine", 17.0, health=0), field.enemy("marine", 16.0)
+    dying, killer = field.enemy("marine", 24.0, health=6), field.ally("marine", 27.0)
+    field.attack(killer, dying, ready=2)
+    film = play([field], 3)
+    assert (film.target[0, :, guard] != ghost).all()
+    assert film.health[0, -1, dying] == 0
+    assert film.target[0, -1, dying] == -1
+    assert film.target[0, -1, killer] == -1
+    assert film.order[0, -1, killer] == IDLE
