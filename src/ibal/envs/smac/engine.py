@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Key
 
 from ibal.envs.smac import physics, targeting, weapons
@@ -22,6 +23,8 @@ from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.stats import Stats, stats
 from ibal.envs.smac.terrain import terrain
+
+_ROWS = Layout(major_to_minor=(0, 1))
 
 
 class Draws(NamedTuple):
@@ -75,7 +78,7 @@ def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
     def widen(size: int, batched: Any, units: Units, noise: Draws) -> tuple[Units, Any]:
         def merge(leaf: Array, is_batched: bool) -> Array:
             wide = leaf if is_batched else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
-            return jnp.moveaxis(wide, 0, 1).reshape(leaf.shape[-2], -1)
+            return with_layout_constraint(jnp.moveaxis(wide, 0, 1).reshape(leaf.shape[-2], -1), _ROWS)
 
         units, noise = jax.tree.map(merge, (units, noise), tuple(batched))
         result = run(units, noise)

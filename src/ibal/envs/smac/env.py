@@ -20,7 +20,7 @@ from ibal.envs.smac.observe import available, observation, permitted, state_vect
 from ibal.envs.smac.orders import command
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import Scenario, scenario
-from ibal.envs.smac.spawn import enemy_order, initial_units, march_goal
+from ibal.envs.smac.spawn import enemy_order, initial_units, march_goal, marches_straight, walk
 from ibal.envs.smac.state import EnvParams, EnvState
 from ibal.envs.smac.terrain import terrain
 from ibal.types import Env, Frame, TimeStep
@@ -64,7 +64,9 @@ class _Game:
         units = perturb.apply(initial_units(scenario, rules), params, absent)
         goal_x, goal_y = march_goal(rng.stream(key, "goal"), scenario, rules)
         units = units._replace(goal_x=units.goal_x.at[n:].set(goal_x), goal_y=units.goal_y.at[n:].set(goal_y))
-        if rules.head_start:
+        if rules.head_start and marches_straight(scenario):
+            units = walk(units, n, rules.head_start)
+        elif rules.head_start:
             units = advance(units, draws(rng.stream(key, "start"), scenario), scenario, rules, rules.head_start)
         order = enemy_order(rng.stream(key, "enemy_ids"), scenario, rules)
         life, nobody = reward.life(units), jnp.full(n, -1, jnp.int32)

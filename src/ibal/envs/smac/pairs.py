@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 FAR = 1e9
@@ -35,6 +36,13 @@ def chosen(target: Int[Array, "u e"], size: int) -> Bool[Array, "u u e"]:
 def pick(onehot: Bool[Array, "u u e"], value: Float[Array, "u e"]) -> Float[Array, "u e"]:
     """Value at each unit's target, 0 without one."""
     return jnp.sum(jnp.where(onehot, value[None], 0), axis=1)
+
+
+def pick_constant(onehot: Bool[Array, "u u e"], table: np.ndarray) -> Float[Array, "u e"]:
+    """The same for a column of the unit table [u, 1]; where all units have one value, that value and no work."""
+    if np.ptp(table) == 0:
+        return jnp.full((1, 1), table.flat[0], jnp.float32)
+    return jnp.sum(jnp.where(onehot, table[None], 0), axis=1)
 
 
 def pick_pair(onehot: Bool[Array, "u u e"], value: Float[Array, "u u e"]) -> Float[Array, "u e"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ibal.envs.smac.pairs import Pairs, chosen, geometry, pick
+from ibal.envs.smac.pairs import FAR, Pairs, chosen, pick, pick_constant
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, MOVE, SCAN, Units
 from ibal.envs.smac.stats import Stats
@@ -17,7 +17,7 @@ from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
 TURN_PER_LOOP = 62.5  # degrees
 DETOUR_STEP = 20  # degrees between the detours a unit tries
-_UNDO = 0.75  # share of the deepest overlap that one push may undo
+_UNDO = 0.75  # share of a deep overlap that one push may undo
 _HALT_NEAR_AGENTS = 5.0  # an enemy medivac with nobody to heal stops when an agent is this close
 
 
@@ -29,7 +29,7 @@ def head_for(
     size = units.x.shape[0]
     theirs = chosen(units.target, size)
     aiming = units.target >= 0
-    reach = stats.range + stats.radius + pick(theirs, jnp.broadcast_to(stats.radius, units.x.shape))
+    reach = stats.range + stats.radius + pick_constant(theirs, stats.radius)
     goal_x = jnp.where(aiming, pick(theirs, units.x), units.goal_x)
     goal_y = jnp.where(aiming, pick(theirs, units.y), units.goal_y)
     alive = units.health > 0
@@ -104,25 +104,23 @@ def steer(
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"]]:
     """Return (move_x, move_y, side): the first free step among straight ahead and detours to both sides.
 
-    A step is blocked if it ends inside, and nearer to, the disc of a blocking unit. Detours come every
-    ``DETOUR_STEP`` degrees up to the limit of the unit's kind, the side taken last first; nothing free: stay.
+    A direction is blocked if a full step that way ends inside, and nearer to, the disc of a blocking unit. Detours come
+    every ``DETOUR_STEP`` degrees up to the limit of the unit's kind, the side taken last first; nothing free: stay.
     """
     largest = max(rules.melee_detour, rules.ranged_detour)
     angles = [0] + [s * a for a in range(DETOUR_STEP, largest + 1, DETOUR_STEP) for s in (1, -1)]
+    lengths = [step * math.cos(math.radians(a)) if rules.detour_cosine else step for a in angles]
     reach = stats.disc[:, None] + stats.disc[None]
     ahead = pairs.dx * dx[:, None] + pairs.dy * dy[:, None]
     left = pairs.dy * dx[:, None] - pairs.dx * dy[:, None]
-    near = pairs.distance * pairs.distance - reach * reach
+    # |r - L e|^2 < R^2 is r.e > (r^2 + L^2 - R^2) / 2L: one threshold per pair for all directions e.
+    longest = jnp.maximum(step, 1e-6)[:, None]
+    threshold = (pairs.distance * pairs.distance - reach * reach + longest * longest) / (2 * longest)
+    threshold = jnp.where(blocks, jnp.maximum(threshold, 0.0), FAR)
     bits = jnp.zeros((), jnp.int32)
-    lengths = []
     for bit, angle in enumerate(angles):
         c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        length = step * c if rules.detour_cosine else step
-        lengths.append(length)
-        toward = c * ahead + s * left
-        clash = near + (length * length)[:, None] < 2 * length[:, None] * toward
-        hit = blocks & (toward > 0) & clash
-        bits = bits | jnp.where(hit, 1 << bit, 0)
+        bits = bits | jnp.where(c * ahead + s * left > threshold, 1 << bit, 0)
     blocked = lax.reduce(bits, jnp.zeros((), bits.dtype), lax.bitwise_or, (1,))
     limit = jnp.where(stats.melee, rules.melee_detour, rules.ranged_detour)
     move_x = move_y = jnp.zeros_like(dx)
@@ -154,22 +152,20 @@ def separate(
     At most ``rules.push`` in one loop, but enough to undo most of a deep overlap (two team mates walking at each other
     come 0.28 nearer in a loop).
     """
-    gap = geometry(x, y)
-    reach = stats.disc[:, None] + stats.disc[None]
-    overlap = jnp.where(stats.bodies & alive[:, None] & alive[None], jnp.maximum(reach - gap.distance, 0.0), 0.0)
+    dx, dy = x[None] - x[:, None], y[None] - y[:, None]
+    square = dx * dx + dy * dy
+    inverse = lax.rsqrt(jnp.maximum(square, 1e-12))
+    overlap = jnp.maximum(stats.disc[:, None] + stats.disc[None] - square * inverse, 0.0)
     firm = planted & (not rules.push_planted)
     share = jnp.where(firm[:, None] == firm[None], 0.5, jnp.where(firm[None], 1.0, 0.0))
-    amount = overlap * share
     # Two bodies on the very same point part along x, the lower index to the West.
-    same = gap.distance < 1e-6
     index = jnp.arange(x.shape[0])
-    apart = jnp.where(index[:, None] < index[None], 1.0, -1.0)[..., None]
-    inverse = 1.0 / jnp.maximum(gap.distance, 1e-6)
-    push_x = -jnp.sum(amount * jnp.where(same, apart, gap.dx * inverse), axis=1)
-    push_y = -jnp.sum(amount * jnp.where(same, 0.0, gap.dy * inverse), axis=1)
+    apart = jnp.where(index[:, None] < index[None], 1e-6, -1e-6)[..., None]
+    dx = jnp.where(square < 1e-12, apart, dx)
+    amount = jnp.where(stats.bodies & alive[:, None] & alive[None], overlap * share * inverse, 0.0)
+    push_x, push_y = -jnp.sum(amount * dx, axis=1), -jnp.sum(amount * dy, axis=1)
     length = jnp.sqrt(push_x * push_x + push_y * push_y)
-    limit = jnp.maximum(rules.push, _UNDO * jnp.max(overlap, axis=1))
-    scale = jnp.minimum(1.0, limit / jnp.maximum(length, 1e-6))
+    scale = jnp.minimum(1.0, jnp.maximum(rules.push, _UNDO * length) / jnp.maximum(length, 1e-6))
     return push_x * scale, push_y * scale
 
 

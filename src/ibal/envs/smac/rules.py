@@ -54,7 +54,7 @@ class Rules:
         True  # every enemy keeps its place in the formation at the goal (False: all head for one point)
     )
     acquire: str = "random"  # a searching enemy takes a "random" agent in scan range, or the "nearest"
-    prefer_attackers: bool = False  # ... but first one that is hitting it
+    prefer_attackers: bool = True  # ... but first one that is hitting it
     scan_measure: str = "centre-centre"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
     sticky: str = "scan"  # a target is kept while within "scan" range, within "weapon" range, or until "death"
     turning: bool = False  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)

@@ -142,3 +142,19 @@ def march_goal(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> tuple[F
     offset = enemies - enemies.mean(0, keepdims=True) if rules.march_offsets else jnp.zeros_like(enemies)
     target = goal[None] + offset
     return target[:, 0], target[:, 1]
+
+
+def marches_straight(scenario: Scenario) -> bool:
+    """Whether the enemies' first loops are a plain walk: toward a point, with no wall on the map to go around."""
+    return scenario.march in ("point", "segment") and terrain(scenario.terrain).route is None
+
+
+def walk(units: Units, n: int, loops: int) -> Units:
+    """Move the enemies ``loops`` loops toward their goals: what the engine does while nobody is near, but for less.
+
+    A medivac has hardly begun to accelerate and stays.
+    """
+    dx, dy = units.goal_x - units.x, units.goal_y - units.y
+    enemy = jnp.arange(units.x.shape[0]) >= n
+    reach = jnp.where(enemy, loops * units.speed, 0.0) / jnp.maximum(jnp.hypot(dx, dy), 1e-6)
+    return units._replace(x=units.x + reach * dx, y=units.y + reach * dy)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import chosen, geometry, pick, pick_pair
+from ibal.envs.smac.pairs import chosen, geometry, pick, pick_constant, pick_pair
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, SCAN, Units
 from ibal.envs.smac.stats import Stats
@@ -63,7 +64,7 @@ def attack(
     """
     theirs = chosen(units.target, units.x.shape[0])
     dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick(theirs, jnp.broadcast_to(stats.radius, units.x.shape))
+    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick_constant(theirs, stats.radius)
     fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | (units.order == SCAN))
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
@@ -98,14 +99,17 @@ def launch(
     delay = jnp.where(stats.missile > 0, jnp.maximum(jnp.ceil(loops), 1.0), stats.second_hit)
     delay = jnp.where(stats.colossus, float(BEAM_MAIN_DELAY), delay)
     starts = released & (delay > 0)
-    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    scale = 1.0 / jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
-    return units._replace(
+    units = units._replace(
         hold=jnp.where(released, jnp.ceil(stats.backswing), units.hold),
         effect=jnp.where(starts, delay, units.effect),
         effect_target=jnp.where(starts, units.target, units.effect_target),
-        beam_x=jnp.where(starts, -dy * scale, units.beam_x),
-        beam_y=jnp.where(starts, dx * scale, units.beam_y),
+    )
+    if not stats.colossus.any():
+        return units
+    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    scale = 1.0 / jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
+    return units._replace(
+        beam_x=jnp.where(starts, -dy * scale, units.beam_x), beam_y=jnp.where(starts, dx * scale, units.beam_y)
     )
 
 
@@ -119,35 +123,31 @@ def hits(
     priority: Float[Array, "u e"],
     hit: Bool[Array, "u e"],
     instant: Bool[Array, "u e"],
-    on: Bool[Array, "u u e"],
+    aim: Int[Array, "u e"],
     stats: Stats,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
     """Resolve single hits, at most one per unit, in the random order of this loop.
 
-    ``on`` is the one-hot of each hit's target. Returns (shield lost, health lost, shots not fired): an instant
-    shot does not happen when its shooter or its target has already fallen to earlier hits of the same loop.
+    ``aim`` is the target of each hit (-1 = none). Returns (shield lost, health lost, shots not fired): an instant shot
+    does not happen when its shooter or its target has already fallen to earlier hits of the same loop.
     """
-    raw = jnp.where(hit, pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
+    size = units.x.shape[0]
+    on, index = chosen(aim, size), jnp.arange(size, dtype=jnp.int32)
+    flat = np.ptp(stats.damage) == 0
+    raw = jnp.where(hit, stats.damage.flat[0] if flat else pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
     earlier = priority[None] < priority[:, None]  # [i, k]: k strikes before i
-    index = jnp.arange(on.shape[0], dtype=jnp.int32)
-    target = jnp.sum(jnp.where(on, index[None, :, None], 0), axis=1)
-    # Units without a hit have raw = 0, so whatever target they show adds nothing.
-    before = jnp.sum(jnp.where((target[:, None] == target[None]) & earlier, raw[None], 0.0), axis=1)
-    suffered = jnp.sum(jnp.where((target[None] == index[:, None, None]) & earlier, raw[None], 0.0), axis=1)
+    before = jnp.sum(jnp.where((aim[:, None] == aim[None]) & earlier, raw[None], 0.0), axis=1)
+    suffered = jnp.sum(jnp.where((aim[None] == index[:, None, None]) & earlier, raw[None], 0.0), axis=1)
     pool = units.health + units.shield
-    left = pick(on, pool) - before
-    missed = instant & hit & ((suffered >= pool) | (left <= 0))
+    missed = instant & hit & ((suffered >= pool) | (pick(on, pool) <= before))
     raw = jnp.where(missed, 0.0, raw)
-    shield = jnp.maximum(pick(on, units.shield) - before, 0.0)
-    absorbed = jnp.minimum(raw, shield)
+    shielded = bool(stats.max_shield.any())
+    absorbed = jnp.minimum(raw, jnp.maximum(pick(on, units.shield) - before, 0.0)) if shielded else jnp.zeros_like(raw)
     over = raw - absorbed
-    armor = pick(on, jnp.broadcast_to(stats.armor, units.x.shape))
-    wound = jnp.where(over > 0, jnp.maximum(over - armor, MINIMUM_DAMAGE), 0.0)
-    return (
-        jnp.sum(jnp.where(on, absorbed[:, None], 0.0), axis=0),
-        jnp.sum(jnp.where(on, wound[:, None], 0.0), axis=0),
-        missed,
-    )
+    wound = jnp.where(over > 0, jnp.maximum(over - pick_constant(on, stats.armor), MINIMUM_DAMAGE), 0.0)
+    health_lost = jnp.sum(jnp.where(on, wound[:, None], 0.0), axis=0)
+    shield_lost = jnp.sum(jnp.where(on, absorbed[:, None], 0.0), axis=0) if shielded else jnp.zeros_like(raw)
+    return shield_lost, health_lost, missed
 
 
 def repeated(
@@ -203,7 +203,7 @@ def heal(units: Units, stats: Stats) -> Units:
     """Medivacs in range give life and pay energy."""
     theirs = chosen(units.target, units.x.shape[0])
     dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick(theirs, jnp.broadcast_to(stats.radius, units.x.shape))
+    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick_constant(theirs, stats.radius)
     room = pick(theirs, jnp.where(units.health > 0, stats.max_health - units.health, 0.0))
     valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + 1e-4)
     dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
@@ -221,13 +221,12 @@ def strike(
     units: Units, jitter: Float[Array, "u e"], priority: Float[Array, "u e"], stats: Stats, rules: Rules
 ) -> Units:
     """One loop of fighting: releases, delayed hits, beams, blasts; health and shields are settled at the end."""
-    size = units.x.shape[0]
     units, released, theirs, edge = attack(units, jitter, stats, rules)
     due = lands(units, stats)
     missile = stats.missile > 0
     instant = released & ~missile & ~stats.colossus & ~stats.baneling
-    on = jnp.where(due[:, None], chosen(units.effect_target, size), theirs & instant[:, None])
-    shield_lost, health_lost, missed = hits(units, priority, due | instant, instant & ~due, on, stats)
+    aim = jnp.where(due, units.effect_target, jnp.where(instant, units.target, -1))
+    shield_lost, health_lost, missed = hits(units, priority, due | instant, instant & ~due, aim, stats)
     released = released & ~missed
     units = launch(units, released, edge, theirs, stats)
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))

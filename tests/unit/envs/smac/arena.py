@@ -22,7 +22,7 @@ GAMES = 8  # side by side
 _CHUNK_SEED = 1000
 CHUNK = 20  # steps that are compiled together
 CHANCE = -1  # in a script: any legal action, drawn by the style
-QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than playing
+QUICK = {"xla_backend_optimization_level": 0}  # on small maps compiling takes longer than playing
 
 
 class Style(NamedTuple):
@@ -46,16 +46,18 @@ class Film(NamedTuple):
     actions: Any
     units: Units
     show: TimeStep
+    enemy_order: Any
 
 
 class Arena:
     """A map with its compiled functions."""
 
-    def __init__(self, name: str, **options: Any) -> None:
-        self.game, self.env = scenario(name), make(name, **options)
+    def __init__(self, name: str, **rules: Any) -> None:
+        self.game, self.env = scenario(name), make(name, **rules)
         self.n = self.game.n_agents
+        options = QUICK if self.n + self.game.n_enemies <= 20 else None
         self._reset = jax.jit(jax.vmap(self.env.reset), compiler_options=QUICK)
-        self._play = jax.jit(jax.vmap(self._chunk), compiler_options=QUICK)
+        self._play = jax.jit(jax.vmap(self._chunk), compiler_options=options)
 
     def many(self, params: EnvParams | None = None) -> EnvParams:
         """The same parameters for every game."""
@@ -88,7 +90,13 @@ class Arena:
         for start in range(0, steps, CHUNK):
             part = wish[:, start : start + CHUNK]
             short = CHUNK - part.shape[1]  # what the program plays beyond the end is thrown away
-            states, film = self._play(_keys(_CHUNK_SEED * (seed + 1) + start, ids), state, np.pad(part, ((0, 0), (0, short), (0, 0)), mode="edge"), styles, params)
+            states, film = self._play(
+                _keys(_CHUNK_SEED * (seed + 1) + start, ids),
+                state,
+                np.pad(part, ((0, 0), (0, short), (0, 0)), mode="edge"),
+                styles,
+                params,
+            )
             keep = CHUNK - short
             state = jax.tree.map(lambda a, k=keep: a[:, k - 1], states)
             films.append(jax.tree.map(lambda a, k=keep: np.asarray(a[:, :k]), film))
@@ -102,7 +110,7 @@ class Arena:
             world, chance = _world(key), jax.random.fold_in(key, 1)
             actions = jnp.where(wanted == CHANCE, self._by_chance(chance, state, style), wanted)
             state, show = self.env.step(world, state, actions, params)
-            return state, (state, Film(actions, state.units, show))
+            return state, (state, Film(actions, state.units, show, state.enemy_order))
 
         return jax.lax.scan(step, state, (wish, jax.random.split(key, CHUNK)))[1]
 
@@ -132,5 +140,5 @@ def step_keys(game: int, seed: int = 0) -> list[jax.Array]:
 
 @cache
 def arena(name: str) -> Arena:
-    """The map with its default options; but for 3m without the head start, which is a program of its own."""
-    return Arena(name) if name == "3m" else Arena(name, head_start=0)
+    """The map with its default options; where the head start is a program of its own, without it."""
+    return Arena(name) if terrain(scenario(name).terrain).box else Arena(name, head_start=0)

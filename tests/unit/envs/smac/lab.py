@@ -1,6 +1,6 @@
 """A proving ground: any unit against any other on open ground, played loop by loop.
 
-Nobody is on the field until a test puts it there. All fields of all tests go through one compiled program, side by side.
+Nobody is on the field until a test puts it there. Fields are played side by side, all by one compiled program.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _program(jitter: bool) -> Any:
 @cache
 def _compiled() -> Any:
     def one(units: Units, actions: jax.Array, named: jax.Array, key: jax.Array, spread: jax.Array) -> Units:
-        told = command(units, actions, jnp.arange(LAB.n_enemies), LAB, INTERFACE, RULES)
+        told = command(units, actions, jnp.arange(LAB.n_enemies), LAB, INTERFACE)
         chosen = jnp.concatenate([named, jnp.zeros(LAB.n_enemies, bool)])
         units = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), told, units)
 

@@ -204,7 +204,7 @@ def test_killing_the_last_fighter_wins_mmm():
 
 def test_illegal_actions_are_counted_and_become_stop():
     games = arena("3m")
-    # Nobody is in reach, no-op is for the dead, 77 and -5 mean nothing. Agent 2 has room in the East, agent 0 in the South.
+    # Nobody is in reach, no-op is for the dead, 77 and -5 mean nothing. There is room East of 2, South of 0.
     script = np.array([[FIRST_TARGET, 0, 77], [-5, STOP, EAST], [SOUTH, STOP, EAST]])
     state, _ = games.reset()
     _, film = games.play(state, 3, script=script)
@@ -229,7 +229,9 @@ def test_disabled_agents_never_act_and_can_be_killed():
     illegal = film.show.metrics["illegal_actions"][:, 1:]
     assert (illegal[alive[:, :-1]] >= 1).all()  # it tries in every step
     # Even with an enemy in its face and an attack sent it does not fight.
-    state = put(games.reset(params=params)[0], {1: {"x": 14, "y": 16, "health": 45}, 3: {"x": 17, "y": 16, "health": 45}})
+    state = put(
+        games.reset(params=params)[0], {1: {"x": 14, "y": 16, "health": 45}, 3: {"x": 17, "y": 16, "health": 45}}
+    )
     _, film = games.play(state, 30, FIGHT, params=params)
     assert (film.units.health[:, :, 3] == 45).all()
     assert (film.units.health[:, -1, 1] == 0).all()

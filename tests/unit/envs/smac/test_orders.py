@@ -87,7 +87,9 @@ def test_other_orders_interrupt_an_attack():
         assert film.target[case, -1, marine] == -1
 
 
-@pytest.mark.xfail(strict=True, reason="engine: physics.head_for stops short of a target that walks away in the same loop")
+@pytest.mark.xfail(
+    strict=True, reason="engine: physics.head_for stops short of a target that walks away in the same loop"
+)
 def test_a_fleeing_target_is_chased_beyond_the_sight_of_agents():
     field = Field()
     stalker, target = field.ally("stalker", 4.0), field.enemy("zealot", 14.0)
@@ -127,7 +129,11 @@ def test_idle_agents_never_shoot_back():
 
 def test_an_agent_whose_target_dies_does_nothing_for_the_rest():
     field = Field()
-    marine, victim, other = field.ally("marine", 16.0), field.passive("marine", 19.0, health=6), field.passive("marine", 19.0, 17.0)
+    marine, victim, other = (
+        field.ally("marine", 16.0),
+        field.passive("marine", 19.0, health=6),
+        field.passive("marine", 19.0, 17.0),
+    )
     field.attack(marine, victim, ready=2)
     film = play([field], 4)
     assert film.health[0, 4, victim] == 0
@@ -150,7 +156,11 @@ def test_attacking_a_flyer_with_a_ground_weapon_is_refused(name: str):
 
 def test_a_refused_attack_leaves_the_attack_before_it():
     field = Field()
-    marauder, target, flyer = field.ally("marauder", 16.0), field.passive("zealot", 20.0), field.passive("medivac", 18.0)
+    marauder, target, flyer = (
+        field.ally("marauder", 16.0),
+        field.passive("zealot", 20.0),
+        field.passive("medivac", 18.0),
+    )
     field.attack(marauder, target, ready=2)
     field.say(1, marauder, aim(flyer))
     film = play([field], 5)

@@ -40,7 +40,11 @@ def meeting(first: str, second: str, hostile: bool = False) -> tuple[Field, int,
 
 
 def test_ground_units_do_not_stand_inside_each_other():
-    cases = [("marine", "marine", 2 * MARINE), ("zealot", "stalker", ZEALOT + STALKER), ("marine", "zealot", MARINE + ZEALOT)]
+    cases = [
+        ("marine", "marine", 2 * MARINE),
+        ("zealot", "stalker", ZEALOT + STALKER),
+        ("marine", "zealot", MARINE + ZEALOT),
+    ]
     fields = [meeting(a, b, hostile) for hostile in (False, True) for a, b, _ in cases]
     film = play([field for field, _, _ in fields], 7)
     for case, (_, one, other) in enumerate(fields):
@@ -189,7 +193,10 @@ def test_confine_keeps_any_step_on_the_ground(name: str):
     ys, xs = np.nonzero(land.walkable)
     for walker, ground in ((0, land.above_cliffs), (1, land.ground)):
         pick = rng.integers(len(xs), size=(3, 500))
-        x, y = (xs[pick] + rng.random((3, 500))).astype(np.float32), (ys[pick] + rng.random((3, 500))).astype(np.float32)
+        x, y = (
+            (xs[pick] + rng.random((3, 500))).astype(np.float32),
+            (ys[pick] + rng.random((3, 500))).astype(np.float32),
+        )
         step = rng.uniform(-0.3, 0.3, (2, 3, 500)).astype(np.float32)
         new_x, new_y = jax.jit(partial(confine, stats=facts, terrain=land))(x, y, x + step[0], y + step[1])
         new_x, new_y = np.asarray(new_x)[walker], np.asarray(new_y)[walker]

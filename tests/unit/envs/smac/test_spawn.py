@@ -127,7 +127,9 @@ def test_agents_are_numbered_by_type_then_x_then_y(name: str):
 
 
 def test_numbering_of_mixed_teams():
-    order = {name: [unit.name for unit in scenario(name).ally_types] for name in ("MMM", "2s3z", "1c3s5z", "bane_vs_bane")}
+    order = {
+        name: [unit.name for unit in scenario(name).ally_types] for name in ("MMM", "2s3z", "1c3s5z", "bane_vs_bane")
+    }
     assert order["MMM"] == ["marauder"] * 2 + ["marine"] * 7 + ["medivac"]
     assert order["2s3z"] == ["stalker"] * 2 + ["zealot"] * 3
     assert order["1c3s5z"] == ["colossus"] + ["stalker"] * 3 + ["zealot"] * 5

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_routes_lead_over_ground_from_anywhere_to_anywhere(name: str):
             continue
         path = walk(name, start, goal)
         found += len(path) > 2
-        for a, b in zip(path, path[1:], strict=False):
+        for a, b in pairwise(path):
             along = a + (b - a) * np.linspace(0, 1, 200)[:, None]
             assert ground[along[:, 1].astype(int), along[:, 0].astype(int)].all()
     if name in ("corridor", "plateau", "diagonal"):
@@ -165,7 +166,7 @@ def test_routes_lead_over_ground_from_anywhere_to_anywhere(name: str):
 
 def test_the_way_through_the_corridor_leads_through_its_choke():
     path = walk("corridor", np.array([27.0, 27.0]), np.array([5.0, 5.0]))
-    along = np.concatenate([a + (b - a) * np.linspace(0, 1, 400)[:, None] for a, b in zip(path, path[1:], strict=False)])
+    along = np.concatenate([a + (b - a) * np.linspace(0, 1, 400)[:, None] for a, b in pairwise(path)])
     choke = along[(along[:, 1] >= 12) & (along[:, 1] < 14)]
     assert len(choke) > 0
     assert ((choke[:, 0] >= 10) & (choke[:, 0] <= 16)).all()

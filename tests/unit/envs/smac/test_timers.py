@@ -101,7 +101,8 @@ def test_fifty_energy_heal_187_life():
     film = play([field], 50, refill=True)  # the patient loses after each step what it gained
     gained = np.maximum(np.diff(film.health[0, :, patient]), 0)
     gained[::8] = film.health[0, 1::8, patient] - 10  # the first loop of a step starts from the old health again
-    # Energy falls by 0.185625 - 0.03515625 a loop: 50 last 332.3 loops, 186.9 life; without regeneration 50 / 0.33 = 151.5.
+    # Energy falls by 0.185625 - 0.03515625 a loop: 50 last 332.3 loops, 186.9 life (50 / 0.33 = 151.5 without
+    # regeneration).
     assert gained[:332].sum() == pytest.approx(186.75, abs=0.7)
     assert film.energy[0, 330, healer] > 0
     # Afterwards only what comes in is spent: 0.03515625 / 0.33 a loop.
@@ -141,9 +142,11 @@ def test_a_medivac_heals_while_its_patient_walks():
     assert film.x[0, -1, healer] > 14  # it follows
 
 
-@pytest.mark.xfail(strict=True, reason="engine: physics.head_for stops short of a patient that walks away in the same loop")
+@pytest.mark.xfail(
+    strict=True, reason="engine: physics.head_for stops short of a patient that walks away in the same loop"
+)
 def test_a_faster_medivac_catches_up_with_a_walking_patient():
-    field, patient, healer = patient_and_healer(distance=-6)
+    field, patient, _ = patient_and_healer(distance=-6)
     field.move(patient, 30.0, 16.0)
     film = play([field], 11)
     # 6 - 5.125 = 0.875 are made good at 0.03 a loop: 28 loops, and 19 more to gather speed. The marine walks for 99.

@@ -88,8 +88,8 @@ def test_only_flyers_are_out_of_reach_of_ground_weapons():
     [
         ("marine", "zealot", 6), ("marauder", "marine", 10), ("marauder", "marauder", 20), ("marauder", "colossus", 20),
         ("stalker", "zealot", 10), ("stalker", "stalker", 14), ("stalker", "colossus", 14), ("stalker", "medivac", 14),
-        ("stalker", "spine_crawler", 14), ("zealot", "stalker", 8), ("colossus", "zealot", 20), ("hydralisk", "zealot", 12),
-        ("zergling", "colossus", 5), ("spine_crawler", "stalker", 30), ("spine_crawler", "zealot", 25),
+        ("stalker", "spine_crawler", 14), ("zealot", "stalker", 8), ("colossus", "zealot", 20),
+        ("hydralisk", "zealot", 12), ("zergling", "colossus", 5), ("spine_crawler", "stalker", 30), ("spine_crawler", "zealot", 25),
         ("baneling", "zealot", 35), ("baneling", "baneling", 20), ("baneling", "stalker", 20), ("medivac", "marine", 0),
     ],
 )  # fmt: skip
@@ -133,6 +133,8 @@ def test_arrays_follow_the_table():
     ours, theirs = facts.ally[:, None, 0], facts.ally[None, :, 0]
     for table in (facts.can_hit, facts.beam, facts.splash > 0):  # friends are never hurt
         assert not (table[..., 0] & (ours == theirs)).any()
-    healed = {NAMES[j] for j in np.flatnonzero(facts.can_heal[..., 0].any(0))} - {"spine_crawler"}  # never meets a medivac
+    healed = {NAMES[j] for j in np.flatnonzero(facts.can_heal[..., 0].any(0))} - {
+        "spine_crawler"
+    }  # never meets a medivac
     assert healed == {"marine", "marauder", "zealot", "zergling", "hydralisk", "baneling"}
     assert not (facts.can_heal[..., 0] & (ours != theirs)).any()

@@ -73,7 +73,12 @@ def test_marine_shots_are_13_77_loops_apart_plus_minus_one_to_two():
 # Speed per loop; the missile flies at least the gap between the bodies and at most from centre to centre.
 @pytest.mark.parametrize(
     ("attacker", "edge", "speed"),
-    [("stalker", 5.5, 18.75 / 16), ("stalker", 1.0, 18.75 / 16), ("marauder", 5.5, 20 / 16), ("hydralisk", 4.5, 40 / 16)],
+    [
+        ("stalker", 5.5, 18.75 / 16),
+        ("stalker", 1.0, 18.75 / 16),
+        ("marauder", 5.5, 20 / 16),
+        ("hydralisk", 4.5, 40 / 16),
+    ],
 )
 def test_missiles_take_their_time(attacker: str, edge: float, speed: float):
     field, one, other = range_day(attacker, edge=edge)
@@ -344,7 +349,7 @@ def test_dead_shooters_and_their_own_side_are_safe():
 
 
 def parting_shots(ours: bool) -> tuple[list[int], list[int]]:
-    """A stalker and a colossus whose targets run away, 5.95 away when the weapon is ready: the loops in which they fire."""
+    """When a stalker and a colossus fire whose targets run away, 5.95 away when the weapon is ready."""
     fields, shooters = [], []
     for name in ("stalker", "colossus"):
         field = Field()
