@@ -41,7 +41,7 @@ def pick(onehot: Bool[Array, "u u e"], value: Float[Array, "u e"]) -> Float[Arra
 def pick_constant(onehot: Bool[Array, "u u e"], table: np.ndarray) -> Float[Array, "u e"]:
     """The same for a column of the unit table [u, 1]; where all units have one value, that value and no work."""
     if np.ptp(table) == 0:
-        return jnp.full((1, 1), table.flat[0], jnp.float32)
+        return jnp.full((onehot.shape[0], onehot.shape[2]), table.flat[0], jnp.float32)
     return jnp.sum(jnp.where(onehot, table[None], 0), axis=1)
 
 

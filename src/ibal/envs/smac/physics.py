@@ -92,6 +92,24 @@ def stride(units: Units, way: Float[Array, "u e"], stats: Stats) -> tuple[Float[
     return jnp.minimum(speed, way), jnp.where(stats.acceleration > 0, speed, units.speed)
 
 
+def keep_up(
+    units: Units,
+    dx: Float[Array, "u e"],
+    dy: Float[Array, "u e"],
+    way: Float[Array, "u e"],
+    step: Float[Array, "u e"],
+    speed: Float[Array, "u e"],
+) -> Float[Array, "u e"]:
+    """Lengthen the last step toward a target that walks away in the same loop, which would stay out of range for ever.
+
+    Everybody moves at once here; in the game a unit that moves after its target sees where that went.
+    """
+    theirs = chosen(units.target, units.x.shape[0])
+    flight = dx * pick(theirs, dx * step) + dy * pick(theirs, dy * step)
+    longer = jnp.minimum(speed, way + jnp.maximum(flight, 0.0))
+    return jnp.where((way > 0) & (units.target >= 0), longer, step)
+
+
 def steer(
     pairs: Pairs,
     blocks: Bool[Array, "u u e"],
@@ -203,6 +221,7 @@ def move(units: Units, pairs: Pairs, stats: Stats, rules: Rules, terrain: Terrai
     alive = units.health > 0
     dx, dy, way, planted = head_for(units, pairs, stats, terrain, n, hunts)
     step, speed = stride(units, way, stats)
+    step = keep_up(units, dx, dy, way, step, speed)
     foe = stats.ally[:, None] != stats.ally[None]
     blocks = stats.bodies & alive[None] & (foe | planted[None])
     move_x, move_y, side = steer(pairs, blocks, dx, dy, step, units.side, stats, rules)

@@ -81,7 +81,6 @@ def initial_units(scenario: Scenario, rules: Rules) -> Units:
     def each(value: Callable[[UnitType], float]) -> Array:
         return jnp.asarray([value(t) for t in types], jnp.float32)
 
-    marching = (jnp.arange(total) >= n) & (scenario.march != "none")
     return Units(
         x=where[:, 0],
         y=where[:, 1],
@@ -91,7 +90,7 @@ def initial_units(scenario: Scenario, rules: Rules) -> Units:
         cooldown=zero,
         calm=jnp.full(total, SHIELD_DELAY, jnp.float32),
         speed=each(lambda t: 0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND),
-        order=jnp.where(marching, SCAN, IDLE).astype(jnp.int32),
+        order=jnp.where(jnp.arange(total) >= n, SCAN, IDLE).astype(jnp.int32),
         goal_x=where[:, 0],
         goal_y=where[:, 1],
         target=none,

@@ -40,7 +40,7 @@ def acquire(
 
     mine = units.target[n:, None] == jnp.arange(n, dtype=jnp.int32)[None, :, None]
     within = {"scan": edge <= stats.scan[n:, None], "weapon": edge <= stats.range[n:, None], "death": True}
-    keep = valid & mine & within[rules.sticky]
+    keep = valid & mine & (within[rules.sticky] | (units.windup >= 0)[n:, None])
 
     key = edge
     if rules.acquire == "random":

@@ -136,15 +136,19 @@ def hits(
     flat = np.ptp(stats.damage) == 0
     raw = jnp.where(hit, stats.damage.flat[0] if flat else pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
     earlier = priority[None] < priority[:, None]  # [i, k]: k strikes before i
-    before = jnp.sum(jnp.where((aim[:, None] == aim[None]) & earlier, raw[None], 0.0), axis=1)
-    suffered = jnp.sum(jnp.where((aim[None] == index[:, None, None]) & earlier, raw[None], 0.0), axis=1)
+    armor = pick_constant(on, stats.armor)
+    shielded = bool(stats.max_shield.any())
+    shield = pick(on, units.shield) if shielded else jnp.zeros_like(raw)
+    # What a hit takes away: before armour while there is a shield, after armour once there is none.
+    toll = jnp.where(hit, jnp.where(shield > 0, raw, jnp.maximum(raw - armor, MINIMUM_DAMAGE)), 0.0)
+    before = jnp.sum(jnp.where((aim[:, None] == aim[None]) & earlier, toll[None], 0.0), axis=1)
+    suffered = jnp.sum(jnp.where((aim[None] == index[:, None, None]) & earlier, toll[None], 0.0), axis=1)
     pool = units.health + units.shield
     missed = instant & hit & ((suffered >= pool) | (pick(on, pool) <= before))
     raw = jnp.where(missed, 0.0, raw)
-    shielded = bool(stats.max_shield.any())
-    absorbed = jnp.minimum(raw, jnp.maximum(pick(on, units.shield) - before, 0.0)) if shielded else jnp.zeros_like(raw)
+    absorbed = jnp.minimum(raw, jnp.maximum(shield - before, 0.0))
     over = raw - absorbed
-    wound = jnp.where(over > 0, jnp.maximum(over - pick_constant(on, stats.armor), MINIMUM_DAMAGE), 0.0)
+    wound = jnp.where(over > 0, jnp.maximum(over - armor, MINIMUM_DAMAGE), 0.0)
     health_lost = jnp.sum(jnp.where(on, wound[:, None], 0.0), axis=0)
     shield_lost = jnp.sum(jnp.where(on, absorbed[:, None], 0.0), axis=0) if shielded else jnp.zeros_like(raw)
     return shield_lost, health_lost, missed

@@ -89,8 +89,9 @@ def test_only_flyers_are_out_of_reach_of_ground_weapons():
         ("marine", "zealot", 6), ("marauder", "marine", 10), ("marauder", "marauder", 20), ("marauder", "colossus", 20),
         ("stalker", "zealot", 10), ("stalker", "stalker", 14), ("stalker", "colossus", 14), ("stalker", "medivac", 14),
         ("stalker", "spine_crawler", 14), ("zealot", "stalker", 8), ("colossus", "zealot", 20),
-        ("hydralisk", "zealot", 12), ("zergling", "colossus", 5), ("spine_crawler", "stalker", 30), ("spine_crawler", "zealot", 25),
-        ("baneling", "zealot", 35), ("baneling", "baneling", 20), ("baneling", "stalker", 20), ("medivac", "marine", 0),
+        ("hydralisk", "zealot", 12), ("zergling", "colossus", 5), ("spine_crawler", "stalker", 30),
+        ("spine_crawler", "zealot", 25), ("baneling", "zealot", 35), ("baneling", "baneling", 20),
+        ("baneling", "stalker", 20), ("medivac", "marine", 0),
     ],
 )  # fmt: skip
 def test_damage_of_one_hit(attacker: str, target: str, damage: float):
