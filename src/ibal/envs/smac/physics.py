@@ -53,7 +53,7 @@ def head_for(
     in_reach = aiming & (straight <= reach + 1e-4)
     if terrain.route is not None:
         via_x, via_y, bent = waypoint(units, goal_x, goal_y, terrain)
-        bent = bent & ~stats.flies
+        bent = bent & ~stats.flies & ~stats.walker
         to_x, to_y = jnp.where(bent, via_x - units.x, to_x), jnp.where(bent, via_y - units.y, to_y)
         rest = jnp.where(bent, 1.0, rest)
         straight = jnp.where(bent, jnp.sqrt(to_x * to_x + to_y * to_y), straight)
@@ -85,10 +85,13 @@ def waypoint(
 
 
 def stride(units: Units, way: Float[Array, "u e"], stats: Stats) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
-    """Return (length of this loop's step, new speed). Units without acceleration start and stop at once."""
-    moving = way > 0
+    """Return (length of this loop's step, new speed). Units without acceleration start and stop at once.
+
+    A medivac that has caught up with its patient keeps its speed.
+    """
     faster = jnp.minimum(units.speed + stats.acceleration, stats.speed)
-    speed = jnp.where(moving, jnp.where(stats.acceleration > 0, faster, stats.speed), 0.0)
+    gathering = jnp.where(way > 0, faster, jnp.where(units.target >= 0, units.speed, 0.0))
+    speed = jnp.where(stats.acceleration > 0, gathering, stats.speed)
     return jnp.minimum(speed, way), jnp.where(stats.acceleration > 0, speed, units.speed)
 
 
@@ -99,15 +102,17 @@ def keep_up(
     way: Float[Array, "u e"],
     step: Float[Array, "u e"],
     speed: Float[Array, "u e"],
+    stats: Stats,
 ) -> Float[Array, "u e"]:
     """Lengthen the last step toward a target that walks away in the same loop, which would stay out of range for ever.
 
-    Everybody moves at once here; in the game a unit that moves after its target sees where that went.
+    Everybody moves at once here; in the game a unit that moves after its target sees where that went. A medivac follows
+    its patient even when in range.
     """
     theirs = chosen(units.target, units.x.shape[0])
     flight = dx * pick(theirs, dx * step) + dy * pick(theirs, dy * step)
     longer = jnp.minimum(speed, way + jnp.maximum(flight, 0.0))
-    return jnp.where((way > 0) & (units.target >= 0), longer, step)
+    return jnp.where(((way > 0) | stats.heals) & (units.target >= 0), longer, step)
 
 
 def steer(
@@ -221,7 +226,7 @@ def move(units: Units, pairs: Pairs, stats: Stats, rules: Rules, terrain: Terrai
     alive = units.health > 0
     dx, dy, way, planted = head_for(units, pairs, stats, terrain, n, hunts)
     step, speed = stride(units, way, stats)
-    step = keep_up(units, dx, dy, way, step, speed)
+    step = keep_up(units, dx, dy, way, step, speed, stats)
     foe = stats.ally[:, None] != stats.ally[None]
     blocks = stats.bodies & alive[None] & (foe | planted[None])
     move_x, move_y, side = steer(pairs, blocks, dx, dy, step, units.side, stats, rules)

@@ -141,10 +141,15 @@ def hits(
     shield = pick(on, units.shield) if shielded else jnp.zeros_like(raw)
     # What a hit takes away: before armour while there is a shield, after armour once there is none.
     toll = jnp.where(hit, jnp.where(shield > 0, raw, jnp.maximum(raw - armor, MINIMUM_DAMAGE)), 0.0)
-    before = jnp.sum(jnp.where((aim[:, None] == aim[None]) & earlier, toll[None], 0.0), axis=1)
-    suffered = jnp.sum(jnp.where((aim[None] == index[:, None, None]) & earlier, toll[None], 0.0), axis=1)
     pool = units.health + units.shield
-    missed = instant & hit & ((suffered >= pool) | (pick(on, pool) <= before))
+    target_pool, missed = pick(on, pool), jnp.zeros(raw.shape, bool)
+    together, at_me = aim[:, None] == aim[None], aim[None] == index[:, None, None]
+    # A shot that is not fired does not stop another one: the second pass leaves out those that the first found.
+    for _ in range(2):
+        counts = earlier & ~missed[None]
+        before = jnp.sum(jnp.where(together & counts, toll[None], 0.0), axis=1)
+        suffered = jnp.sum(jnp.where(at_me & counts, toll[None], 0.0), axis=1)
+        missed = instant & hit & ((suffered >= pool) | (target_pool <= before))
     raw = jnp.where(missed, 0.0, raw)
     absorbed = jnp.minimum(raw, jnp.maximum(shield - before, 0.0))
     over = raw - absorbed

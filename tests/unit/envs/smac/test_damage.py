@@ -241,9 +241,6 @@ def test_missiles_kill_each_other():
     assert (life[one], life[other], missed) == (13, 13, [])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engine: weapons.hits adds earlier hits before armour, so the third is held back"
-)
 def test_armour_counts_when_several_shots_fall_in_one_loop():
     # 12 life, three hits of 6 through an armour of 1: 5 + 5 leave 2, so the third is fired and kills.
     _, life, missed = volley([(m, ENEMY_MARAUDER) for m in MARINES[:3]], **{f"u{ENEMY_MARAUDER}": 12})
@@ -251,7 +248,6 @@ def test_armour_counts_when_several_shots_fall_in_one_loop():
     assert life[ENEMY_MARAUDER] == 15
 
 
-@pytest.mark.xfail(strict=True, reason="engine: weapons.hits counts shots that the dead did not fire as earlier hits")
 def test_a_shot_that_was_not_fired_hurts_nobody():
     # The first kills the second, who then does not shoot the third; the fourth does.
     one, second, third, fourth = MARINES[0], ENEMY_MARINES[0], MARINES[1], ENEMY_MARINES[1]

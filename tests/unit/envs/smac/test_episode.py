@@ -21,7 +21,7 @@ def length(film: Film) -> np.ndarray:
 
 def metric(film: Film, name: str) -> np.ndarray:
     """Value after the last step of each game."""
-    return film.show.metrics[name][:, -1]
+    return np.asarray(film.show.metrics[name][:, -1])
 
 
 def same(one: object, other: object) -> bool:

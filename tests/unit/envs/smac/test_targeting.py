@@ -32,9 +32,6 @@ def test_enemies_engage_what_is_near_and_leave_what_is_far():
             assert (film.x[case, :, guard] == 16).all()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engine: weapons.attack wants an order; enemies without one (2s_vs_1sc) never fire"
-)
 def test_an_enemy_without_an_order_defends_itself():
     crawler = initial_units(scenario("2s_vs_1sc"), RULES)
     field = Field()

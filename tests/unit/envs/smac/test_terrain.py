@@ -88,7 +88,7 @@ def test_the_plateau_is_climbed_from_the_sides():
     # Zerglings at (16, 9), colossi at (16, 16).
     assert reachable("plateau", 16, 9)[16, 16]
     ground = terrain("plateau").ground
-    assert ground[12:14].any(0).nonzero()[0].tolist() == [2, 3, 28, 29]
+    assert np.flatnonzero(ground[12:14].any(axis=0)).tolist() == [2, 3, 28, 29]
 
 
 @pytest.mark.parametrize(("name", "inside"), [("pen_a", (13, 10)), ("pen_b", (14, 9))])

@@ -372,6 +372,5 @@ def test_a_target_may_get_a_little_away_before_the_damage_point():
     assert parting_shots(ours=True) == ([READY + 3], [])
 
 
-@pytest.mark.xfail(strict=True, reason="engine: targeting.acquire drops a target beyond scan range in mid-attack")
 def test_enemies_finish_an_attack_on_a_target_that_gets_a_little_away():
     assert parting_shots(ours=False) == ([READY + 3], [])
