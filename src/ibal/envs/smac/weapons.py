@@ -142,14 +142,18 @@ def hits(
     # What a hit takes away: before armour while there is a shield, after armour once there is none.
     toll = jnp.where(hit, jnp.where(shield > 0, raw, jnp.maximum(raw - armor, MINIMUM_DAMAGE)), 0.0)
     pool = units.health + units.shield
-    target_pool, missed = pick(on, pool), jnp.zeros(raw.shape, bool)
+    target_pool = pick(on, pool)
     together, at_me = aim[:, None] == aim[None], aim[None] == index[:, None, None]
-    # A shot that is not fired does not stop another one: the second pass leaves out those that the first found.
-    for _ in range(2):
+
+    def settle(missed: Bool[Array, "u e"]) -> tuple[Float[Array, "u e"], Bool[Array, "u e"]]:
+        """(what earlier hits take from each hit's target, shots not fired), given shots known not to be fired."""
         counts = earlier & ~missed[None]
         before = jnp.sum(jnp.where(together & counts, toll[None], 0.0), axis=1)
         suffered = jnp.sum(jnp.where(at_me & counts, toll[None], 0.0), axis=1)
-        missed = instant & hit & ((suffered >= pool) | (target_pool <= before))
+        return before, instant & hit & ((suffered >= pool) | (target_pool <= before))
+
+    # A shot that is not fired does not stop another one: the second pass leaves out those that the first found.
+    before, missed = settle(settle(jnp.zeros(raw.shape, bool))[1])
     raw = jnp.where(missed, 0.0, raw)
     absorbed = jnp.minimum(raw, jnp.maximum(shield - before, 0.0))
     over = raw - absorbed

@@ -40,7 +40,7 @@ LAB = Scenario(
 RULES, INTERFACE = Rules(), Interface()
 NAMES = [t.name for t in (*LAB.ally_types, *LAB.enemy_types)]
 N = LAB.n_agents
-WIDE = 32  # fields played side by side
+WIDE = 8  # fields played side by side
 
 
 class Field:
