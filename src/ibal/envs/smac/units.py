@@ -57,7 +57,6 @@ class UnitType:
     energy: float = 0.0
     max_energy: float = 0.0
     cooldown_scale: float = 15.0  # what SMAC divides the cooldown (the energy of a medivac) by in its state vector
-    priority_class: int = 0  # 0 = armed or always threatening, 1 = unarmed
 
 
 ZERG_REGENERATION = 0.2734 / LOOPS_PER_SECOND
@@ -80,7 +79,6 @@ BANELING_STRUCTURE_DAMAGE = 80.0
 BEAM_HALF_LENGTH = 1.25  # a colossus sweep: 11 points, 0.25 apart, perpendicular to the line of fire
 BEAM_RADIUS = 0.15
 BEAM_HIT_DELAY = 4  # loops from the visit of a point to its damage (0.25 s)
-BEAM_SWEEP = 5  # loops a sweep lasts (11 points, 0.0312 s apart)
 BEAM_MAIN_DELAY = 12  # loops from the start to the damage of the main target (sweep + 0.375 s, rounded up)
 
 MARINE = UnitType(

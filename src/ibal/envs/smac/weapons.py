@@ -54,6 +54,15 @@ def upkeep(units: Units, stats: Stats, has_energy: bool) -> Units:
     )
 
 
+def to_target(
+    units: Units, theirs: Bool[Array, "u u e"], stats: Stats
+) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"]]:
+    """Return (dx, dy, distance, edge distance) from every unit to its target."""
+    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    distance = jnp.sqrt(dx * dx + dy * dy)
+    return dx, dy, distance, distance - stats.radius - pick_constant(theirs, stats.radius)
+
+
 def attack(
     units: Units, jitter: Float[Array, "u e"], stats: Stats, rules: Rules
 ) -> tuple[Units, Bool[Array, "u e"], Bool[Array, "u u e"], Float[Array, "u e"]]:
@@ -63,15 +72,13 @@ def attack(
     counted from the start of the attack, plus the jitter.
     """
     theirs = chosen(units.target, units.x.shape[0])
-    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick_constant(theirs, stats.radius)
+    dx, dy, distance, edge = to_target(units, theirs, stats)
     fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | (units.order == SCAN))
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
     starts = ~under_way & fights & (edge <= stats.range + 1e-4) & (units.cooldown <= 0)
     if rules.turning:
-        distance = jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
-        facing = units.face_x * dx + units.face_y * dy >= _ARC * distance
+        facing = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
         starts = starts & (facing | stats.structure | stats.colossus)
     point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
     windup = jnp.where(goes_on, units.windup - 1, jnp.where(starts, point, -1.0))
@@ -215,8 +222,7 @@ def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array
 def heal(units: Units, stats: Stats) -> Units:
     """Medivacs in range give life and pay energy."""
     theirs = chosen(units.target, units.x.shape[0])
-    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    edge = jnp.sqrt(dx * dx + dy * dy) - stats.radius - pick_constant(theirs, stats.radius)
+    edge = to_target(units, theirs, stats)[3]
     room = pick(theirs, jnp.where(units.health > 0, stats.max_health - units.health, 0.0))
     valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + 1e-4)
     dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
