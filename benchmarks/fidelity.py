@@ -95,7 +95,8 @@ def probe(env: Env, steps: int) -> Callable[[Any, qmix.QmixParams, jax.Array], P
             chosen = jnp.take_along_axis(q, actions[:, None], axis=1)[:, 0]
             state, after = env.step(world_key(key, clock + 1), state, actions, env.params)
             hurt = (after.obs < first.obs - 1e-6)[:, health].any() | (after.reward > 0)
-            row = Probe(qmix.apply(mixer, chosen, step.state), after.reward, over, hit | hurt)
+            joint = jax.nn.one_hot(actions, q.shape[1])
+            row = Probe(qmix.apply(mixer, chosen, step.state, chosen, joint), after.reward, over, hit | hurt)
             return (state, after, carry, actions, hit | hurt), row
 
         last = jnp.full(env.spec.n_agents, -1, jnp.int32)

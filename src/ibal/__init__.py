@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ibal.envs import make
     from ibal.envs.check import check_env
+    from ibal.nets.bundle import load_policy
     from ibal.types import Block, Env, EnvSpec, Frame, ObsLayout, Policy, Scene, TimeStep
 
 __version__ = "0.1.0"
@@ -26,10 +27,11 @@ __all__ = [
     "TimeStep",
     "__version__",
     "check_env",
+    "load_policy",
     "make",
 ]
 
-_HOME = {"make": "ibal.envs", "check_env": "ibal.envs.check"}
+_HOME = {"make": "ibal.envs", "check_env": "ibal.envs.check", "load_policy": "ibal.nets.bundle"}
 
 
 def __getattr__(name: str) -> Any:

@@ -56,3 +56,9 @@ def size(tree: Any) -> int:
 def nbytes(tree: Any) -> int:
     """Count the bytes of all leaves; works on the abstract leaves of ``jax.eval_shape`` too."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def common(number: Array, axis: str | None) -> Array:
+    """Return an integer that is the same along the vmapped ``axis`` as one that does not depend on it (the greatest, if
+    it is not the same after all): loops and slices may then use it without a batch of it. ``None``: no such axis."""
+    return number if axis is None else jax.lax.pmax(number, axis)

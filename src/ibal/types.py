@@ -206,3 +206,28 @@ class Policy(NamedTuple):
     start: Callable[[], Any]
     scores: Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
     select: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+class Episodes(NamedTuple):
+    """Whole episodes, padded to one length: what a rollout records and a learner trains on.
+
+    Row ``t`` holds what was seen before ``action[t]`` and what that action brought; ``obs``, ``state`` and ``avail``
+    have one row more than ``t``, the one to bootstrap from. Rows beyond ``length`` are padding of no meaning.
+
+    Shapes: obs [b, t+1, n, o] clean observations; seen: the attacked ones the team acted on, None where they can be
+    rebuilt from ``obs`` and ``memory`` or equal ``obs``; state [b, t+1, s]; avail [b, t+1, n, a] bool; action [b, t, n]
+    what the team intended (a^, the action that is trained on); executed [b, t, n] what was done (a~), None where
+    nothing can replace an action; reward [b, t] and terminated [b, t] come from the executed action; length [b] steps;
+    memory: what the adversary drew for the episode (groups, masks, probabilities), a pytree with leading axis b.
+    """
+
+    obs: Float[Array, "b t+1 n o"]
+    seen: Float[Array, "b t+1 n o"] | None
+    state: Float[Array, "b t+1 s"]
+    avail: Bool[Array, "b t+1 n a"]
+    action: Int[Array, "b t n"]
+    executed: Int[Array, "b t n"] | None
+    reward: Float[Array, "b t"]
+    terminated: Bool[Array, "b t"]
+    length: Int[Array, "b"]
+    memory: Any = ()

@@ -13,6 +13,9 @@ from ibal.registry import UnknownName, closest
 COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("ibal.cli.env", "list, describe and check environments"),
     "replay": ("ibal.cli.replay", "play an episode and write a moving picture of it"),
+    "train": ("ibal.cli.train", "train a team, or continue a training"),
+    "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
+    "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }
 
 USAGE = f"""usage: ibal <command> [options]

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ibal.nets import gru
+from ibal.nets.gru import GruWeights
 from ibal.types import Policy, PRNGKey
 
 HIDDEN = 64
@@ -36,6 +38,10 @@ class PyMarlAgent(NamedTuple):
     gru_h_b: Float[Array, "3*h"]
     fc2_w: Float[Array, "h a"]
     fc2_b: Float[Array, "a"]
+
+    @property
+    def gru(self) -> GruWeights:
+        return GruWeights(self.gru_x_w, self.gru_x_b, self.gru_h_w, self.gru_h_b)
 
     @property
     def input_size(self) -> int:
@@ -94,42 +100,21 @@ def apply(
     params: PyMarlAgent, hidden: Float[Array, "n h"], x: Float[Array, "n i"]
 ) -> tuple[Float[Array, "n h"], Float[Array, "n a"]]:
     """Advance one step: new hidden state and one value per action."""
-    hidden = _gru(params, hidden, _input_gates(params, x))
+    hidden = gru.step(params.gru, hidden, jax.nn.relu(linear(x, params.fc1_w, params.fc1_b)))
     return hidden, linear(hidden, params.fc2_w, params.fc2_b)
 
 
 def unroll(
-    params: PyMarlAgent, hidden: Float[Array, "n h"], xs: Float[Array, "t n i"]
+    params: PyMarlAgent, hidden: Float[Array, "n h"], xs: Float[Array, "t n i"], keep: Float[Array, "t n"] | None = None
 ) -> tuple[Float[Array, "n h"], Float[Array, "t n a"]]:
-    """Run over a sequence. Equal to ``apply`` repeated, but only the recurrent product stays inside the scan: the two
-    layers around it see all time steps at once."""
-
-    def advance(h: jax.Array, gates: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = _gru(params, h, gates)
-        return h, h
-
-    hidden, hiddens = jax.lax.scan(advance, hidden, _input_gates(params, xs))
-    return hidden, linear(hiddens, params.fc2_w, params.fc2_b)
+    """Run over a sequence. Equal to ``apply`` repeated, but the layers before and after the recurrence see all time
+    steps at once, and so do the weight gradients (``nets.gru``). ``keep`` [t, n] is 0 where an agent starts afresh."""
+    keep = jnp.ones(xs.shape[:2], xs.dtype) if keep is None else keep
+    hiddens = gru.sequence(params.gru, hidden, jax.nn.relu(linear(xs, params.fc1_w, params.fc1_b)), keep)
+    return hiddens[-1], linear(hiddens, params.fc2_w, params.fc2_b)
 
 
 def linear(x: Float[Array, "*b i"], w: Float[Array, "i o"], b: Float[Array, "o"]) -> Float[Array, "*b o"]:
     """``x w + b`` for any number of leading axes (the explicit reshape keeps ``jax_numpy_rank_promotion=raise``)."""
     y = x @ w
     return y + b.reshape((1,) * (y.ndim - 1) + b.shape)
-
-
-def _input_gates(params: PyMarlAgent, x: jax.Array) -> jax.Array:
-    return linear(jax.nn.relu(linear(x, params.fc1_w, params.fc1_b)), params.gru_x_w, params.gru_x_b)
-
-
-def _gru(params: PyMarlAgent, hidden: jax.Array, gates: jax.Array) -> Float[Array, "n h"]:
-    """Update the hidden state: r = s(x_r + h_r), z = s(x_z + h_z), c = tanh(x_c + r h_c), h' = (1 - z) c + z h.
-
-    The candidate's recurrent part h_c carries its own bias, inside the reset gate (PyTorch; Flax has one bias only).
-    """
-    size = params.hidden_size
-    recurrent = linear(hidden, params.gru_h_w, params.gru_h_b)
-    both = jax.nn.sigmoid(gates[..., : 2 * size] + recurrent[..., : 2 * size])
-    reset, update = both[..., :size], both[..., size:]
-    candidate = jnp.tanh(gates[..., 2 * size :] + reset * recurrent[..., 2 * size :])
-    return candidate + update * (hidden - candidate)

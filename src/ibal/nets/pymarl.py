@@ -7,6 +7,8 @@
         results = play(env, agent, keys, load_agent(path, env.spec))
 
     save_agent(params, "agent.safetensors")                                # PyMARL's names and layout
+    export_pymarl("folder", params, mixer)                                 # agent.th and mixer.th, as PyMARL writes
+    params, mixer = import_pymarl("folder", env.spec)
 
 A file holds PyMARL's tensors under PyMARL's names (``fc1.weight`` ..., QMIX files also ``mixer.*``), as
 ``.safetensors`` or as the ``.th`` that PyMARL itself writes (needs PyTorch).
@@ -14,6 +16,7 @@ A file holds PyMARL's tensors under PyMARL's names (``fc1.weight`` ..., QMIX fil
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,7 @@ from ibal.types import Policy
 
 if TYPE_CHECKING:
     from ibal.nets.mixers.qmix import QmixParams
+    from ibal.nets.mixers.vdn import VdnParams
     from ibal.types import EnvSpec
 
 _AGENT_LAYERS = ("fc1", "rnn.ih", "rnn.hh", "fc2")
@@ -109,13 +113,14 @@ def load_agent(path: str | Path, spec: EnvSpec | None = None) -> PyMarlAgent:
             f"a GRU of the width of fc1 ({hidden}) has ({3 * hidden}, {hidden}) twice"
         )
     if spec is not None:
-        _check_fits(path, params, spec)
+        check_fits(path, params, spec)
     return params
 
 
 def load_mixer(path: str | Path, spec: EnvSpec | None = None) -> QmixParams:
     """Read the QMIX mixer of a file: tensors ``mixer.*``, or the bare names of a ``mixer.th``."""
-    from ibal.nets.mixers.qmix import Linear, QmixParams
+    from ibal.nets.mixers.dense import Linear
+    from ibal.nets.mixers.qmix import QmixParams
 
     path = Path(path)
     tensors = _read(path)
@@ -135,20 +140,75 @@ def load_mixer(path: str | Path, spec: EnvSpec | None = None) -> QmixParams:
 def save_agent(params: PyMarlAgent, path: str | Path, mixer: QmixParams | None = None) -> None:
     """Write PyMARL's tensors to a ``.safetensors`` file (or ``.th``, agent only, which needs PyTorch)."""
     path = Path(path)
+    if path.suffix == ".th" and mixer is not None:
+        raise ValueError(f"{path}: PyMARL keeps agent and mixer in two .th files; use export_pymarl, or .safetensors")
+    _write(path, _agent_tensors(params) | {f"mixer.{name}": value for name, value in _mixer_tensors(mixer).items()})
+
+
+def export_pymarl(
+    folder: str | Path, params: PyMarlAgent, mixer: QmixParams | VdnParams | None = None
+) -> tuple[Path, ...]:
+    """Write a folder as PyMARL saves one, and return its files: ``agent.th`` and, with a mixer, ``mixer.th``.
+
+    Where PyTorch is not installed the same tensors go to ``agent.safetensors`` and ``mixer.safetensors``; files of the
+    other kind that the folder had are removed. VDN has no weights and gives an empty mixer file, as in PyMARL.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix, other = (".th", ".safetensors") if _has_torch() else (".safetensors", ".th")
+    parts = {"agent": _agent_tensors(params)} | ({} if mixer is None else {"mixer": _mixer_tensors(mixer)})
+    for name, tensors in parts.items():
+        _write(folder / f"{name}{suffix}", tensors)
+    for name in ("agent", "mixer"):
+        (folder / f"{name}{other}").unlink(missing_ok=True)
+    return tuple(folder / f"{name}{suffix}" for name in parts)
+
+
+def import_pymarl(folder: str | Path, spec: EnvSpec | None = None) -> tuple[PyMarlAgent, QmixParams | VdnParams | None]:
+    """Read a folder of PyMARL's or of ``export_pymarl``: the agent, and the mixer or None where there is no file of it.
+
+    Raises as ``load_agent`` and ``load_mixer`` do.
+    """
+    from ibal.nets.mixers.vdn import VdnParams
+
+    folder = Path(folder)
+    agent, mixer = (
+        next((f for f in (folder / f"{name}.th", folder / f"{name}.safetensors") if f.is_file()), folder / f"{name}.th")
+        for name in ("agent", "mixer")
+    )
+    params = load_agent(agent, spec)
+    if not mixer.is_file():
+        return params, None
+    return params, load_mixer(mixer, spec) if _read(mixer) else VdnParams()
+
+
+def _agent_tensors(params: PyMarlAgent) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     for name, w, b in zip(_AGENT_LAYERS, params[0::2], params[1::2], strict=True):
         tensors |= zip(_NAMES[name], (_transposed(w), np.asarray(b)), strict=True)
+    return tensors
+
+
+def _mixer_tensors(mixer: QmixParams | VdnParams | None) -> dict[str, np.ndarray]:
+    """PyMARL's tensors of a mixer under the bare names of a ``mixer.th``."""
+    tensors: dict[str, np.ndarray] = {}
+    for name, layer in zip(_MIXER_LAYERS, mixer, strict=True) if mixer else ():
+        tensors |= {f"{name}.weight": _transposed(layer.w), f"{name}.bias": np.asarray(layer.b)}
+    return tensors
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
     if path.suffix == ".th":
-        if mixer is not None:
-            raise ValueError(f"{path}: PyMARL keeps agent and mixer in two .th files; write one .safetensors instead")
         torch = _torch(path)
-        torch.save({k: torch.from_numpy(v.copy()) for k, v in tensors.items()}, path)
+        torch.save({name: torch.from_numpy(value.copy()) for name, value in tensors.items()}, path)
         return
-    for name, layer in zip(_MIXER_LAYERS, mixer, strict=True) if mixer is not None else ():
-        tensors |= {f"mixer.{name}.weight": _transposed(layer.w), f"mixer.{name}.bias": np.asarray(layer.b)}
     from safetensors.numpy import save_file
 
     save_file(tensors, path)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _transposed(w: jax.Array) -> np.ndarray:
@@ -209,7 +269,8 @@ def _layer(path: Path, tensors: Mapping[str, np.ndarray], weight: str, bias: str
     return jnp.asarray(w.T), jnp.asarray(b)
 
 
-def _check_fits(path: Path, params: PyMarlAgent, spec: EnvSpec) -> None:
+def check_fits(path: Path, params: PyMarlAgent, spec: EnvSpec) -> None:
+    """Raise ValueError if weights do not fit an environment; ``path`` is only named in the message."""
     wanted = (spec.obs_size + spec.n_actions + spec.n_agents, spec.n_actions)
     found = (params.input_size, params.n_actions)
     if found == wanted:

@@ -1,7 +1,7 @@
 """QMIX: a two-layer mixing network whose non-negative weights are produced from the state.
 
 Source: Rashid et al. 2018; PyMARL ``modules/mixers/qmix.py`` with hypernet_layers 2, hypernet_embed 64,
-mixing_embed_dim 32. Weights are stored ``[in, out]``.
+mixing_embed_dim 32.
 """
 
 from __future__ import annotations
@@ -12,18 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ibal.nets.agents import linear, uniform
+from ibal.nets.agents import linear
+from ibal.nets.mixers.dense import Linear, draw, two_layers
 from ibal.types import PRNGKey
 
 EMBED = 32
 HYPER = 64
-
-
-class Linear(NamedTuple):
-    """One dense layer: ``x w + b``."""
-
-    w: Float[Array, "i o"]
-    b: Float[Array, "o"]
 
 
 class QmixParams(NamedTuple):
@@ -46,22 +40,27 @@ class QmixParams(NamedTuple):
         return self.w1_out.w.shape[1] // self.b1.w.shape[1]
 
 
-def init(key: PRNGKey, n_agents: int, state_size: int, embed: int = EMBED, hyper: int = HYPER) -> QmixParams:
+def init(
+    key: PRNGKey, n_agents: int, state_size: int, n_actions: int, embed: int = EMBED, hyper: int = HYPER
+) -> QmixParams:
     """Draw all layers from PyTorch's default U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    del n_actions
     sizes = ((state_size, hyper), (hyper, n_agents * embed), (state_size, embed), (state_size, hyper), (hyper, embed),
              (state_size, embed), (embed, 1))  # fmt: skip
-    drawn = uniform(key, [s for i, o in sizes for s in ((i, o), (o,))], [i for i, _ in sizes for _ in range(2)])
-    return QmixParams(*(Linear(w, b) for w, b in zip(drawn[0::2], drawn[1::2], strict=True)))
+    return QmixParams(*draw(key, sizes))
 
 
-def apply(params: QmixParams, q: Float[Array, "n"], state: Float[Array, "s"]) -> Float[Array, ""]:
+def apply(
+    params: QmixParams,
+    q: Float[Array, "n"],
+    state: Float[Array, "s"],
+    best: Float[Array, "n"],
+    actions: Float[Array, "n a"],
+) -> Float[Array, ""]:
     """Q_tot = ELU(q |W1(s)| + b1(s)) |W2(s)| + v(s); monotone in every q_i because of the absolute values."""
-    w1 = jnp.abs(_two_layers(params.w1_in, params.w1_out, state)).reshape(q.shape[0], -1)
-    w2 = jnp.abs(_two_layers(params.w2_in, params.w2_out, state))
+    del best, actions
+    w1 = jnp.abs(two_layers(params.w1_in, params.w1_out, state)).reshape(q.shape[0], -1)
+    w2 = jnp.abs(two_layers(params.w2_in, params.w2_out, state))
     # Multiply-and-sum, not @: under vmap every sample has its own matrix, and XLA fuses this better than tiny products.
     hidden = jax.nn.elu((q[:, None] * w1).sum(0) + linear(state, *params.b1))
-    return (hidden * w2).sum() + _two_layers(params.v_in, params.v_out, state)[0]
-
-
-def _two_layers(first: Linear, second: Linear, state: jax.Array) -> jax.Array:
-    return linear(jax.nn.relu(linear(state, *first)), *second)
+    return (hidden * w2).sum() + two_layers(params.v_in, params.v_out, state)[0]

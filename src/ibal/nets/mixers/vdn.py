@@ -13,13 +13,19 @@ class VdnParams(NamedTuple):
     """Nothing to learn."""
 
 
-def init(key: PRNGKey, n_agents: int, state_size: int) -> VdnParams:
+def init(key: PRNGKey, n_agents: int, state_size: int, n_actions: int) -> VdnParams:
     """Return the empty parameters; the arguments are those of every mixer."""
-    del key, n_agents, state_size
+    del key, n_agents, state_size, n_actions
     return VdnParams()
 
 
-def apply(params: VdnParams, q: Float[Array, "n"], state: Float[Array, "s"]) -> Float[Array, ""]:
+def apply(
+    params: VdnParams,
+    q: Float[Array, "n"],
+    state: Float[Array, "s"],
+    best: Float[Array, "n"],
+    actions: Float[Array, "n a"],
+) -> Float[Array, ""]:
     """Q_tot = sum_i q_i."""
-    del params, state
+    del params, state, best, actions
     return q.sum()

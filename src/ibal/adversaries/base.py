@@ -1,0 +1,109 @@
+"""What an adversary is, what it may see, and the defaults of everything it leaves alone.
+
+An adversary is written for one environment and one episode; rollouts vmap it. A pure action attack is one function:
+
+    adversary(act=lambda key, state, memory, view: (replacement(view), memory), threat=Threat(channels=("act",)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from ibal.types import Actions, Episodes, Policy, TimeStep
+
+
+@dataclass(frozen=True)
+class Threat:
+    """What an adversary may see and change; reports print it and tests hold the adversary to it.
+
+    ``knowledge``: "none", "query" (scores of the victim), "gradient" or "state" (the true state). ``channels``: "obs",
+    "act". ``agents``: how many agents it may touch at a step (None: all); ``eps``: largest change of one observation
+    entry; ``dims``: largest number of changed entries per agent; ``p``: share of steps on which it acts.
+    """
+
+    knowledge: str = "none"
+    channels: tuple[str, ...] = ()
+    agents: int | None = None
+    eps: float | None = None
+    dims: int | None = None
+    p: float = 1.0
+
+
+class ObsView(NamedTuple):
+    """What an adversary may look at before the team sees: the time-step, the team's hidden state and its policy."""
+
+    step: TimeStep
+    carry: Any
+    last_action: Actions
+    policy: Policy
+    time: jax.Array
+
+
+class ActView(NamedTuple):
+    """The same after the team has chosen: the attacked observation, the scores and the intended actions a^."""
+
+    step: TimeStep
+    carry: Any
+    last_action: Actions
+    policy: Policy
+    time: jax.Array
+    obs: Float[Array, "n o"]
+    scores: Float[Array, "n a"]
+    actions: Actions
+
+
+class Feedback(NamedTuple):
+    """What an adversary learns about an iteration besides its episodes: how often and how highly the team won, and the
+    environment steps played so far (scalars)."""
+
+    success: Float[Array, ""]
+    returns: Float[Array, ""]
+    env_steps: Float[Array, ""]
+
+
+class Adversary(NamedTuple):
+    """Six functions and a declaration. ``state`` is learned and lasts; ``memory`` is drawn for one episode.
+
+    ``init(key) -> state``; ``begin(key, state, step) -> memory`` once per episode, with its first time-step;
+    ``observe(key, state, memory, ObsView) -> (obs~[n, o], memory)``; ``act(key, state, memory, ActView) -> (a~[n],
+    memory)``; ``update(key, state, episodes, Feedback) -> (state, metrics)`` between rollouts, with a record that holds
+    the episodes just played (``memory`` as it stood when they ended).
+    ``reobserve(memory, obs[n, o]) -> obs~[n, o]`` rebuilds what the team saw from what is stored; None: cannot, so that
+    the rollout stores attacked observations too.
+    """
+
+    threat: Threat
+    init: Callable[[jax.Array], Any]
+    begin: Callable[[jax.Array, Any, TimeStep], Any]
+    observe: Callable[[jax.Array, Any, Any, ObsView], tuple[jax.Array, Any]]
+    act: Callable[[jax.Array, Any, Any, ActView], tuple[jax.Array, Any]]
+    update: Callable[[jax.Array, Any, Episodes, Feedback], tuple[Any, dict[str, jax.Array]]]
+    reobserve: Callable[[Any, jax.Array], jax.Array] | None
+
+
+def adversary(
+    *, threat: Threat, init: Any = None, begin: Any = None, observe: Any = None, act: Any = None, update: Any = None,
+    reobserve: Any = None,
+) -> Adversary:  # fmt: skip
+    """Fill everything that is not given with an identity."""
+    if observe is None and reobserve is None:
+        reobserve = lambda memory, obs: obs  # noqa: E731
+    return Adversary(
+        threat,
+        init or (lambda key: ()),
+        begin or (lambda key, state, step: ()),
+        observe or (lambda key, state, memory, view: (view.step.obs, memory)),
+        act or (lambda key, state, memory, view: (view.actions, memory)),
+        update or (lambda key, state, episodes, feedback: (state, {})),
+        reobserve,
+    )
+
+
+def natural() -> Adversary:
+    """Nobody interferes."""
+    return adversary(threat=Threat())

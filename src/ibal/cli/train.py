@@ -1,0 +1,248 @@
+"""``ibal train``: train a team, or continue a training.
+
+ibal train --env smac/3m --preset laptop --steps 1_000_000 --seeds 3 --out runs/qmix-3m
+ibal train --out runs/qmix-3m --resume --steps 2_000_000
+
+What is set comes from the preset, then from the file of ``--config``, then from the other flags; the later wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, fields
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output
+from ibal.experiments.config import (
+    ConfigError,
+    RunConfig,
+    Scalar,
+    as_dict,
+    config_hash,
+    field_types,
+    flat,
+    load_toml,
+    read_scalar,
+    read_text,
+    save_toml,
+    validated,
+)
+from ibal.experiments.presets import PRESETS, apply_preset
+from ibal.learners.config import ValueConfig
+from ibal.registry import closest
+from ibal.train.config import TrainConfig
+
+CONFIG_FILE = "config.toml"
+_PRESET_HELP = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Train a team, or continue a training.
+
+    What is set comes from the preset, then from the file of --config, then from the other flags; the later wins.
+    """
+
+    env: Annotated[str, tyro.conf.arg(metavar="NAME")] = "smac/3m"
+    """A name of `ibal env list` (3m is short for smac/3m), or my_pkg.mod:make."""
+    env_option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
+    """An option of the environment, as obs_last_action=true; may be given more than once."""
+    method: Annotated[str, tyro.conf.arg(metavar="NAME")] = "vanilla"
+    """What the team trains against; vanilla: nothing."""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME", help=f"Starting point. {_PRESET_HELP}.")] = None
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Fields in TOML, as in the config.toml of a run folder."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Short for --train.steps."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """First seed."""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """How many seeds to train together in one program: seed, seed + 1, …"""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Run folder; must not exist yet, except with --resume. Without it: runs/<mixer>-<environment>."""
+    resume: bool = False
+    """Continue the training in --out, with its own configuration; only --steps may change."""
+    tensorboard: bool = False
+    """Write curves for TensorBoard into the run folder."""
+    wandb: bool = False
+    """Send curves to Weights & Biases."""
+    json: bool = False
+    """Print one JSON object on standard output, nothing else."""
+    quiet: bool = False
+    """No messages on standard error, except errors."""
+    learner: ValueConfig = field(default_factory=ValueConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal train`` with the arguments after ``train``."""
+    try:
+        args, config = parse(argv)
+        out = args.out or Path("runs") / f"{config.learner.mixer}-{config.env.split('/')[-1].replace(':', '.')}"
+        config = _checked_folder(out, config, args.resume)
+        return _train(args, config, out)
+    except ConfigError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
+def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
+    """Read the command line: the flags, and the configuration that preset, file and flags make together.
+
+    Raises ConfigError for what cannot be run and CommandError for a wrong option, each in one sentence.
+    """
+    given = {} if {"-h", "--help"} & set(argv) else _given(argv)
+    base = _base(given)
+    default = TrainArgs(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
+                        train=base.train)  # fmt: skip
+    args = tyro.cli(TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,))
+    from ibal.envs import resolve
+
+    steps = args.train.steps if args.steps is None else args.steps
+    if _continues(given) and not {"steps", "train.steps"} & given.keys():  # a preset's budget was not asked for
+        steps = load_toml(Path(given["out"]) / CONFIG_FILE).train.steps
+    config = RunConfig(
+        env=resolve(args.env),
+        env_options=tuple(sorted((dict(base.env_options) | _options(args.env_option)).items())),
+        method=args.method,
+        seed=args.seed,
+        seeds=args.seeds,
+        learner=args.learner,
+        train=dataclasses.replace(args.train, steps=steps),
+    )
+    return args, validated(config)
+
+
+def _given(argv: list[str]) -> dict[str, str]:
+    """Return the options of the command line as text. Refuses an unknown name and a value of a wrong type."""
+    types: dict[str, Any] = {f.name.replace("_", "-"): None for f in fields(TrainArgs)}
+    types |= {"steps": int, "seed": int, "seeds": int}
+    for part, record in (("learner", ValueConfig), ("train", TrainConfig)):
+        del types[part]
+        types |= {f"{part}.{name.replace('_', '-')}": kind for name, kind in field_types(record).items()}
+    given: dict[str, str] = {}
+    for token, after in zip_longest(argv, argv[1:], fillvalue=""):
+        if not token.startswith("--"):
+            continue
+        spelled, equals, value = token[2:].partition("=")
+        name = spelled.replace("_", "-")
+        if name not in types:
+            near = closest(name, types)
+            hint = f' Closest: "--{near}".' if near else ""
+            raise CommandError(f'unknown option "--{spelled}".{hint} All of them: ibal train --help', WRONG_USE)
+        given[name] = value if equals else after
+        if types[name] is not None and given[name] and not given[name].startswith("--"):
+            try:
+                read_text(types[name], given[name])
+            except ConfigError as error:
+                raise CommandError(f"--{spelled} {error}", WRONG_USE) from None
+    return given
+
+
+def _base(given: dict[str, str]) -> RunConfig:
+    """What the flags are applied to: the defaults (or what is resumed), then the preset, then the file."""
+    base = load_toml(Path(given["out"]) / CONFIG_FILE) if _continues(given) else RunConfig()
+    base = apply_preset(given["preset"], base) if "preset" in given else base
+    return load_toml(given["config"], base) if "config" in given else base
+
+
+def _continues(given: dict[str, str]) -> bool:
+    """Say whether a run folder with a configuration is resumed; it may have been killed before it had one."""
+    if "resume" in given and not given.get("out"):
+        raise CommandError("--resume continues the training in a run folder; say which: --out runs/…", WRONG_USE)
+    return "resume" in given and (Path(given["out"]) / CONFIG_FILE).exists()
+
+
+def _options(words: tuple[str, ...]) -> dict[str, Scalar]:
+    options: dict[str, Scalar] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise ConfigError(f'--env-option "{word}" must be a name and a value: obs_last_action=true')
+        options[name] = read_scalar(value)
+    return options
+
+
+def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
+    """Refuse a run folder that cannot be used; return the configuration to train with."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; name a folder")
+    content = [path.name for path in out.iterdir() if not path.name.endswith(".writing")] if out.exists() else []
+    if not resume:
+        if content:
+            raise ConfigError(f"--out {out} exists; continue it with --resume, or name another folder")
+        return config
+    if not content:  # killed before it wrote anything: there is nothing to lose
+        return config
+    if not (out / CONFIG_FILE).exists():
+        raise ConfigError(f"--out {out} has no {CONFIG_FILE}: it is no run folder, and nothing in it can be resumed")
+    asked, saved = flat(config), flat(load_toml(out / CONFIG_FILE))
+    for name in sorted(asked.keys() | saved.keys()):
+        if name != "train.steps" and asked.get(name) != saved.get(name):
+            raise ConfigError(
+                f"--resume: {name} is {saved.get(name)} in {out / CONFIG_FILE}, {asked.get(name)} is asked for; a "
+                "resumed training keeps its configuration (only --steps may change), so leave it out or name another "
+                "--out"
+            )
+    return config
+
+
+def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
+    from ibal.train.checkpoint import CheckpointError
+    from ibal.train.log import LogError, open_log
+    from ibal.train.runner import TrainingError, run
+
+    output = Output(json=args.json, quiet=args.quiet)
+    env = _environment(config)
+    table = as_dict(config)
+    try:
+        console = "off" if args.quiet else "auto"
+        with open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log:
+            out.mkdir(parents=True, exist_ok=True)
+            save_toml(config, out / CONFIG_FILE)
+            log.note(f"training on {config.env}, {config.seeds} seed{'s' * (config.seeds > 1)}, into {out}")
+            meta = {
+                "env": config.env,
+                "env_options": dict(config.env_options),
+                "method": config.method,
+                "config_hash": config_hash(config),
+                "config": table,
+            }
+            summary = run(
+                env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
+                log=log, resume=args.resume, meta=meta,
+            )  # fmt: skip
+    except (TrainingError, CheckpointError, LogError) as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+    output.result(summary | {"config_hash": config_hash(config)}, as_text(summary))
+    return OK if summary["finished"] else FAILED
+
+
+def _environment(config: RunConfig) -> Any:
+    from ibal import envs
+
+    try:
+        return envs.make(config.env, **dict(config.env_options))
+    except (ValueError, TypeError) as error:
+        if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
+            raise ConfigError(f"{config.env} does not take its env_options: {error}") from error
+        raise
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """Return what a training came to, for people."""
+    lines = [
+        f"seed {row['seed']}: {row['env_steps']:,} steps, win rate {row['win']:.3f}, return {row['return']:.2f}, "
+        f"length {row['length']:.1f} over {row['episodes']} greedy episodes"
+        for row in summary["seeds"]
+    ]
+    if not summary["finished"]:
+        lines.append(
+            f"stopped at step {summary['env_steps']:,}; continue with: ibal train --out {summary['out']} --resume"
+        )
+    return "\n".join([*lines, f"{summary['out']}"])

@@ -1,0 +1,43 @@
+"""Named starting points: how a team learns and how much it collects. A preset says nothing of environment and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ibal.experiments.config import ConfigError, RunConfig
+from ibal.learners.config import ValueConfig
+from ibal.registry import closest
+from ibal.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Learner and budget of a ``RunConfig``; ``help`` is one line."""
+
+    help: str
+    learner: ValueConfig = field(default_factory=ValueConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+PRESETS: dict[str, Preset] = {
+    "paper": Preset("PyMARL's hyper-parameters and update ratio, as in the paper"),
+    "laptop": Preset(
+        "learns fastest in wall-clock time on a few cores",
+        ValueConfig(optimiser="adam", lr=1e-3, td_lambda=0.6, batch=128, target="hard", target_every=200),
+        TrainConfig(envs=128, updates_per_episode=0.125, learn_from=128, epsilon_steps=100_000),
+    ),
+    "smoke": Preset(
+        "seconds: shows that everything runs, learns nothing",
+        ValueConfig(batch=8),
+        TrainConfig(steps=4000, envs=8, replay=64, learn_from=8, eval_every=2000, eval_episodes=8),
+    ),
+}
+
+
+def apply_preset(name: str, base: RunConfig = RunConfig()) -> RunConfig:
+    """Return ``base`` with the learner and the budget of a preset. Raises ConfigError with the closest name."""
+    if name not in PRESETS:
+        near = closest(name, PRESETS)
+        hint = f' Closest: "{near}".' if near else ""
+        raise ConfigError(f'unknown preset "{name}".{hint} Presets: {", ".join(PRESETS)}')
+    return replace(base, learner=PRESETS[name].learner, train=PRESETS[name].train)

@@ -1,0 +1,23 @@
+"""What a learner is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from ibal.types import Episodes, Policy
+
+
+class Learner(NamedTuple):
+    """Three functions over an explicit state.
+
+    ``init(key) -> state``; ``policy(state, epsilon[]) -> Policy`` plays with what has been learned and a share
+    ``epsilon`` of random actions; ``update(state, episodes, chosen[b]) -> (state, metrics)`` does one gradient step on
+    the episodes with these indices. ``metrics`` are scalars under fixed names.
+    """
+
+    init: Callable[[jax.Array], Any]
+    policy: Callable[[Any, jax.Array], Policy]
+    update: Callable[[Any, Episodes, jax.Array], tuple[Any, dict[str, jax.Array]]]

@@ -1,0 +1,34 @@
+"""What a value learner is made of. Every field is one documented choice; the defaults are PyMARL's QMIX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """Recurrent double-Q learning over a mixer. Source: PyMARL ``q_learner.py``, ``qmix.yaml``, ``default.yaml``."""
+
+    mixer: Literal["iql", "vdn", "qmix", "qplex"] = "qmix"
+    """How the agents' values become the team's; "iql": every agent learns alone from the team's reward."""
+    hidden: int = 64
+    """Size of the agents' recurrent layer."""
+    gamma: float = 0.99
+    """Discount per step."""
+    td_lambda: float = 0.0
+    """0: one-step targets (PyMARL); above: TD(lambda) along the whole episode."""
+    optimiser: Literal["rmsprop", "adam"] = "rmsprop"
+    """RMSProp as in PyTorch (decay 0.99, eps 1e-5 outside the root), or Adam (eps 1e-5)."""
+    lr: float = 5e-4
+    """Learning rate."""
+    grad_clip: float = 10.0
+    """Largest global norm of the gradient, agent and mixer together."""
+    target: Literal["hard", "ema"] = "hard"
+    """How the targets follow: a copy every ``target_every`` updates, or a moving average of rate ``ema_tau``."""
+    target_every: int = 200
+    """Updates between two hard copies."""
+    ema_tau: float = 0.01
+    """Rate of the moving average per update."""
+    batch: int = 32
+    """Episodes per update."""

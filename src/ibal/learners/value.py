@@ -1,0 +1,194 @@
+"""Recurrent double-Q learning with a mixer: independent Q-learning, VDN, QMIX and QPLEX.
+
+Source: PyMARL ``learners/q_learner.py``; targets TD(lambda) as in Peng & Williams' Q(lambda). What is trained on is the
+pair (o~, a^) of ``Episodes``: the attacked observation and the intended action (paper, Theorem 4.2).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from ibal import rng, tree
+from ibal.learners import optim
+from ibal.learners.base import Learner
+from ibal.learners.config import ValueConfig
+from ibal.learners.packing import Rows, pack, rows, slots
+from ibal.nets import agents, pymarl
+from ibal.nets.agents import PyMarlAgent
+from ibal.nets.mixers import Mixer, mixer
+from ibal.ops.returns import lambda_returns
+from ibal.types import EnvSpec, Episodes, Policy
+
+UNAVAILABLE = -1e7  # the value of an action that cannot be chosen (PyMARL: -9999999)
+AGENT_ROWS = 128  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
+
+
+class ValueParams(NamedTuple):
+    """Weights of the agents (shared by the team) and of the mixer."""
+
+    agent: PyMarlAgent
+    mixer: Any
+
+
+class ValueState(NamedTuple):
+    """Everything the learner knows; ``updates`` counts gradient steps."""
+
+    params: ValueParams
+    target: ValueParams
+    optimiser: Any
+    updates: Int[Array, ""]
+
+
+def value_learner(spec: EnvSpec, config: ValueConfig) -> Learner:
+    """Build the learner of an environment of size ``spec``."""
+    mix = mixer(config.mixer)
+    optimiser = optim.make(config)
+
+    def init(key: jax.Array) -> ValueState:
+        inputs = spec.obs_size + spec.n_actions + spec.n_agents
+        params = ValueParams(
+            agents.init(rng.stream(key, "agent"), inputs, spec.n_actions, config.hidden),
+            mix.init(rng.stream(key, "mixer"), spec.n_agents, spec.state_size, spec.n_actions),
+        )
+        # The target starts as a copy: sharing the buffers would forbid to give them away to the next state.
+        target = jax.tree.map(jnp.copy, params)
+        return ValueState(params, target, optimiser.init(params), jnp.int32(0))
+
+    def policy(state: ValueState, epsilon: Float[Array, ""]) -> Policy:
+        greedy = pymarl.pymarl_agent(spec, config.hidden).bind(state.params.agent)
+        return greedy._replace(select=partial(epsilon_greedy, epsilon))
+
+    def update(state: ValueState, episodes: Episodes, chosen: Int[Array, "b"]) -> tuple[ValueState, dict[str, Array]]:
+        gradient, metrics = _gradient(state, episodes, chosen, mix, config)
+        changes, moments = optimiser.update(gradient, state.optimiser, state.params)
+        params: Any = optax.apply_updates(state.params, changes)
+        updates = state.updates + 1
+        metrics["grad_norm"] = optax.tree.norm(gradient)
+        return ValueState(params, _follow(params, state.target, updates, config), moments, updates), metrics
+
+    return Learner(init, policy, update)
+
+
+def epsilon_greedy(
+    epsilon: Float[Array, ""], key: jax.Array, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]
+) -> Int[Array, "n"]:
+    """Choose the best available action, or with probability ``epsilon`` (drawn per agent) any available one."""
+    noise = jax.random.uniform(rng.stream(key, "action"), scores.shape)
+    explore = jax.random.uniform(rng.stream(key, "explore"), scores.shape[:1]) < epsilon
+    preference = jnp.where(explore[:, None], noise, scores)
+    return jnp.argmax(jnp.where(avail, preference, -jnp.inf), axis=1).astype(jnp.int32)
+
+
+def row_group(n_agents: int, batch: int) -> int:
+    """Return how many packed rows are worked on at a time."""
+    return max(1, min(batch, AGENT_ROWS // n_agents))
+
+
+def _gradient(
+    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], mix: Mixer, config: ValueConfig
+) -> tuple[ValueParams, dict[str, Array]]:
+    """Gradient of the mean squared TD error over all filled steps, summed over groups of packed rows."""
+    sizes = slots(tree.at(episodes._replace(memory=()), chosen))
+    row_length = episodes.obs.shape[1]
+    packing = pack(sizes, row_length)
+    group = row_group(episodes.obs.shape[2], chosen.shape[0])
+    count = episodes.length[chosen].sum()
+    # The last group may reach beyond the last row; empty rows are there to be read.
+    spare = -chosen.shape[0] % group
+    packing = packing._replace(
+        episode=jnp.pad(packing.episode, ((0, spare), (0, 0)), constant_values=-1),
+        time=jnp.pad(packing.time, ((0, spare), (0, 0))),
+    )
+
+    def add(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        first, gradient, sums = carry
+        part, new = jax.grad(_loss, has_aux=True)(
+            state.params, state.target, rows(episodes, chosen, packing, first, group), mix, config
+        )
+        return first + group, jax.tree.map(jnp.add, gradient, part), jax.tree.map(jnp.add, sums, new)
+
+    nothing = jax.tree.map(jnp.zeros_like, state.params)
+    zeros = {name: jnp.float32(0) for name in ("loss", "td_error", "q_taken", "target")}
+    worked, gradient, sums = jax.lax.while_loop(lambda c: c[0] < packing.used, add, (jnp.int32(0), nothing, zeros))
+    steps = count.astype(jnp.float32)
+    metrics = {name: value / steps for name, value in sums.items()}
+    metrics["padding"] = 1 - steps / (worked * row_length).astype(jnp.float32)
+    return jax.tree.map(lambda g: g / steps, gradient), metrics
+
+
+def _loss(
+    params: ValueParams, target: ValueParams, batch: Rows, mix: Mixer, config: ValueConfig
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Sum of squared TD errors over the valid slots, and the sums of what is logged."""
+    mixed = partial(_mixed, mix.apply)
+    inputs = _inputs(batch)
+    q = _values(params.agent, inputs, batch)
+    taken = mixed(params.mixer, q, batch.action, batch)
+
+    best = _first_greatest(q)  # double Q: the online network chooses, the target network judges
+    value = mixed(target.mixer, _values(target.agent, inputs, batch), best, batch)
+    following = jnp.concatenate((value[1:], jnp.zeros_like(value[:1])))
+    each = (1,) * (value.ndim - 2)  # independent learners have one value per agent
+    spread = lambda a: jnp.broadcast_to(a.reshape(a.shape + each), value.shape)  # noqa: E731
+    discount = config.gamma * (1 - batch.terminated.astype(jnp.float32))
+    returns = lambda_returns
+    for _ in value.shape[1:]:
+        returns = jax.vmap(returns, (1, 1, 1, None, 1, 1), 1)
+    valid, end = spread(batch.valid), spread(batch.end)
+    goal = returns(spread(batch.reward), spread(discount), following, config.td_lambda, valid, end)
+    error = jnp.where(valid, taken - jax.lax.stop_gradient(goal), 0.0)
+    share = batch.valid.size / error.size  # independent learners: the mean over agents
+    sums = {
+        "loss": (error**2).sum() * share,
+        "td_error": jnp.abs(error).sum() * share,
+        "q_taken": jnp.where(valid, taken, 0.0).sum() * share,
+        "target": jnp.where(valid, goal, 0.0).sum() * share,
+    }
+    return sums["loss"], sums
+
+
+def _inputs(batch: Rows) -> Float[Array, "t rn i"]:
+    """What the agents see, rows and agents side by side."""
+    t, r, n, a = batch.avail.shape
+    last = jax.nn.one_hot(batch.last_action, a)
+    names = jnp.broadcast_to(jnp.eye(n)[None, None], (t, r, n, n))
+    return jnp.concatenate((batch.obs, last, names), axis=-1).reshape(t, r * n, -1)
+
+
+def _values(agent: PyMarlAgent, inputs: Float[Array, "t rn i"], batch: Rows) -> Float[Array, "t r n a"]:
+    """Values of all actions at every slot; unavailable ones count ``UNAVAILABLE``."""
+    t, r, n, a = batch.avail.shape
+    keep = jnp.repeat(1 - batch.start.astype(jnp.float32), n, axis=1)
+    _, q = agents.unroll(agent, agents.start(agent, r * n), inputs, keep)
+    return jnp.where(batch.avail, q.reshape(t, r, n, a), UNAVAILABLE)
+
+
+def _first_greatest(q: Float[Array, "*b a"]) -> Int[Array, "*b"]:
+    """Return the argmax over the last axis from two plain reductions: XLA's own does not vectorise on a CPU."""
+    index = jnp.arange(q.shape[-1]).reshape((1,) * (q.ndim - 1) + (-1,))
+    return jnp.where(q == q.max(-1, keepdims=True), index, q.shape[-1]).min(-1)
+
+
+def _mixed(
+    apply: Any, params: Any, q: Float[Array, "t r n a"], action: Int[Array, "t r n"], batch: Rows
+) -> Float[Array, "t r *n"]:
+    """The team's value of the given actions at every slot."""
+    t, r, _, a = q.shape
+    one_hot = jax.nn.one_hot(action, a)
+    chosen = jnp.where(one_hot > 0, q, 0.0).sum(-1)
+    flat = [x.reshape(t * r, *x.shape[2:]) for x in (chosen, batch.state, q.max(-1), one_hot)]
+    total = jax.vmap(apply, (None, 0, 0, 0, 0))(params, *flat)
+    return total.reshape(t, r, *total.shape[1:])
+
+
+def _follow(params: ValueParams, target: ValueParams, updates: Int[Array, ""], config: ValueConfig) -> ValueParams:
+    """Move the target networks: a copy now and then, or a little at every update."""
+    if config.target == "ema":
+        return jax.tree.map(lambda old, new: old + config.ema_tau * (new - old), target, params)
+    return tree.where(updates % config.target_every == 0, params, target)

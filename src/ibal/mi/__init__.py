@@ -1,0 +1,1 @@
+"""Estimates of mutual information: observation dimensions and actions, actions and actions; exact values for tests."""

@@ -1,0 +1,183 @@
+"""Policy bundles: the weights of a team as safetensors, and beside them a JSON file that says what they are.
+
+    save_bundle("runs/x/policy/seed-0.safetensors", params, env.spec, {"env_steps": 1_000_000, "seed": 0})
+
+    team = ibal.load_policy("runs/x")                        # a run folder, a bundle, or a file of PyMARL
+    team.reset()
+    actions = team.act(obs, avail)                           # obs [n, o], avail [n, a] -> actions [n], once per step
+
+The weights lie under PyMARL's names and in its layout, so whatever reads PyMARL's agents reads them. Neither the
+environment nor the training code is needed to play.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import ibal
+from ibal.nets import agents, pymarl
+from ibal.nets.agents import PyMarlAgent
+
+if TYPE_CHECKING:
+    from ibal.types import EnvSpec
+
+FORMAT = 1
+WEIGHTS = (".safetensors", ".th")
+
+
+class Bundle(NamedTuple):
+    """Weights, and what the JSON file says of them."""
+
+    params: PyMarlAgent
+    meta: dict[str, Any]
+
+
+def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> None:
+    """Write ``path`` (``.safetensors``) and the JSON file of the same name.
+
+    The JSON holds the environment's name, sizes, names of actions and of observation features, the versions that wrote
+    it, and ``meta`` (seed, steps, hash of the configuration, ...; what JSON can hold). Raises ValueError if the weights
+    do not fit ``spec``, OSError where the files cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: a bundle is a .safetensors file and a .json file beside it")
+    pymarl.check_fits(path, params, spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _appear(path, lambda aside: pymarl.save_agent(params, aside))
+    about = {
+        "format": FORMAT,
+        "env": spec.name,
+        "n_agents": spec.n_agents,
+        "n_actions": spec.n_actions,
+        "obs_size": spec.obs_size,
+        "state_size": spec.state_size,
+        "hidden": params.hidden_size,
+        "inputs": ["obs", "last_action", "agent_id"],
+        "action_names": list(spec.action_names),
+        "obs_features": list(spec.obs_layout.names),
+        "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
+        **(meta or {}),
+        "weights_crc32": zlib.crc32(path.read_bytes()),
+    }
+    text = json.dumps(about, indent=1, allow_nan=False) + "\n"
+    _appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read a bundle. Raises FileNotFoundError, or ValueError that says what is wrong with one of its two files."""
+    path = Path(path)
+    params, beside = pymarl.load_agent(path), path.with_suffix(".json")
+    try:
+        about = json.loads(beside.read_text(encoding="utf-8"))
+        wanted = about["obs_size"] + about["n_actions"] + about["n_agents"], about["n_actions"], about["hidden"]
+        version, crc = about["format"], about["weights_crc32"]
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{beside} does not exist; a bundle is {path.name} and {beside.name} together"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{beside} does not describe a policy bundle: {error!r}. Export the policy again") from error
+    if version != FORMAT:
+        raise ValueError(f"{beside} has format {version}; this version reads format {FORMAT}")
+    if zlib.crc32(path.read_bytes()) != crc or (params.input_size, params.n_actions, params.hidden_size) != wanted:
+        raise ValueError(f"{beside} describes other weights than those in {path.name}; export the policy again")
+    return Bundle(params, about)
+
+
+def find_policies(path: str | Path) -> list[Path]:
+    """Return the weight files meant by ``path``: itself, or those of a run folder, lowest seed first.
+
+    Raises FileNotFoundError if there are none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(
+                f"policy {path} does not exist; wanted a run folder or a file {' or '.join(WEIGHTS)}"
+            )
+        return [path]
+    seeds = {file: file.stem.removeprefix("seed-") for file in path.glob("policy/seed-*.safetensors")}
+    if any(seed.isdigit() for seed in seeds.values()):
+        return sorted((f for f, seed in seeds.items() if seed.isdigit()), key=lambda f: int(seeds[f]))
+    if (path / "agent.th").is_file():  # a folder of PyMARL's
+        return [path / "agent.th"]
+    if (path / "agent.safetensors").is_file():
+        return [path / "agent.safetensors"]
+    raise FileNotFoundError(
+        f"{path} holds no policy: no policy/seed-<k>.safetensors as in a run folder (written when a training ends or "
+        "is stopped), no agent.th or agent.safetensors as of PyMARL"
+    )
+
+
+def load_policy(path: str | Path) -> TeamPolicy:
+    """Load a run folder (its lowest seed), a bundle, or a file of PyMARL, ready to act.
+
+    Raises FileNotFoundError, or ValueError that says what is wrong with a file.
+    """
+    file = find_policies(path)[0]
+    if file.suffix == ".safetensors" and file.with_suffix(".json").is_file():
+        return TeamPolicy(*load_bundle(file))
+    return TeamPolicy(pymarl.load_agent(file), {})
+
+
+class TeamPolicy:
+    """A team that acts greedily and remembers its episode: recurrent state and last actions stay inside.
+
+    ``params`` are the weights; ``meta`` is what the bundle's JSON says (empty for a file of PyMARL).
+    """
+
+    def __init__(self, params: PyMarlAgent, meta: dict[str, Any]) -> None:
+        self.params = params
+        self.meta = meta
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._hidden: jax.Array | None = None
+        self._last: np.ndarray | None = None
+
+    def act(self, obs: Any, avail: Any) -> np.ndarray:
+        """Choose the team's actions [n] (int32) for observations [n, o] and available actions [n, a] (bool or 0/1).
+
+        To be called once per step. Raises ValueError for shapes that do not fit, or an agent without any action.
+        """
+        obs, avail = np.asarray(obs, np.float32), np.asarray(avail).astype(bool)
+        self._check(obs, avail)
+        hidden = agents.start(self.params, obs.shape[0]) if self._hidden is None else self._hidden
+        last = np.full(obs.shape[0], -1, np.int32) if self._last is None else self._last
+        self._hidden, values = pymarl.scores(
+            self.params, hidden, jnp.asarray(obs), jnp.asarray(avail), jnp.asarray(last)
+        )
+        actions = np.where(avail, np.asarray(values), -np.inf).argmax(axis=1).astype(np.int32)
+        self._last = actions.copy()
+        return actions
+
+    def _check(self, obs: np.ndarray, avail: np.ndarray) -> None:
+        inputs, n_actions = self.params.input_size, self.params.n_actions
+        n = len(obs) if self._last is None else len(self._last)
+        n = self.meta.get("n_agents", n)
+        wanted = (n, inputs - n_actions - n), (n, n_actions)
+        if (obs.shape, avail.shape) != wanted:
+            raise ValueError(
+                f"act: obs {obs.shape} and avail {avail.shape} do not fit; this policy of {n} agents takes obs "
+                f"{wanted[0]} and avail {wanted[1]}"
+            )
+        if not avail.any(axis=1).all():
+            raise ValueError(f"act: agent {int(np.argmin(avail.any(axis=1)))} has no available action")
+
+
+def _appear(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file aside and rename it: it is complete or not there."""
+    aside = path.with_name(f".{path.name}.writing{path.suffix}")  # the suffix tells some writers the format
+    write(aside)
+    aside.replace(path)

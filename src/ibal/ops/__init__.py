@@ -1,0 +1,1 @@
+"""Numerical building blocks of the learners: pure functions of arrays, free of networks and environments."""

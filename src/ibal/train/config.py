@@ -1,0 +1,37 @@
+"""How much is collected, how often one learns from it, and when the host looks in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Budget and rhythm of a training. Counts of steps are environment steps of one seed; the defaults are PyMARL's."""
+
+    steps: int = 1_000_000
+    """Environment steps to train for."""
+    envs: int = 32
+    """Environments that play side by side: one iteration collects this many whole episodes."""
+    updates_per_episode: float = 1.0
+    """Gradient steps per collected episode (PyMARL: 1)."""
+    replay: int = 5000
+    """Episodes the replay keeps."""
+    learn_from: int = 32
+    """Episodes that must be stored before learning begins."""
+    epsilon_start: float = 1.0
+    """Share of random actions at the beginning."""
+    epsilon_end: float = 0.05
+    """Share of random actions after ``epsilon_steps``."""
+    epsilon_steps: int = 50_000
+    """Environment steps over which epsilon falls linearly."""
+    chunk: int = 10
+    """Iterations in one compiled call; the host looks in between two calls."""
+    eval_every: int = 50_000
+    """Environment steps between two greedy evaluations."""
+    eval_episodes: int = 128
+    """Episodes of an evaluation during training (the last one plays 512)."""
+    checkpoint_every: float = 300.0
+    """Seconds between two checkpoints; one is always written at the end."""
+    keep: int = 2
+    """Checkpoints that are kept."""

@@ -1,0 +1,116 @@
+"""One iteration of training, top to bottom, in the order of the paper's Algorithm 1; and many in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ibal import rng, tree
+from ibal.adversaries.base import Adversary, Feedback
+from ibal.learners.base import Learner
+from ibal.train import replay
+from ibal.train.config import TrainConfig
+from ibal.train.rollout import Rollout, collect
+from ibal.train.state import Progress, TrainState
+from ibal.types import Env
+
+SEED = "seed"  # the axis over which several seeds are trained at once
+
+
+class Trainer(NamedTuple):
+    """``init(key) -> TrainState`` and ``chunk(state) -> (state, metrics)``: ``TrainConfig.chunk`` iterations, metrics
+    with a leading axis of iterations. Both are for one seed: ``seeds`` makes them those of many."""
+
+    init: Callable[[jax.Array], TrainState]
+    chunk: Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def trainer(
+    env: Env, learner: Learner, adversary: Adversary, batch: int, config: TrainConfig, axis: str | None = None
+) -> Trainer:
+    """Put environment, learner and adversary together. ``axis`` names the axis that the caller vmaps over, if any."""
+
+    def init(key: jax.Array) -> TrainState:
+        learned, attacker = learner.init(rng.stream(key, "learner")), adversary.init(rng.stream(key, "adversary"))
+        example = jax.eval_shape(lambda: _play(key, learned, attacker, jnp.int32(0)).episodes)
+        zero = jnp.int32(0)
+        progress = Progress(zero, zero, zero, jnp.float32(0))
+        return TrainState(key, learned, attacker, replay.init(example, config.replay), progress)
+
+    def _play(key: jax.Array, learned: Any, attacker: Any, env_steps: jax.Array) -> Rollout:
+        policy = learner.policy(learned, epsilon(env_steps, config))
+        keys = rng.episodes(key, config.envs)
+        return collect(env, policy, adversary, attacker, keys, axis=axis)
+
+    def iterate(state: TrainState, _: None) -> tuple[TrainState, dict[str, jax.Array]]:
+        before = state.progress
+        here = rng.at(rng.stream(state.key, "iteration"), before.iteration)
+
+        rollout = _play(rng.stream(here, "rollout"), state.learner, state.attacker, before.env_steps)
+        stored = replay.add(state.replay, rollout.episodes, axis)
+        steps = before.env_steps + rollout.episodes.length.sum()
+
+        learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed)
+
+        success = rollout.metrics.get("win", jnp.zeros(config.envs)).mean()
+        feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32))
+        attacker, attacking = adversary.update(
+            rng.stream(here, "adversary"), state.attacker, rollout.episodes, feedback
+        )
+
+        progress = Progress(before.iteration + 1, steps, before.episodes + config.envs, owed)
+        metrics = {
+            "env_steps": steps, "win": success, "return": feedback.returns, "epsilon": epsilon(steps, config),
+            "length": rollout.episodes.length.mean(dtype=jnp.float32), **learning, **attacking,
+        }  # fmt: skip
+        return TrainState(state.key, learned, attacker, stored, progress), metrics
+
+    def _learn(key: jax.Array, learned: Any, stored: replay.Replay, owed: jax.Array) -> tuple[Any, jax.Array, Any]:
+        """Do the gradient steps that the new episodes are worth; return them with the part of one left over."""
+        ready = (stored.filled >= max(config.learn_from, batch)).astype(jnp.float32)
+        owed = owed + ready * config.envs * config.updates_per_episode
+        count = jnp.floor(owed).astype(jnp.int32)
+
+        def one(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            state, sums = carry
+            chosen = replay.sample(rng.at(key, index), stored, batch)
+            state, metrics = learner.update(state, stored.episodes, chosen)
+            return state, jax.tree.map(jnp.add, sums, metrics)
+
+        shapes = jax.eval_shape(lambda: learner.update(learned, stored.episodes, jnp.zeros(batch, jnp.int32))[1])
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        count = tree.common(count, axis)
+        learned, sums = jax.lax.fori_loop(0, count, one, (learned, nothing))
+        done = jnp.maximum(count, 1).astype(jnp.float32)
+        metrics = jax.tree.map(lambda total: jnp.where(count > 0, total / done, jnp.nan), sums)
+        return learned, owed - count.astype(jnp.float32), metrics | {"updates": count}
+
+    def chunk(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.lax.scan(iterate, state, None, length=config.chunk)
+
+    return Trainer(init, chunk)
+
+
+def compiled(make: Callable[[str | None], Trainer], seeds: int) -> Trainer:
+    """Compile a trainer whose arrays have a leading axis of ``seeds``; the state that goes in is used up.
+
+    ``make(axis)`` builds the trainer of one seed. A single seed is not vmapped: products of batches of one matrix are
+    slower than products of matrices.
+    """
+    if seeds > 1:
+        one = make(SEED)
+        over = lambda f: jax.vmap(f, axis_name=SEED)  # noqa: E731
+    else:
+        one = make(None)
+        over = lambda f: lambda x: jax.tree.map(lambda leaf: leaf[None], f(jax.tree.map(lambda leaf: leaf[0], x)))  # noqa: E731
+    return Trainer(jax.jit(over(one.init)), jax.jit(over(one.chunk), donate_argnums=0))
+
+
+def epsilon(env_steps: jax.Array, config: TrainConfig) -> Float[Array, ""]:
+    """Share of random actions after this many environment steps: linear from start to end, then flat."""
+    part = jnp.clip(env_steps / max(config.epsilon_steps, 1), 0.0, 1.0)
+    return config.epsilon_start + part * (config.epsilon_end - config.epsilon_start)

@@ -1,0 +1,61 @@
+"""The episodes a learner may go back to: a ring on the device, the oldest overwritten first."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from ibal import tree
+from ibal.types import Episodes
+
+
+class Replay(NamedTuple):
+    """``episodes`` has room for ``capacity`` episodes, of which the first ``filled`` are real; ``position`` is where
+    the next ones go."""
+
+    episodes: Episodes
+    position: Int[Array, ""]
+    filled: Int[Array, ""]
+
+    @property
+    def capacity(self) -> int:
+        return self.episodes.length.shape[0]
+
+
+def init(example: Episodes, capacity: int) -> Replay:
+    """Make an empty replay for episodes like ``example`` (its arrays may be abstract); ``capacity`` is rounded up to a
+    multiple of what is added at a time."""
+    added = example.length.shape[0]
+    capacity = -(-capacity // added) * added
+    room = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), example)
+    return Replay(room, jnp.int32(0), jnp.int32(0))
+
+
+def add(replay: Replay, new: Episodes, axis: str | None = None) -> Replay:
+    """Store episodes, as many as the replay was made for. ``axis``: the axis that the caller vmaps over, if any; the
+    position must be the same along it."""
+    size = replay.capacity
+    position = tree.common(replay.position, axis)  # a slice, where one per seed would be a scatter
+    put = lambda room, leaf: jax.lax.dynamic_update_slice_in_dim(room, leaf, position, 0)  # noqa: E731
+    count = new.length.shape[0]
+    return Replay(
+        jax.tree.map(put, replay.episodes, new),
+        (replay.position + count) % size,
+        jnp.minimum(replay.filled + count, size),
+    )
+
+
+def sample(key: jax.Array, replay: Replay, count: int) -> Int[Array, "b"]:
+    """Draw ``count`` different episodes uniformly; needs ``count <= filled``."""
+    # The smallest of independent random numbers: without replacement, and no sort of the whole replay.
+    noise = jax.random.uniform(key, (replay.capacity,))
+    return jax.lax.top_k(jnp.where(jnp.arange(replay.capacity) < replay.filled, noise, -1.0), count)[1]
+
+
+def nbytes(example: Episodes, capacity: int) -> dict[str, int]:
+    """Return the bytes of each array of a replay of this capacity (nothing is allocated)."""
+    one: dict[str, Any] = {name: getattr(example, name) for name in Episodes._fields}
+    return {name: tree.nbytes(part) // example.length.shape[0] * capacity for name, part in one.items()}
