@@ -102,7 +102,7 @@ def collect(
 
     games = jax.vmap(begin)(keys)
 
-    def room(leaf: jax.Array, rows: int) -> jax.Array:
+    def room(leaf: Any, rows: int) -> jax.Array:
         return jnp.zeros((count, rows, *leaf.shape[1:]), leaf.dtype)
 
     shown, done = jax.eval_shape(lambda g: jax.vmap(advance, (0, None, 0))(keys, jnp.int32(0), g)[1], games)

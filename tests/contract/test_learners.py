@@ -1,0 +1,94 @@
+"""Every value learner on problems whose answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ibal import make, rng
+from ibal.adversaries.base import natural
+from ibal.evaluate.episodes import play
+from ibal.learners.config import ValueConfig
+from ibal.learners.value import ValueState, value_learner
+from ibal.nets.mixers import mixer
+from ibal.nets.pymarl import pymarl_agent
+from ibal.train.config import TrainConfig
+from ibal.train.loop import compiled, trainer
+from ibal.types import Env
+
+BATCH = 32
+
+
+def learned(env: Env, chunks: int = 1, **changes: Any) -> ValueState:
+    """Train for ``chunks`` of 100 iterations of 32 episodes, 8 updates each."""
+    exploration = changes.pop("epsilon", 1.0)
+    settings = {"mixer": "qmix", "hidden": 32, "lr": 3e-3, "optimiser": "adam", "target_every": 50, "batch": BATCH}
+    config = ValueConfig(**(settings | changes))
+    budget = TrainConfig(
+        envs=BATCH, updates_per_episode=0.25, replay=256, learn_from=BATCH, chunk=100, epsilon_start=exploration,
+        epsilon_end=exploration,
+    )  # fmt: skip
+    learner = value_learner(env.spec, config)
+    make_ = compiled(lambda axis: trainer(env, learner, natural(), BATCH, budget, axis), 1)
+    state = make_.init(rng.root(1)[None])
+    for _ in range(chunks):
+        state, _ = make_.chunk(state)
+    return jax.tree.map(lambda leaf: leaf[0], state.learner)
+
+
+def greedy_return(env: Env, state: ValueState) -> float:
+    hidden = state.params.agent.hidden_size
+    keys = rng.episodes(rng.root(7), 64)
+    return float(play(env, pymarl_agent(env.spec, hidden), keys, state.params.agent).returns.mean())
+
+
+def team_value(env: Env, state: ValueState, name: str) -> float:
+    """Q_tot of the first greedy action."""
+    _, step = env.reset(rng.root(0), env.params)
+    agent = pymarl_agent(env.spec, state.params.agent.hidden_size)
+    nobody = jnp.full(env.spec.n_agents, -1, jnp.int32)
+    _, q = agent.scores(state.params.agent, agent.start(), step.obs, step.avail, nobody)
+    q = jnp.where(step.avail, q, -1e7)
+    best, one_hot = q.max(-1), jax.nn.one_hot(jnp.argmax(q, -1), q.shape[-1])
+    return float(np.mean(mixer(name).apply(state.params.mixer, best, step.state, best, one_hot)))
+
+
+@pytest.mark.parametrize("name", ["iql", "vdn", "qmix", "qplex"])
+def test_the_value_of_what_never_changes_is_learned(name: str) -> None:
+    env = make("toy/probe-value")
+    assert team_value(env, learned(env, mixer=name), name) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_later_reward_counts_the_discount_less() -> None:
+    env = make("toy/probe-discount")
+    assert team_value(env, learned(env, gamma=0.5), "qmix") == pytest.approx(0.5, abs=0.05)
+
+
+def test_lambda_of_one_hands_the_reward_back_at_once() -> None:
+    env = make("toy/probe-discount")
+    # The target network is never copied: only the trace can carry the reward to the first step.
+    assert team_value(env, learned(env, gamma=0.5, td_lambda=1.0, target_every=10**6), "qmix") == pytest.approx(
+        0.5, abs=0.05
+    )
+
+
+@pytest.mark.parametrize("probe", ["probe-observation", "probe-action", "probe-joint"])
+def test_greedy_play_is_optimal_on_one_step(probe: str) -> None:
+    env = make(f"toy/{probe}")
+    best = 0.0 if probe == "probe-observation" else 1.0  # there every action earns the sign, whose mean is about 0
+    assert greedy_return(env, learned(env)) == pytest.approx(best, abs=0.3 if best == 0 else 0.01)
+
+
+def test_what_was_seen_at_the_beginning_is_remembered() -> None:
+    env = make("toy/probe-memory")
+    assert greedy_return(env, learned(env, chunks=2)) == pytest.approx(1.0, abs=0.01)
+
+
+def test_qmix_solves_the_two_step_game_that_vdn_cannot() -> None:
+    env = make("toy/two-step")
+    assert greedy_return(env, learned(env, chunks=3, mixer="qmix")) == pytest.approx(8.0)
+    assert greedy_return(env, learned(env, chunks=3, mixer="vdn")) == pytest.approx(7.0)
