@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity import vectors
 
 from ibal import rng
 from ibal.learners import optim
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import ValueParams, value_learner
 from ibal.types import Block, EnvSpec, Episodes, ObsLayout
+from parity import vectors
 
 SPEC = EnvSpec(
     name="stored", n_agents=2, n_actions=4, obs_size=5, state_size=6, horizon=6, action_names=tuple("abcd"),
@@ -41,7 +41,7 @@ def test_three_updates_equal_pymarls(name: str, td_lambda: float) -> None:
 
     update = jax.jit(learner.update)
     for step in range(3):
-        state, metrics = update(state, episodes, jnp.arange(3))
+        state, metrics = update(state, episodes, jnp.arange(3), jnp.float32(1))
         assert metrics["loss"] == pytest.approx(stored[f"{td_lambda}/loss"][step], rel=1e-5)
         assert metrics["grad_norm"] == pytest.approx(stored[f"{td_lambda}/grad_norm"][step], rel=1e-5)
     after = weights(f"{td_lambda}/after/")

@@ -22,6 +22,8 @@ class ValueConfig:
     """RMSProp as in PyTorch (decay 0.99, eps 1e-5 outside the root), or Adam (eps 1e-5)."""
     lr: float = 5e-4
     """Learning rate."""
+    lr_anneal: bool = False
+    """Let the learning rate fall linearly to zero at the end of the training (PyMARL keeps it)."""
     grad_clip: float = 10.0
     """Largest global norm of the gradient, agent and mixer together."""
     target: Literal["hard", "ema"] = "hard"

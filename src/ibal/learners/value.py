@@ -64,9 +64,13 @@ def value_learner(spec: EnvSpec, config: ValueConfig) -> Learner:
         greedy = pymarl.pymarl_agent(spec, config.hidden).bind(state.params.agent)
         return greedy._replace(select=partial(epsilon_greedy, epsilon))
 
-    def update(state: ValueState, episodes: Episodes, chosen: Int[Array, "b"]) -> tuple[ValueState, dict[str, Array]]:
+    def update(
+        state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
+    ) -> tuple[ValueState, dict[str, Array]]:
         gradient, metrics = _gradient(state, episodes, chosen, mix, config)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
+        if config.lr_anneal:  # both optimisers step in proportion to their learning rate
+            changes = jax.tree.map(lambda change: change * left, changes)
         params: Any = optax.apply_updates(state.params, changes)
         updates = state.updates + 1
         metrics["grad_norm"] = optax.tree.norm(gradient)

@@ -54,7 +54,8 @@ def trainer(
         stored = replay.add(state.replay, rollout.episodes, axis)
         steps = before.env_steps + rollout.episodes.length.sum()
 
-        learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed)
+        left = jnp.maximum(1 - steps / config.steps, 0.0)
+        learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed, left)
 
         success = rollout.metrics.get("win", jnp.zeros(config.envs)).mean()
         feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32))
@@ -69,7 +70,9 @@ def trainer(
         }  # fmt: skip
         return TrainState(state.key, learned, attacker, stored, progress), metrics
 
-    def _learn(key: jax.Array, learned: Any, stored: replay.Replay, owed: jax.Array) -> tuple[Any, jax.Array, Any]:
+    def _learn(
+        key: jax.Array, learned: Any, stored: replay.Replay, owed: jax.Array, left: jax.Array
+    ) -> tuple[Any, jax.Array, Any]:
         """Do the gradient steps that the new episodes are worth; return them with the part of one left over."""
         ready = (stored.filled >= max(config.learn_from, batch)).astype(jnp.float32)
         owed = owed + ready * config.envs * config.updates_per_episode
@@ -78,10 +81,10 @@ def trainer(
         def one(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             state, sums = carry
             chosen = replay.sample(rng.at(key, index), stored, batch)
-            state, metrics = learner.update(state, stored.episodes, chosen)
+            state, metrics = learner.update(state, stored.episodes, chosen, left)
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        shapes = jax.eval_shape(lambda: learner.update(learned, stored.episodes, jnp.zeros(batch, jnp.int32))[1])
+        shapes = jax.eval_shape(lambda: learner.update(learned, stored.episodes, jnp.zeros(batch, jnp.int32), left)[1])
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         count = tree.common(count, axis)
         learned, sums = jax.lax.fori_loop(0, count, one, (learned, nothing))

@@ -14,6 +14,7 @@ from ibal.types import Block, EnvSpec, Episodes, ObsLayout
 
 N, A, OBS, STATE, TIME = 2, 3, 4, 5, 7
 LENGTHS = (4, TIME, TIME, 1, 3)
+NOW = jnp.float32(1)
 SPEC = EnvSpec(
     name="made-up", n_agents=N, n_actions=A, obs_size=OBS, state_size=STATE, horizon=TIME,
     action_names=("a", "b", "c"), metric_names=(), obs_layout=ObsLayout((Block("own", 0, 0, ("x",) * OBS),)),
@@ -91,7 +92,7 @@ def test_packed_update_equals_plain_gradient_descent_on_padded_episodes(name: st
     state, chosen = state._replace(target=other), [4, 0, 2, 3, 1]
     episodes = made_up()
 
-    after, metrics = jax.jit(learner.update)(state, episodes, jnp.array(chosen))
+    after, metrics = jax.jit(learner.update)(state, episodes, jnp.array(chosen), NOW)
     plain = jax.jit(jax.value_and_grad(lambda params: plain_loss(params, other, episodes, chosen, config)))
     loss, gradient = plain(state.params)
 
@@ -114,13 +115,13 @@ def test_hard_target_is_a_copy_every_so_many_updates_and_ema_moves_a_little() ->
     episodes, chosen = made_up(), jnp.arange(5)
     hard = value_learner(SPEC, ValueConfig(hidden=8, target_every=2, batch=5))
     state = hard.init(rng.root(0))
-    once, _ = hard.update(state, episodes, chosen)
-    twice, _ = hard.update(once, episodes, chosen)
+    once, _ = hard.update(state, episodes, chosen, NOW)
+    twice, _ = hard.update(once, episodes, chosen, NOW)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), once.target, state.params))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), twice.target, twice.params))
 
     soft = value_learner(SPEC, ValueConfig(hidden=8, target="ema", ema_tau=0.25, batch=5))
-    moved, _ = soft.update(state, episodes, chosen)
+    moved, _ = soft.update(state, episodes, chosen, NOW)
     wanted = 0.75 * state.target.agent.fc1_w + 0.25 * moved.params.agent.fc1_w
     np.testing.assert_allclose(moved.target.agent.fc1_w, wanted, rtol=1e-6)
 
@@ -134,3 +135,14 @@ def test_exploration_takes_available_actions_only_and_as_often_as_asked() -> Non
     assert counts[1] == pytest.approx(0.7 + 0.1, abs=0.04)
     assert counts[0] == pytest.approx(0.1, abs=0.03)
     assert (epsilon_greedy(jnp.float32(0), rng.root(0), scores, avail) == 1).all()
+
+
+def test_annealing_shrinks_the_step_in_proportion_to_what_is_left() -> None:
+    episodes, chosen = made_up(), jnp.arange(5)
+    learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5, lr_anneal=True))
+    state = learner.init(rng.root(0))
+    update = jax.jit(learner.update)
+    whole, _ = update(state, episodes, chosen, NOW)
+    quarter, _ = update(state, episodes, chosen, jnp.float32(0.25))
+    moved = whole.params.agent.fc1_w - state.params.agent.fc1_w
+    np.testing.assert_allclose(quarter.params.agent.fc1_w - state.params.agent.fc1_w, 0.25 * moved, atol=1e-7)
