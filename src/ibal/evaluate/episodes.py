@@ -3,9 +3,10 @@
     keys = rng.episodes(rng.root(0), 512)
     results = play(env, policy, keys)                        # a Policy: its weights are compiled in
     results = play(env, agent, keys, params)                 # an Agent (weights apart): one compilation for all weights
+    results = play(env, agent, keys, params, adversary=attack, attacker=state)       # ... and for all attackers
 
-Episode ``i`` meets the same world under every policy: whatever the environment draws depends on ``keys[i]`` and the
-step number only.
+Episode ``i`` meets the same world under every policy and every attack: whatever the environment draws depends on
+``keys[i]`` and the step number only, and so does what a policy or an adversary draws, each from its own stream.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ibal import rng
+from ibal.adversaries.base import ActView, Adversary, ObsView, natural
 from ibal.nets.agents import Agent
 from ibal.types import Env, Policy, TimeStep
 
 SLOTS = 128  # environments that step together; more only costs cache on a CPU
 
+_NOBODY = natural()  # one object: a new one per call would compile anew
+
 
 class EpisodeResults(NamedTuple):
     """One entry per episode. ``metrics`` are those of the last step; ``win`` is ``metrics["win"]``, False where the
-    environment has none."""
+    environment has none. ``attacked`` is the share of the living agents' actions that were replaced by others."""
 
     returns: Float[Array, "b"]
     length: Int[Array, "b"]
     win: Bool[Array, "b"]
     metrics: dict[str, Array]
+    attacked: Float[Array, "b"]
 
 
 class _Rows(NamedTuple):
@@ -40,10 +45,13 @@ class _Rows(NamedTuple):
     returns: Float[Array, "b"]
     length: Int[Array, "b"]
     metrics: dict[str, Array]
+    chosen: Int[Array, "b"]
+    replaced: Int[Array, "b"]
 
 
 class _Slots(NamedTuple):
-    """The environments that step together; ``episode`` is the row a slot plays, ``b`` when it has nothing left."""
+    """The environments that step together; ``episode`` is the row a slot plays, ``b`` when it has nothing left.
+    ``chosen`` counts the actions of living agents so far, ``replaced`` those that an adversary changed."""
 
     episode: Int[Array, "e"]
     clock: Int[Array, "e"]
@@ -52,6 +60,9 @@ class _Slots(NamedTuple):
     step: TimeStep
     carry: Any
     last_action: Int[Array, "e n"]
+    memory: Any
+    chosen: Int[Array, "e"]
+    replaced: Int[Array, "e"]
 
 
 def world_key(key: Key[Array, ""], clock: Int[Array, ""] | int) -> Key[Array, ""]:
@@ -64,53 +75,74 @@ def team_key(key: Key[Array, ""], clock: Int[Array, ""] | int) -> Key[Array, ""]
     return rng.at(rng.stream(key, "policy"), clock)
 
 
+def attack_key(key: Key[Array, ""], hook: str) -> Key[Array, ""]:
+    """Key of an adversary's function ``hook``: "begin", "observe" or "act"; the last two fold the step in."""
+    return rng.stream(rng.stream(key, "attack"), hook)
+
+
 def play(
     env: Env, policy: Policy | Agent, keys: Key[Array, "b"], params: Any = None, *, env_params: Any = None,
-    slots: int = SLOTS,
+    slots: int = SLOTS, adversary: Adversary | None = None, attacker: Any = None,
 ) -> EpisodeResults:  # fmt: skip
     """Play one episode per key to its end and return what came of it.
 
-    ``params`` are the parameters of an ``Agent`` (ignored for a ``Policy``), ``env_params`` replace ``env.params``.
-    Neither recompiles. ``slots`` environments step together; a slot whose episode ends takes up the next one, so
-    no step is wasted on waiting for the longest game, and results do not depend on ``slots``.
+    ``params`` are the parameters of an ``Agent`` (ignored for a ``Policy``), ``env_params`` replace ``env.params``,
+    ``attacker`` is the state of the ``adversary`` (None: as its ``init`` makes it). None of them recompiles.
+    ``slots`` environments step together; a slot whose episode ends takes up the next one, so no step is wasted on
+    waiting for the longest game, and results do not depend on ``slots``.
     """
     if keys.shape[0] == 0:
         raise ValueError("play: no episode asked for (keys is empty)")
     env_params = env.params if env_params is None else env_params
     slots = min(slots, keys.shape[0])
-    rows = _play(env.reset, env.step, policy, env.spec.horizon, slots, keys, params, env_params)
+    adversary = _NOBODY if adversary is None else adversary
+    attacker = adversary.init(rng.root(0)) if attacker is None else attacker
+    rows = _play(
+        env.reset, env.step, policy, adversary, env.spec.horizon, slots, keys, params, env_params, attacker
+    )  # fmt: skip
     win = rows.metrics.get("win", jnp.zeros_like(rows.length))
-    return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics)
+    attacked = rows.replaced / jnp.maximum(rows.chosen, 1)
+    return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def _play(
-    reset: Any, step: Any, policy: Policy | Agent, horizon: int, slots: int, keys: Key[Array, "b"], params: Any,
-    env_params: Any,
+    reset: Any, step: Any, policy: Policy | Agent, adversary: Adversary, horizon: int, slots: int,
+    keys: Key[Array, "b"], params: Any, env_params: Any, attacker: Any,
 ) -> _Rows:  # fmt: skip
     episodes = keys.shape[0]
-    scores = partial(policy.scores, params) if isinstance(policy, Agent) else policy.scores
+    team = policy.bind(params) if isinstance(policy, Agent) else policy
 
-    def begin(key: jax.Array) -> tuple[Any, TimeStep]:
-        return reset(world_key(key, 0), env_params)
+    def begin(key: jax.Array) -> tuple[Any, TimeStep, Any]:
+        state, first = reset(world_key(key, 0), env_params)
+        return state, first, adversary.begin(attack_key(key, "begin"), attacker, first)
 
     def advance(key: jax.Array, slot: _Slots) -> _Slots:
-        """One step of one environment."""
-        carry, values = scores(slot.carry, slot.step.obs, slot.step.avail, slot.last_action)
-        actions = policy.select(team_key(key, slot.clock), values, slot.step.avail)
-        state, after = step(world_key(key, slot.clock + 1), slot.state, actions, env_params)
-        total = slot.total + after.reward
-        return _Slots(slot.episode, slot.clock + 1, total, state, after, carry, actions.astype(jnp.int32))
+        """One step of one environment: attacked observation, intended action, executed action, what came of it."""
+        t, now = slot.clock, slot.step
+        view = ObsView(now, slot.carry, slot.last_action, team, t)
+        seen, memory = adversary.observe(rng.at(attack_key(key, "observe"), t), attacker, slot.memory, view)
+        carry, values = team.scores(slot.carry, seen, now.avail, slot.last_action)
+        actions = team.select(team_key(key, t), values, now.avail)
+        view = ActView(now, slot.carry, slot.last_action, team, t, seen, values, actions)
+        executed, memory = adversary.act(rng.at(attack_key(key, "act"), t), attacker, memory, view)
+        state, after = step(world_key(key, t + 1), slot.state, executed, env_params)
+        replaced = slot.replaced + ((executed != actions) & now.alive).sum(dtype=jnp.int32)
+        return _Slots(
+            slot.episode, t + 1, slot.total + after.reward, state, after, carry, actions.astype(jnp.int32), memory,
+            slot.chosen + now.alive.sum(dtype=jnp.int32), replaced,
+        )  # fmt: skip
 
     # All games are set up before the loop: a reset inside would be computed for every slot at every step.
     fresh = jax.lax.map(begin, keys, batch_size=slots)
 
     def start(episode: Int[Array, "e"]) -> _Slots:
-        state, first = jax.tree.map(lambda pool: pool[jnp.minimum(episode, episodes - 1)], fresh)
+        state, first, memory = jax.tree.map(lambda pool: pool[jnp.minimum(episode, episodes - 1)], fresh)
         carry = jax.tree.map(lambda c: jnp.broadcast_to(c[None], (slots, *c.shape)), policy.start())
+        none = jnp.zeros(slots, jnp.int32)
         return _Slots(
-            episode, jnp.zeros(slots, jnp.int32), jnp.zeros(slots, jnp.float32), state, first, carry,
-            jnp.full((slots, first.avail.shape[1]), -1, jnp.int32),
+            episode, none, jnp.zeros(slots, jnp.float32), state, first, carry,
+            jnp.full((slots, first.avail.shape[1]), -1, jnp.int32), memory, none, none,
         )  # fmt: skip
 
     def body(loop: tuple[_Slots, Int[Array, ""], _Rows]) -> tuple[_Slots, Int[Array, ""], _Rows]:
@@ -119,7 +151,7 @@ def _play(
         over = slot.step.terminated | slot.step.truncated | (slot.clock >= horizon)
         done = over & (slot.episode < episodes)
         row = jnp.where(done, slot.episode, episodes)  # rows beyond the last are dropped
-        ended = _Rows(slot.total, slot.clock, slot.step.metrics)
+        ended = _Rows(slot.total, slot.clock, slot.step.metrics, slot.chosen, slot.replaced)
         rows = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), rows, ended)
         turn = queued + jnp.cumsum(done.astype(jnp.int32)) - 1
         episode = jnp.where(done, jnp.minimum(turn, episodes), slot.episode)
@@ -127,11 +159,9 @@ def _play(
         return slot, jnp.minimum(queued + done.sum(dtype=jnp.int32), episodes), rows
 
     first = start(jnp.arange(slots, dtype=jnp.int32))
-    rows = _Rows(
-        jnp.zeros(episodes, jnp.float32),
-        jnp.zeros(episodes, jnp.int32),
-        jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.step.metrics),
-    )
+    nothing = jnp.zeros(episodes, jnp.int32)
+    metrics = jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.step.metrics)
+    rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing)
     loop = (first, jnp.int32(slots), rows)
     return jax.lax.while_loop(lambda c: (c[0].episode < episodes).any(), body, loop)[2]
 

@@ -23,8 +23,8 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset("PyMARL's hyper-parameters and update ratio, as in the paper"),
     "laptop": Preset(
         "learns fastest in wall-clock time on a few cores",
-        ValueConfig(optimiser="adam", lr=1e-3, td_lambda=0.6, batch=128, target="hard", target_every=200),
-        TrainConfig(envs=128, updates_per_episode=0.125, learn_from=128, epsilon_steps=100_000),
+        ValueConfig(optimiser="adam", lr=5e-4, lr_anneal=True, td_lambda=0.6, target_every=100),
+        TrainConfig(updates_per_episode=0.25),
     ),
     "smoke": Preset(
         "seconds: shows that everything runs, learns nothing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,6 @@ class TrainConfig:
     """Seconds between two checkpoints; one is always written at the end."""
     keep: int = 2
     """Checkpoints that are kept."""
+    checkpoint_replay: Literal["full", "tail", "none"] = "full"
+    """What a checkpoint holds of the replay: all (a resumed run equals an uninterrupted one bit for bit), the newest
+    tenth, or nothing (the resumed run fills it anew before it learns on)."""

@@ -48,6 +48,21 @@ def add(replay: Replay, new: Episodes, axis: str | None = None) -> Replay:
     )
 
 
+def newest(replay: Replay, count: int) -> Replay:
+    """Return a replay of capacity ``count`` that holds the newest episodes."""
+    kept = jnp.minimum(replay.filled, count)
+    index = (replay.position - kept + jnp.arange(count)) % replay.capacity
+    return Replay(tree.at(replay.episodes, index), kept % max(count, 1), kept)
+
+
+def grown(replay: Replay, capacity: int) -> Replay:
+    """Return a replay of a larger ``capacity`` with the same episodes, given that the oldest stands first (as
+    ``newest`` leaves them)."""
+    more = capacity - replay.capacity
+    pad = lambda leaf: jnp.concatenate((leaf, jnp.zeros((more, *leaf.shape[1:]), leaf.dtype)))  # noqa: E731
+    return Replay(jax.tree.map(pad, replay.episodes), replay.filled % capacity, replay.filled)
+
+
 def sample(key: jax.Array, replay: Replay, count: int) -> Int[Array, "b"]:
     """Draw ``count`` different episodes uniformly; needs ``count <= filled``."""
     # The smallest of independent random numbers: without replacement, and no sort of the whole replay.

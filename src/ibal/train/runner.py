@@ -21,7 +21,7 @@ from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.nets import pymarl
 from ibal.nets.bundle import save_bundle
-from ibal.train import checkpoint, memory
+from ibal.train import checkpoint, memory, replay
 from ibal.train.config import TrainConfig
 from ibal.train.log import Log
 from ibal.train.loop import Trainer, compiled, trainer
@@ -109,7 +109,8 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, resume: bool) -> tuple[Tr
         this.log.begin(0)
         return make.init(keys), 0
     expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
-    found = checkpoint.restore(this.out / "checkpoints", jax.eval_shape(make.init, keys), expect=expect)
+    template = jax.eval_shape(lambda keys: _thin(this, make.init(keys)), keys)
+    found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
     if found is None:
         this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
         this.log.begin(0)
@@ -117,7 +118,11 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, resume: bool) -> tuple[Tr
     for sentence in found.skipped:
         this.log.note(sentence)
     this.log.begin(found.step)
-    return found.state, found.step
+    if this.train.checkpoint_replay == "full":
+        return found.state, found.step
+    capacity = memory.train_capacity(jax.eval_shape(make.init, keys))
+    grow = jax.vmap(lambda ring: replay.grown(ring, capacity))
+    return found.state._replace(replay=grow(found.state.replay)), found.step
 
 
 def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], seconds: float) -> int:
@@ -166,7 +171,16 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
 
 
 def _save(this: _Run, state: TrainState, played: int) -> None:
-    checkpoint.save(this.out / "checkpoints", played, state, keep=this.train.keep, extra=this.meta)
+    checkpoint.save(this.out / "checkpoints", played, _thin(this, state), keep=this.train.keep, extra=this.meta)
+
+
+def _thin(this: _Run, state: TrainState) -> TrainState:
+    """Leave of the replay what a checkpoint shall hold, in whole iterations of episodes."""
+    if this.train.checkpoint_replay == "full":
+        return state
+    tenth = memory.train_capacity(state) // 10 // this.train.envs * this.train.envs
+    count = tenth if this.train.checkpoint_replay == "tail" else 0
+    return state._replace(replay=jax.vmap(lambda ring: replay.newest(ring, count))(state.replay))
 
 
 def _export(this: _Run, state: TrainState) -> None:

@@ -71,3 +71,24 @@ def test_bytes_are_counted_before_anything_is_allocated() -> None:
     assert sizes["seen"] == 0
     ring = replay.init(numbered(0, 4), 100)
     assert sum(sizes.values()) == pytest.approx(sum(leaf.nbytes for leaf in jax.tree.leaves(ring.episodes)))
+
+
+@pytest.mark.parametrize("additions", [1, 3])
+def test_the_newest_episodes_can_be_kept_and_given_room_again(additions: int) -> None:
+    ring = replay.init(numbered(0, 4), 8)
+    for first in range(10, 10 + 10 * additions, 10):
+        ring = replay.add(ring, numbered(first, 4))
+    thin = replay.newest(ring, 4)
+    newest = [10, 11, 12, 13] if additions == 1 else [30, 31, 32, 33]
+    assert stored(thin) == newest
+    again = replay.add(replay.grown(thin, 8), numbered(50, 4))
+    assert stored(again) == [*newest, 50, 51, 52, 53]
+    assert int(again.filled) == 8
+    assert int(replay.add(again, numbered(60, 4)).episodes.length[0]) == 60
+
+
+def test_nothing_may_be_kept_at_all() -> None:
+    ring = replay.add(replay.init(numbered(0, 4), 8), numbered(10, 4))
+    empty = replay.grown(replay.newest(ring, 0), 8)
+    assert int(empty.filled) == 0
+    assert int(empty.position) == 0

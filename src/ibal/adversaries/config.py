@@ -1,0 +1,238 @@
+"""The choices of every adversary, one dataclass each; ``build(spec)`` makes the adversary. Imports no jax.
+
+The dataclasses that end in ``Config`` are what the table of names (``ibal.adversaries``) points to. Fields that are
+None take the value of the paper for the map, or one derived from the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ibal.mi.config import ActionConfig, ClubConfig
+
+if TYPE_CHECKING:
+    from ibal.adversaries.base import Adversary
+    from ibal.types import EnvSpec
+
+Masks = Literal["block", "dimension", "random", "truth", "off"]
+Sides = Literal["both", "first"]
+Fill = Literal["zero", "mean", "gaussian", "fgsm"]
+Chooser = Literal["information", "random", "retreat", "off"]
+Signal = Literal["success", "return"]
+
+
+@dataclass(frozen=True)
+class NaturalConfig:
+    """Nobody interferes."""
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.base import natural
+
+        return natural()
+
+
+@dataclass(frozen=True)
+class RandomConfig:
+    """Noise on what one random agent sees at every step, and a random action for one at some (Appendix D.2)."""
+
+    sigma: float = 0.1
+    """Standard deviation of the noise on every entry of the observation; 0: none."""
+    p: float = 0.3
+    """Share of steps on which one random agent's action is replaced by a random legal one; 0: none."""
+    agents: int = 1
+    """How many agents see noise, and how many have their actions replaced."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        at_least(f"{name}.sigma", self.sigma, 0)
+        within(f"{name}.p", self.p, 0, 1)
+        at_least(f"{name}.agents", self.agents, 1)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.random import random
+
+        return random(self, spec)
+
+
+@dataclass(frozen=True)
+class RandomObsConfig(RandomConfig):
+    """The noise alone."""
+
+    p: float = 0.0
+
+
+@dataclass(frozen=True)
+class RandomActConfig(RandomConfig):
+    """The random actions alone."""
+
+    sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """Who is attacked in an episode (G1), and how often its actions are replaced (Section 4.4)."""
+
+    most: int | None = None
+    """K, the largest size of G1; in training its size is uniform in 0..K. None: the paper's value of the map, else one
+    that follows from the number of agents. 0: no attack."""
+    evaluation: bool = False
+    """Attack as in evaluation: G1 always has K members, P is 1/K, nothing is learned."""
+    p: float | None = None
+    """P of every episode, the share of steps on which the actions of G1 are replaced. None: uniform between ``p_min``
+    and P_max."""
+    p_min: float | None = None
+    """Least P in training, and where P_max begins unless 1/K is more. None: 1/K."""
+    alpha: float = 1.1
+    """Factor by which P_max grows after a check that the team passed."""
+    eta: float = 0.8
+    """What the team must reach, on the mean since the last check, to pass it."""
+    signal: Signal = "success"
+    """What is compared with ``eta``: the share of episodes won, or the return (environments without winning)."""
+    check_every: int = 10_000
+    """Environment steps between two checks."""
+    check_episodes: int = 100
+    """Episodes that a check needs."""
+    quiet: int = 0
+    """Environment steps without any attack at the beginning, for a team that starts from nothing."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        one_of(f"{name}.signal", self.signal, Signal)
+        if self.most is not None:
+            at_least(f"{name}.most", self.most, 0)
+        for key in ("p", "p_min"):
+            if getattr(self, key) is not None:
+                within(f"{name}.{key}", getattr(self, key), 0, 1)
+        at_least(f"{name}.alpha", self.alpha, 1)
+        for key in ("check_every", "check_episodes"):
+            at_least(f"{name}.{key}", getattr(self, key), 1)
+        at_least(f"{name}.quiet", self.quiet, 0)
+
+
+@dataclass(frozen=True)
+class InteractionConfig(GroupConfig):
+    """Break the interaction of G1 with the others: hide from each other what tells most, do what tells least.
+
+    Source: IBAL Definitions 4.4 and 4.5, Algorithm 1, Appendix B.
+    """
+
+    masks: Masks = "block"
+    """What is hidden from an agent, for as long as the episode lasts. "block": for every agent of the other group the
+    block of the observation that tells most about its actions; "dimension": the L entries that tell most, whatever
+    they describe (the paper to the letter: mostly enemies, and it can miss a team completely); "random": L random
+    entries; "truth": exactly the blocks of the other group's agents; "off": nothing."""
+    dims: int | None = None
+    """c: an agent loses L = c x (size of the other group) entries. None: the paper's value of the map, else the size of
+    one agent's block; "block" and "truth" then hide whole blocks. Below the size of a block they hide its c entries
+    that tell most."""
+    sides: Sides = "both"
+    """Who loses sight: both groups of each other, or only the "first" (G1) of the rest."""
+    fill: Fill = "zero"
+    """What stands in hidden entries: 0, their "mean" over what the team has seen, or themselves with "gaussian" noise
+    or a step against the team's best action ("fgsm")."""
+    sigma: float = 0.1
+    """Standard deviation of the noise of "gaussian"."""
+    eps: float = 0.1
+    """Size of the step of "fgsm"."""
+    actions: Chooser = "information"
+    """What G1 does instead: the action that tells the others least, a random legal one, a "retreat" from the nearest
+    enemy, or as intended ("off")."""
+    club: ClubConfig = field(default_factory=ClubConfig)
+    """The model behind "block" and "dimension"."""
+    action: ActionConfig = field(default_factory=ActionConfig)
+    """The model behind "information"; T1 and T2 are not available here: hidden states are not recorded."""
+    warmup: int = 20
+    """Iterations in which the models only learn, before the first attack; 0 where no model is needed."""
+    warmup_steps: int = 25
+    """Gradient steps of each model in each of these iterations."""
+    every: int = 1
+    """Iterations from one later lesson to the next."""
+    steps: int = 1
+    """Gradient steps of each model in a later lesson."""
+    refresh: int = 25
+    """Iterations from one estimate of the scores S to the next (the first ends the warm-up)."""
+    rows: int = 1024
+    """Transitions that an estimate is made from."""
+    keep: float = 0.5
+    """Share of the old scores in the new ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, words in (("masks", Masks), ("sides", Sides), ("fill", Fill), ("actions", Chooser)):
+            one_of(f"InteractionConfig.{name}", getattr(self, name), words)
+        if self.dims is not None:
+            at_least("InteractionConfig.dims", self.dims, 0)
+        for name in ("sigma", "eps", "warmup"):
+            at_least(f"InteractionConfig.{name}", getattr(self, name), 0)
+        for name in ("warmup_steps", "every", "steps", "refresh", "rows"):
+            at_least(f"InteractionConfig.{name}", getattr(self, name), 1)
+        within("InteractionConfig.keep", self.keep, 0, 1)
+        if self.actions == "information" and self.action.tau in ("T1", "T2"):
+            raise ValueError(
+                f"InteractionConfig.action.tau is {self.action.tau}, but hidden states are not recorded (and those of "
+                "two teams cannot be compared); use T3, T4 or T5"
+            )
+
+    @property
+    def learns_masks(self) -> bool:
+        return self.masks in ("block", "dimension")
+
+    @property
+    def learns_actions(self) -> bool:
+        return self.actions == "information"
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.interaction import interaction
+
+        return interaction(self, spec)
+
+
+@dataclass(frozen=True)
+class OccludeRetreatConfig(GroupConfig):
+    """The control that estimates nothing: the groups do not see each other, and G1 retreats from the enemy."""
+
+    def interaction(self) -> InteractionConfig:
+        """The same attack as options of the one that learns."""
+        return InteractionConfig(**_group_fields(self), masks="truth", actions="retreat")
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return self.interaction().build(spec)
+
+
+@dataclass(frozen=True)
+class RandomGroupConfig(GroupConfig):
+    """The control of the action attack: G1 does something random and legal, as often as the attack would strike."""
+
+    def interaction(self) -> InteractionConfig:
+        """The same attack as options of the one that learns."""
+        return InteractionConfig(**_group_fields(self), masks="off", actions="random")
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return self.interaction().build(spec)
+
+
+def _group_fields(config: GroupConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in GroupConfig.__dataclass_fields__}
+
+
+def at_least(name: str, value: float, low: float) -> None:
+    """Raise ValueError if ``value`` is below ``low``."""
+    if not value >= low:
+        raise ValueError(f"{name} is {value}; at least {low} was expected")
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Raise ValueError if ``value`` is outside ``low..high``."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}; a number from {low} to {high} was expected")
+
+
+def one_of(name: str, value: str, allowed: Any) -> None:
+    """Raise ValueError with the closest word if ``value`` is none of a Literal's words."""
+    words = get_args(allowed)
+    if value not in words:
+        near = difflib.get_close_matches(str(value), words, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'{name} is "{value}"{hint} (one of: {", ".join(words)})')

@@ -1,0 +1,131 @@
+"""Who is attacked in an episode, and how often: the groups G1 and G2, and the schedule of the probability P.
+
+Source: IBAL Section 4.4; sizes: Tables 3 to 6.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ibal.adversaries.config import GroupConfig
+from ibal.types import EnvSpec, PRNGKey
+
+
+class Sizes(NamedTuple):
+    """``most`` is K, the largest size of G1; ``dims`` is c: an agent loses c entries per agent of the other group."""
+
+    most: int
+    dims: int
+
+
+PAPER = {
+    "smac/3m": Sizes(1, 5),
+    "smac/3s_vs_3z": Sizes(1, 5),
+    "smac/2s3z": Sizes(1, 8),
+    "smac/8m": Sizes(4, 5),
+    "smac/1c3s5z": Sizes(4, 8),
+    "smac/MMM": Sizes(4, 8),
+    "smacv2/terran_5_vs_5": Sizes(1, 5),
+    "smacv2/zerg_5_vs_5": Sizes(1, 5),
+    "smacv2/protoss_5_vs_5": Sizes(1, 8),
+    "lbf/5p": Sizes(1, 5),
+    "lbf/10p": Sizes(3, 5),
+    "lbf/15p": Sizes(5, 5),
+}
+
+
+def sizes(spec: EnvSpec) -> Sizes:
+    """Return the paper's sizes of a map; of another environment those that follow its rules.
+
+    K: 1 for few agents, 4 from 8 on, a third of many (all but one entry of ``PAPER``), never more than half; c: the
+    size of the largest block about one other agent, 0 where the layout names none.
+    """
+    n = spec.n_agents
+    blocks = [len(b.features) for b in spec.obs_layout.blocks if b.kind == "ally"]
+    most = max(n // 3, 4 if n >= 8 else 1)
+    return PAPER.get(spec.name, Sizes(min(most, n // 2), max(blocks, default=0)))
+
+
+def largest(config: GroupConfig, spec: EnvSpec) -> int:
+    """Return K. Raises ValueError if there are not so many agents."""
+    most = sizes(spec).most if config.most is None else config.most
+    if most > spec.n_agents:
+        raise ValueError(f'most is {most}, but "{spec.name}" has only {spec.n_agents} agents')
+    return most
+
+
+def draw_size(key: PRNGKey, most: int, evaluation: bool = False) -> Int[Array, ""]:
+    """Draw the size of G1: uniform in 0..K, in evaluation K."""
+    return jnp.int32(most) if evaluation else jax.random.randint(key, (), 0, most + 1)
+
+
+def draw_members(key: PRNGKey, n_agents: int, size: Int[Array, ""]) -> Bool[Array, "n"]:
+    """Draw G1, uniform among the groups of ``size`` agents."""
+    order = jnp.argsort(jax.random.uniform(key, (n_agents,)))
+    return order < size
+
+
+class Schedule(NamedTuple):
+    """P_max, and what has been counted since the last check: the sum of the signal, the episodes, and the environment
+    steps at which it was."""
+
+    p_max: Float[Array, ""]
+    signal: Float[Array, ""]
+    episodes: Float[Array, ""]
+    checked: Float[Array, ""]
+
+
+def lowest(config: GroupConfig, most: int) -> float:
+    """Return P_min: 1/K unless configured, 0 for K = 0."""
+    if most == 0:
+        return 0.0
+    return 1 / most if config.p_min is None else config.p_min
+
+
+def start(config: GroupConfig, most: int) -> Schedule:
+    """Begin with P_max = 1/K, or P_min if that is more."""
+    p_max = max(lowest(config, most), 1 / most) if most else 0.0
+    return Schedule(jnp.float32(p_max), jnp.float32(0), jnp.float32(0), jnp.float32(0))
+
+
+def advance(
+    config: GroupConfig, schedule: Schedule, signal: Float[Array, ""], episodes: int, env_steps: Float[Array, ""]
+) -> Schedule:
+    """Count ``episodes`` episodes of mean ``signal``; when a check is due and passed, P_max <- min(1, alpha P_max).
+
+    Source: IBAL Section 4.4. The interval between checks is not given there; PyMARL's interval of logging is used.
+    """
+    total, count = schedule.signal + signal * episodes, schedule.episodes + episodes
+    due = (env_steps - schedule.checked >= config.check_every) & (count >= config.check_episodes)
+    passed = due & (total >= config.eta * count)
+    p_max = jnp.where(passed, jnp.minimum(1.0, config.alpha * schedule.p_max), schedule.p_max)
+    zero = jnp.float32(0)
+    return Schedule(
+        p_max, jnp.where(due, zero, total), jnp.where(due, zero, count), jnp.where(due, env_steps, schedule.checked)
+    )
+
+
+def draw_probability(key: PRNGKey, config: GroupConfig, most: int, schedule: Schedule) -> Float[Array, ""]:
+    """Draw P of an episode: uniform between P_min and P_max; fixed if configured; in evaluation 1/K."""
+    if most == 0:
+        return jnp.float32(0)
+    if config.p is not None:
+        return jnp.float32(config.p)
+    if config.evaluation:
+        return jnp.float32(1 / most)
+    low = lowest(config, most)
+    return low + (schedule.p_max - low) * jax.random.uniform(key)
+
+
+def greatest_probability(config: GroupConfig, most: int) -> float:
+    """Return the largest P that can ever be drawn."""
+    if most == 0:
+        return 0.0
+    if config.p is not None:
+        return config.p
+    return 1 / most if config.evaluation else 1.0
+
