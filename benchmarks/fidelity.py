@@ -33,6 +33,7 @@ from ibal.envs.smac.heuristic import autopilot
 from ibal.envs.smac.scenarios import SCENARIOS
 from ibal.evaluate.episodes import EpisodeResults, play, team_key, world_key
 from ibal.evaluate.scripted import stop_policy
+from ibal.evaluate.stats import wilson
 from ibal.nets.mixers import qmix
 from ibal.nets.pymarl import load_agent, load_mixer, pymarl_agent
 from ibal.types import Env
@@ -44,14 +45,6 @@ HEURISTIC = {
 }  # fmt: skip
 GAMMA = 0.99
 FIGHT = 22  # steps that the residual looks at
-
-
-def wilson(wins: int, episodes: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a win rate; unlike mean +- sigma it is right at 0 and 1."""
-    p, factor = wins / episodes, 1 + z * z / episodes
-    centre = (p + z * z / (2 * episodes)) / factor
-    half = z * math.sqrt(p * (1 - p) / episodes + z * z / (4 * episodes**2)) / factor
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def summary(results: EpisodeResults) -> dict[str, Any]:

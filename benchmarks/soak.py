@@ -10,12 +10,14 @@ nobody, a colossus stands above other ground units and only collides with its li
 a partial overlap for a moment is how the game works, too. Overlap is told as a share of the smaller disc's radius: from
 1 on the middle of one body lies inside the other, which is what "inside" (``--tolerance``) means here.
 Prints the deepest overlap of every map and the number of environment steps with an overlap beyond the tolerance
-("crowded"); exit status 1 if anything was violated.
+("crowded"); exit status 1 if anything was violated. An interrupted run (Ctrl-C, SIGTERM) gives its verdict on
+the steps it has played, with exit status 130 if they are clean.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ from ibal.evaluate.scripted import random_policy
 from ibal.types import TimeStep
 
 DISC = 235 / 256
+ROUNDS = 16  # batched steps between two moments at which a run can be interrupted
 EDGE = 1e-3  # a position this close to a border counts as inside
 BOUND = 1e-3  # rounding allowed beyond full health
 
@@ -45,6 +48,14 @@ class Faults(NamedTuple):
     no_action: jax.Array
     crowded: jax.Array
     overlap: jax.Array
+
+
+class Loop(NamedTuple):
+    """What goes from one round to the next: what the batch sees, the faults so far, games ended."""
+
+    seen: Any
+    faults: Faults
+    games: jax.Array
 
 
 class Bodies(NamedTuple):
@@ -111,7 +122,10 @@ def _overlap(units: Units, alive: jax.Array, facts: Bodies) -> jax.Array:
 
 
 def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
-    """Play ``steps`` environment steps of random legal actions on one map; fresh games where one ends."""
+    """Play ``steps`` environment steps of random legal actions on one map; fresh games where one ends.
+
+    The row says how many were played, fewer when interrupted.
+    """
     batch = args.batch
     env = smac.make(name, **settings)
     facts, policy = bodies(SCENARIOS[name]), random_policy(env.spec)
@@ -127,24 +141,40 @@ def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, An
         return jax.tree.map(lambda new, old: jnp.where(over, new, old), start, after), faults, over
 
     @jax.jit
-    def run(root: jax.Array) -> tuple[Faults, jax.Array]:
-        def body(i: jax.Array, loop: Any) -> Any:
-            seen, total, games = loop
-            seen, faults, over = jax.vmap(move)(jax.random.split(jax.random.fold_in(root, i), batch), seen)
-            counts = (t + f.sum() for t, f in zip(total[:-1], faults[:-1], strict=True))
-            worst = jnp.maximum(total.overlap, faults.overlap.max())
-            return seen, Faults(*counts, overlap=worst), games + over.sum()
-
+    def begin(root: jax.Array) -> Loop:
         keys = jax.random.split(jax.random.fold_in(root, rounds), batch)
         seen = jax.vmap(env.reset, (0, None))(keys, env.params)
         first = jax.vmap(lambda now: inspect(*_parts(now), facts, args.tolerance))(seen)
-        total = Faults(*(f.sum() for f in first[:-1]), overlap=first.overlap.max())
-        return jax.lax.fori_loop(0, rounds, body, (seen, total, jnp.int32(0)))[1:]
+        return Loop(seen, Faults(*(f.sum() for f in first[:-1]), overlap=first.overlap.max()), jnp.int32(0))
 
-    began = time.perf_counter()
-    faults, games = jax.block_until_ready(run(jax.random.key(args.seed)))
-    row = {"map": name, "steps": rounds * batch, "games": int(games), "seconds": time.perf_counter() - began}
-    return row | {field: value.item() for field, value in faults._asdict().items()}
+    @jax.jit
+    def run(root: jax.Array, loop: Loop, start: jax.Array, stop: jax.Array) -> Loop:
+        def body(i: jax.Array, loop: Loop) -> Loop:
+            keys = jax.random.split(jax.random.fold_in(root, i), batch)
+            seen, faults, over = jax.vmap(move)(keys, loop.seen)
+            counts = (t + f.sum() for t, f in zip(loop.faults[:-1], faults[:-1], strict=True))
+            worst = jnp.maximum(loop.faults.overlap, faults.overlap.max())
+            return Loop(seen, Faults(*counts, overlap=worst), loop.games + over.sum())
+
+        return jax.lax.fori_loop(start, stop, body, loop)
+
+    began, root, done = time.perf_counter(), jax.random.key(args.seed), 0
+    loop, interrupted = begin(root), False
+    try:
+        while done < rounds:
+            upto = min(done + ROUNDS, rounds)
+            loop = jax.block_until_ready(run(root, loop, jnp.int32(done), jnp.int32(upto)))
+            done = upto
+    except KeyboardInterrupt:
+        interrupted = True
+    row = {"map": name, "steps": done * batch, "games": int(loop.games), "seconds": time.perf_counter() - began}
+    row |= {field: value.item() for field, value in loop.faults._asdict().items()}
+    return row | {"interrupted": interrupted}
+
+
+def interrupt(*_: object) -> None:
+    """Treat a request to terminate like Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -158,20 +188,28 @@ def main() -> None:
         "--tolerance", type=float, default=1.0, help="overlap allowed, as a share of the smaller disc's radius"
     )
     args = parser.parse_args()
-    settings, rows = parse_settings(args.set), []
-    for name in args.maps:
-        rows.append(soak(name, -(-args.steps // len(args.maps)), args, settings))
-        log(f"{name}: {rows[-1]['seconds']:.1f} s")
+    settings, rows, interrupted = parse_settings(args.set), [], False
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        for name in args.maps:
+            rows.append(soak(name, -(-args.steps // len(args.maps)), args, settings))
+            log(f"{name}: {rows[-1]['seconds']:.1f} s")
+            if rows[-1]["interrupted"]:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        interrupted = True
     counts = ("not_finite", "out_of_bounds", "off_ground", "no_action")
     for row in rows:
         row["violated"] = any(row[c] for c in counts) or row["overlap"] > args.tolerance
     columns = ("map", "steps", "games", *counts, "crowded", "overlap", "violated")
     log()
     table(columns, [tuple(row[c] for c in columns) for row in rows])
-    bad = [row["map"] for row in rows if row["violated"]]
-    log(f"\nviolated on {', '.join(bad)} (overlap allowed: {args.tolerance})" if bad else "\nno violation")
-    emit({"settings": settings, "tolerance": args.tolerance, "violated": bad, "maps": rows, **versions()}, args.json)
-    raise SystemExit(1 if bad else 0)
+    bad, played = [row["map"] for row in rows if row["violated"]], sum(row["steps"] for row in rows)
+    verdict = f"violated on {', '.join(bad)} (overlap allowed: {args.tolerance})" if bad else "no violation"
+    log(f"\n{verdict} in {played:,} steps on {len(rows)} maps" + (", then interrupted" if interrupted else ""))
+    result = {"settings": settings, "tolerance": args.tolerance, "steps": played, "interrupted": interrupted}
+    emit(result | {"violated": bad, "maps": rows, **versions()}, args.json)
+    raise SystemExit(1 if bad else 130 if interrupted else 0)
 
 
 if __name__ == "__main__":

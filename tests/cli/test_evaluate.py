@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ibal import rng
-from ibal.cli.evaluate import as_text, summary, wilson
+from ibal.cli import evaluate_matrix
+from ibal.cli.evaluate import as_text, summary
 from ibal.cli.main import main
 from ibal.envs import make
 from ibal.evaluate.episodes import play
+from ibal.evaluate.stats import wilson
 from ibal.nets import agents, pymarl
 from ibal.nets.bundle import save_bundle
 
@@ -31,13 +35,6 @@ def run(tmp_path: Path) -> Path:
         path = tmp_path / "run" / "policy" / f"seed-{seed}.safetensors"
         save_bundle(path, weights(seed), SPEC, {"env": "toy/climbing", "env_options": {}, "seed": seed})
     return tmp_path / "run"
-
-
-def test_wilson_is_the_published_interval() -> None:
-    # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29 (method 3, score without continuity correction).
-    for wins, episodes, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
-                                      (1, 29, 0.0061, 0.1718)):  # fmt: skip
-        np.testing.assert_allclose(wilson(wins, episodes), (low, high), atol=5e-5)
 
 
 def test_means_and_their_intervals() -> None:
@@ -85,6 +82,79 @@ def test_no_win_rate_where_nothing_can_be_won() -> None:
     row = {"policy": "p", "env": "e", "win_rate": None, "return": 1.0, "return_interval": [0.5, 1.5], "length": 2.0,
            "length_interval": [2.0, 2.0]}  # fmt: skip
     assert as_text([row]).splitlines()[1].split() == ["p", "e", "-", "1.00", "±", "0.50", "2.00", "±", "0.00"]
+
+
+def test_a_matrix_has_one_row_per_policy_and_attack(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x"
+    asked = ["--attacks", "natural,random", "--perturbations", "none,dis-1", "--episodes", "5", "--out", str(out)]
+    assert main(["evaluate", str(run), *asked, "--json"]) == 0
+    streams = capsys.readouterr()
+    data = json.loads(streams.out)
+    assert f"[8/8] {run} (seed 1): random, dis-1" in streams.err
+    names = [(row["policy"], row["perturbation"], row["attack"], row["seeds"]) for row in data["rows"]]
+    assert names == [
+        (str(run), p, a, [0, 1]) for p in ("none", "dis-1") for a in ("natural", "random", "worst", "mean")
+    ]
+    assert pl.read_parquet(out / "episodes.parquet").height == 2 * 2 * 2 * 5
+    agent, keys = pymarl.pymarl_agent(SPEC, 8), rng.episodes(rng.root(0), 5)
+    returns = [float(play(make("toy/climbing"), agent, keys, weights(seed)).returns.mean()) for seed in (0, 1)]
+    assert data["rows"][0]["return_per_seed"] == pytest.approx(returns)
+    assert json.loads((out / "card.json").read_text())["policies"][1]["file"].endswith("seed-1.safetensors")
+
+    assert main(["evaluate", str(run), *asked]) == 0  # nothing left to play
+    streams = capsys.readouterr()
+    assert "[" not in streams.err
+    assert "policy (toy/climbing)" in streams.out
+    assert "dis-1" in streams.out
+
+
+def entry(policy: str, env: str, attack: str, perturbation: str, **numbers: Any) -> dict[str, Any]:
+    known = {"win_rate": 0.5, "win_rate_sd": None, "win_rate_wilson": [0.25, 0.75], "win_rate_interval": [0.3, 0.7]}
+    return {"policy": policy, "env": env, "attack": attack, "perturbation": perturbation, **known, **numbers}
+
+
+def test_the_table_of_a_matrix() -> None:
+    entries = [
+        entry("p", "e", attack, perturbation, win_rate_sd=0.125) for perturbation in ("none", "hp-15")
+        for attack in ("natural", "worst")
+    ]  # fmt: skip
+    entries += [entry("q", "f", "natural", "none", win_rate_wilson=None), entry("q", "f", "worst", "none", **{
+        "win_rate": None, "return": 2.0, "return_sd": None, "win_rate_wilson": None, "return_interval": [1.0, 3.0],
+    })]  # fmt: skip
+    lines = evaluate_matrix.as_text(entries, 200).splitlines()
+    assert lines[0].split() == ["natural", "worst"]
+    assert lines[1].split() == ["policy", "environment", "natural", "worst", "hp-15", "hp-15"]
+    assert lines[3].split() == ["p", "e", *4 * ["0.500", "±", "0.125"]]
+    assert lines[4].split() == 4 * ["[0.250,", "0.750]"]
+    assert lines[5].split() == ["q", "f", "0.500", "2.00", "-", "-"]
+    assert lines[6].split() == ["[0.300,", "0.700]", "[1.00,", "3.00]"]
+    narrow = evaluate_matrix.as_text(entries, 60)  # one table per perturbation
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert narrow.count("policy") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attacks", "natrual"], 'unknown attack "natrual". Closest: "natural".'),
+        (["--attacks", "natural,,random"], '--attacks "natural,,random": a name is missing'),
+        (["--attacks", "random,random"], '"random" is named twice'),
+        (["--perturbations", "hp15"], 'unknown perturbation "hp15". Closest: "hp-15".'),
+        (["--perturbations", "hp-15"], "hp-15 on toy/climbing: this environment has no initial health"),
+        (["--perturbations", "dis-9"], "dis-9 on toy/climbing: "),
+        (["--attacks", "interaction"], '"interaction" has to be fitted before it attacks toy/climbing'),
+        (["--attackers", "nowhere"], "--attackers nowhere: there is no such folder"),
+        (["--out", __file__], "this is a file; name a folder"),
+    ],
+)
+def test_wrong_use_of_a_matrix(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "random", "--env", "climbing", *arguments]) == 2
+    streams = capsys.readouterr()
+    assert message in streams.err
+    assert streams.out == ""
+    assert "Traceback" not in streams.err
 
 
 @pytest.mark.parametrize(

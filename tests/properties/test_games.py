@@ -113,6 +113,8 @@ def check_places(games: Arena, film: Film) -> None:
     both = there[..., :, None] & there[..., None, :] & pairs
     ours = np.arange(len(types)) < games.n
     same_team = ours[:, None] == ours
+    inside = np.maximum(disc[:, None], disc) / (disc[:, None] + disc)
+    assert (gap > inside)[both].all()  # no centre inside another body
     assert (gap[both & same_team] < 0.8).sum() <= 0.06 * (both & same_team).sum()
     assert (gap[both & ~same_team] < 0.85).sum() <= 0.04 * (both & ~same_team).sum()
 

@@ -1,1 +1,41 @@
-"""Adversaries: whatever comes between a team, what it sees and what it does."""
+"""Adversaries: whatever comes between a team, what it sees and what it does. Adding one is one line in ``TABLE``.
+
+An entry is a frozen dataclass of options with ``build(spec) -> Adversary``. Importing this module imports no jax.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ibal.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from ibal.adversaries.base import Adversary
+    from ibal.types import EnvSpec
+
+_CONFIG = "ibal.adversaries.config"
+
+TABLE = Registry(
+    kind="attack",
+    entries={
+        "natural": Entry(f"{_CONFIG}:NaturalConfig", "nobody interferes"),
+        "random": Entry(f"{_CONFIG}:RandomConfig", "noise on one agent's sight, a random action now and then"),
+        "random-obs": Entry(f"{_CONFIG}:RandomObsConfig", "noise on what one random agent sees at every step"),
+        "random-act": Entry(f"{_CONFIG}:RandomActConfig", "a random legal action of one random agent now and then"),
+        "random-group": Entry(f"{_CONFIG}:RandomGroupConfig", "random legal actions of G1 at the rate of interaction"),
+        "occlude-retreat": Entry(
+            f"{_CONFIG}:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"
+        ),
+        "interaction": Entry(f"{_CONFIG}:InteractionConfig", "IBAL: hides what tells most, does what tells least"),
+    },
+    listing="ibal attack list",
+    flag="--attack",
+)
+
+
+def build(name: str, spec: EnvSpec, **options: Any) -> Adversary:
+    """Make the adversary ``name`` (or ``"my_pkg.mod:MyConfig"``) for an environment.
+
+    Raises UnknownName that says which name is closest, ValueError for an option that is impossible there.
+    """
+    return TABLE.make(name, **options).build(spec)

@@ -59,11 +59,13 @@ class ActView(NamedTuple):
 
 class Feedback(NamedTuple):
     """What an adversary learns about an iteration besides its episodes: how often and how highly the team won, and the
-    environment steps played so far (scalars)."""
+    environment steps played so far (scalars). ``iteration`` counts iterations from 0 and is the same for all seeds that
+    train together, so that conditions on it skip work; None: nobody counts."""
 
     success: Float[Array, ""]
     returns: Float[Array, ""]
     env_steps: Float[Array, ""]
+    iteration: jax.Array | None = None
 
 
 class Adversary(NamedTuple):

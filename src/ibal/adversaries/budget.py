@@ -66,7 +66,7 @@ def by_block(
 def highest(score: Float[Array, "n o"], members: np.ndarray, dims: int) -> Bool[Array, "n o"]:
     """Tell which entries are among the ``dims`` of highest score of their block; ties: the lowest index."""
     index = np.arange(score.shape[1])
-    together = (members[:, :, None] & members[:, None, :]).any(0)[None]
+    together = np.any(members[:, :, None] & members[:, None, :], axis=0)[None]
     mine, theirs = score[:, :, None], score[:, None, :]
     before = (theirs > mine) | ((theirs == mine) & (index[None, None, :] < index[None, :, None]))
     return (before & together).sum(2) < dims

@@ -128,4 +128,3 @@ def greatest_probability(config: GroupConfig, most: int) -> float:
     if config.p is not None:
         return config.p
     return 1 / most if config.evaluation else 1.0
-

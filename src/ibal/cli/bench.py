@@ -10,7 +10,7 @@ from ibal.registry import closest
 
 # name -> (module with ``main(argv) -> int``, what it measures)
 BENCHES: dict[str, tuple[str, str]] = {
-    "train": ("ibal.train.bench", "training: environment, policy and learner, against the machine's peak"),
+    "train": ("ibal.cli.bench_train", "training: environment, policy and learner, against the machine's peak"),
 }
 
 USAGE = f"""usage: ibal bench <what> [options]

@@ -2,12 +2,13 @@
 
 ibal evaluate runs/qmix-3m runs/vdn-3m --episodes 512
 ibal evaluate qmix_3m.safetensors random --env smac/3m --json
+ibal evaluate runs/qmix-3m runs/ibal-3m --attacks natural,random --perturbations none,hp-15 --out evaluations/x
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,28 +17,38 @@ from ibal.cli.replay import SCRIPTED
 
 if TYPE_CHECKING:
     from ibal.evaluate.episodes import EpisodeResults
+    from ibal.evaluate.matrix import Team
     from ibal.nets.agents import Agent, PyMarlAgent
     from ibal.types import Env, Policy
 
-Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
+EPISODES = 512  # per policy; a cell of a matrix has twice as many: its differences are what is looked at
 
 
 class _Entry(NamedTuple):
-    """One policy to play: ``params`` and ``meta`` of a file, or the name of a scripted one."""
+    """One policy to play: ``params``, ``meta`` and ``file`` of a file, or the name of a scripted one."""
 
+    policy: str
     label: str
-    params: PyMarlAgent | None
-    meta: dict[str, Any]
+    params: PyMarlAgent | None = None
+    meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    file: Path | None = None
 
 
 def main(argv: list[str]) -> int:
     """Run ``ibal evaluate`` with the arguments after ``evaluate``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
+    is_matrix = any((options.attacks, options.perturbations, options.attackers, options.out))
+    options.episodes = EPISODES * (1 + is_matrix) if options.episodes is None else options.episodes
     if options.episodes < 1 or options.seed < 0:
         raise CommandError("--episodes must be at least 1 and --seed at least 0", WRONG_USE)
-    entries = [entry for name in options.policies for entry in _entries(name)]
-    rows = _evaluate(entries, options, output)
+    if is_matrix:
+        from ibal.cli import evaluate_matrix
+
+        asked = evaluate_matrix.asked(options)  # before anything is read: what is misspelled should be said at once
+        evaluate_matrix.show(asked, [team for _, team in _teams(options)], output)
+        return OK
+    rows = _evaluate(options, output)
     output.result({"rows": rows, "episodes": options.episodes, "seed": options.seed}, as_text(rows))
     return OK
 
@@ -46,15 +57,23 @@ def _parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="ibal evaluate",
         description="Play policies greedily, each on the same episodes, and print win rate, return and episode length "
-        "with 95 % intervals (win rate: Wilson's; others: normal).",
+        "with 95 % intervals (win rate: Wilson's; others: normal). With attacks or perturbations: every policy under "
+        "each of them, one row per policy, its seeds together, intervals as before; ± is the deviation over seeds.",
         allow_abbrev=False,
     )
     add = out.add_argument
     add("policies", nargs="+", metavar="POLICY",
         help=f"a run folder (all its seeds), a bundle or PyMARL file, or one of {', '.join(SCRIPTED)}")  # fmt: skip
     add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
-    add("--episodes", type=int, default=512, metavar="N", help="episodes per policy (default 512)")
+    add("--episodes", type=int, metavar="N",
+        help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="seed of the episodes (default 0)")
+    add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction, or my_pkg.mod:MyConfig")
+    add("--perturbations", metavar="A,B,…",
+        help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
+    add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--out", type=Path, metavar="FOLDER",
+        help="write episodes.parquet, summary.json and card.json; what it holds is not played again")  # fmt: skip
     add_flags(out)
     return out
 
@@ -62,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 def _entries(name: str) -> list[_Entry]:
     """Find the policies that one word of the command line means."""
     if name in SCRIPTED and not Path(name).exists():
-        return [_Entry(name, None, {})]
+        return [_Entry(name, name)]
     from ibal.nets.bundle import find_policies, load_policy
 
     if not Path(name).exists() and not Path(name).suffix:
@@ -73,34 +92,58 @@ def _entries(name: str) -> list[_Entry]:
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     labels = [f"{name} {file.stem}" if Path(name).is_dir() else name for file in files]
-    return [_Entry(label, team.params, team.meta) for label, team in zip(labels, loaded, strict=True)]
+    return [
+        _Entry(name, *rest)
+        for rest in zip(labels, (t.params for t in loaded), (t.meta for t in loaded), files, strict=True)
+    ]
 
 
-def _evaluate(entries: list[_Entry], options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
+def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
     from ibal import rng
     from ibal.evaluate.episodes import play
-    from ibal.nets.pymarl import check_fits, pymarl_agent
 
     keys = rng.episodes(rng.root(options.seed), options.episodes)
-    worlds: dict[str, Env] = {}
-    agents: dict[tuple[str, int], Agent] = {}
     rows: list[dict[str, Any]] = []
-    for entry in entries:
-        identity, env = _world(entry, options.env, worlds)
-        output.note(f"playing {options.episodes} episodes of {env.spec.name} with {entry.label} …")
-        if entry.params is None:
-            results = play(env, _scripted(entry.label, env), keys)
-        else:
-            try:
-                check_fits(Path(entry.label), entry.params, env.spec)
-            except ValueError as error:
-                raise CommandError(str(error), WRONG_USE) from error
-            size = entry.params.hidden_size  # one agent per size: one compilation for all weights
-            agent = agents.setdefault((identity, size), pymarl_agent(env.spec, size))
-            results = play(env, agent, keys, entry.params)
-        about = {"policy": entry.label, "env": env.spec.name, "trained_seed": entry.meta.get("seed")}
+    for label, team in _teams(options):
+        env = team.env
+        output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
+        results = play(env, team.player, keys, team.params)
+        about = {"policy": label, "env": env.spec.name, "trained_seed": team.seed}
         rows.append(about | summary(results, "win" in env.spec.metric_names))
     return rows
+
+
+def _teams(options: argparse.Namespace) -> list[tuple[str, Team]]:
+    """Load the policies of the command line, each with a label of its own."""
+    from ibal.evaluate.matrix import Team
+
+    worlds: dict[str, Env] = {}
+    players: dict[tuple[str, Any], Policy | Agent] = {}
+    teams: list[tuple[str, Team]] = []
+    for entry in [entry for name in options.policies for entry in _entries(name)]:
+        world, env = _world(entry, options.env, worlds)
+        meta = entry.meta
+        method = meta.get("method", "unknown" if entry.file else "scripted")
+        player = _player(entry, env, world, players)
+        about = {"file": str(entry.file), "env_steps": meta.get("env_steps")} if entry.file else {}
+        digest = hashlib.sha256(entry.file.read_bytes() if entry.file else entry.label.encode()).hexdigest()
+        team = Team(entry.policy, method, meta.get("seed"), env, world, player, entry.params, digest, about)
+        teams.append((entry.label, team))
+    return teams
+
+
+def _player(entry: _Entry, env: Env, world: str, made: dict[tuple[str, Any], Policy | Agent]) -> Policy | Agent:
+    """Make what plays, once for all weights of one size: one compilation."""
+    from ibal.nets.pymarl import check_fits, pymarl_agent
+
+    if entry.params is None:
+        return made.setdefault((world, entry.label), _scripted(entry.label, env))
+    try:
+        check_fits(Path(entry.label), entry.params, env.spec)
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    size = entry.params.hidden_size
+    return made.setdefault((world, size), pymarl_agent(env.spec, size))
 
 
 def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, Env]:
@@ -113,6 +156,10 @@ def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, 
     full = envs.resolve(name or str(trained))
     options = dict(entry.meta.get("env_options") or {}) if full == trained else {}
     identity = f"{full} {sorted(options.items())}"
+    if ":" in full:
+        from ibal.evaluate.matrix import source_digest
+
+        identity += source_digest(full.partition(":")[0])
     if identity not in made:
         made[identity] = envs.make(full, **options)
     return identity, made[identity]
@@ -127,28 +174,17 @@ def _scripted(name: str, env: Env) -> Policy:
 
 def summary(results: EpisodeResults, has_win: bool) -> dict[str, Any]:
     """Return win rate, return and length of episodes with 95 % intervals; no win rate where nothing can be won."""
+    from ibal.evaluate import stats
+
     episodes = len(results.win)
     out: dict[str, Any] = {"episodes": episodes, "win_rate": None, "win_rate_interval": None}
     if has_win:
         wins = int(results.win.sum())
-        out |= {"win_rate": wins / episodes, "win_rate_interval": list(wilson(wins, episodes))}
+        out |= {"win_rate": wins / episodes, "win_rate_interval": list(stats.wilson(wins, episodes))}
     for name, values in (("return", results.returns), ("length", results.length)):
-        numbers = [float(value) for value in values]
-        mean = math.fsum(numbers) / episodes
-        spread = math.sqrt(math.fsum((x - mean) ** 2 for x in numbers) / max(episodes - 1, 1) / episodes)
-        out |= {name: mean, f"{name}_interval": [mean - Z95 * spread, mean + Z95 * spread]}
+        low, high = stats.normal(values)
+        out |= {name: (low + high) / 2, f"{name}_interval": [low, high]}
     return out
-
-
-def wilson(wins: int, episodes: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a probability.
-
-    Source: Wilson 1927, (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n).
-    """
-    share, scaled = wins / episodes, Z95**2 / episodes
-    middle = share + scaled / 2
-    half = Z95 * math.sqrt(share * (1 - share) / episodes + scaled / (4 * episodes))
-    return max(0.0, (middle - half) / (1 + scaled)), min(1.0, (middle + half) / (1 + scaled))
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

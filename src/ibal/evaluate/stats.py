@@ -78,7 +78,7 @@ def bootstrap(
 
 def pooled_mean(strata: Sequence[Numbers]) -> Numbers:
     """Mean over the last axis of all strata together: what an interval of a win rate is about."""
-    return sum((s.sum(-1) for s in strata), np.float64(0)) / sum(s.shape[-1] for s in strata)
+    return np.asarray(np.concatenate(strata, axis=-1).mean(-1))
 
 
 def iqm(scores: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Numbers:
@@ -91,7 +91,7 @@ def iqm(scores: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Numbers
     moved = np.moveaxis(values, axes, range(-len(axes), 0))
     flat = np.sort(moved.reshape(*moved.shape[: moved.ndim - len(axes)], -1), axis=-1)
     cut = flat.shape[-1] // 4
-    return flat[..., cut : flat.shape[-1] - cut].mean(-1)
+    return np.asarray(flat[..., cut : flat.shape[-1] - cut].mean(-1))
 
 
 def probability_of_improvement(x: Sequence[ArrayLike], y: Sequence[ArrayLike]) -> Numbers:
@@ -101,13 +101,13 @@ def probability_of_improvement(x: Sequence[ArrayLike], y: Sequence[ArrayLike]) -
     axes are kept, so it is a ``bootstrap`` statistic as it stands.
     Source: Agarwal et al. 2021, section 4.3.
     """
-    if len(x) != len(y) or not x:
+    if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"probability_of_improvement: X has {len(x)} tasks and Y has {len(y)}; both need the same")
     shares: list[Numbers] = []
     for ours, theirs in zip(x, y, strict=True):
         a, b = np.asarray(ours, np.float64)[..., :, None], np.asarray(theirs, np.float64)[..., None, :]
         shares.append(((a > b) + 0.5 * (a == b)).mean((-2, -1)))
-    return np.mean(shares, axis=0)
+    return np.asarray(np.mean(shares, axis=0))
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Numbers:

@@ -26,7 +26,7 @@ from ibal.ops.returns import lambda_returns
 from ibal.types import EnvSpec, Episodes, Policy
 
 UNAVAILABLE = -1e7  # the value of an action that cannot be chosen (PyMARL: -9999999)
-AGENT_ROWS = 128  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
+AGENT_ROWS = 32  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
 
 
 class ValueParams(NamedTuple):
@@ -90,8 +90,8 @@ def epsilon_greedy(
 
 
 def row_group(n_agents: int, batch: int) -> int:
-    """Return how many packed rows are worked on at a time."""
-    return max(1, min(batch, AGENT_ROWS // n_agents))
+    """Return how many packed rows are worked on at a time; small, because the last group is filled up with padding."""
+    return max(1, min(batch // 4, AGENT_ROWS // n_agents))
 
 
 def _gradient(

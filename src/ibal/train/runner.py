@@ -20,6 +20,7 @@ from ibal.evaluate.episodes import play
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.nets import pymarl
+from ibal.nets.agents import Agent
 from ibal.nets.bundle import save_bundle
 from ibal.train import checkpoint, memory, replay
 from ibal.train.config import TrainConfig
@@ -45,6 +46,7 @@ class _Run(NamedTuple):
     out: Path
     log: Log
     meta: dict[str, Any]
+    team: Agent  # one object for the whole run: evaluation is compiled for it
 
 
 def run(
@@ -57,7 +59,8 @@ def run(
     continues from the newest good checkpoint, bit for bit as if nothing had happened. Raises ``TrainingError`` when
     the loss is no longer finite, ``CheckpointError`` when nothing can be resumed or written.
     """
-    this = _Run(env, learner, train, tuple(seeds), out, log, meta or {})
+    team = pymarl.pymarl_agent(env.spec, learner.hidden)
+    this = _Run(env, learner, train, tuple(seeds), out, log, meta or {}, team)
     use_compilation_cache()
     make = build(env, learner, train, len(this.seeds), adversary or natural())
     keys = jnp.stack([rng.root(seed) for seed in this.seeds])
@@ -152,11 +155,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, Any]]:
     """Play greedily, every seed the same episodes, and log what came of it."""
-    agent = pymarl.pymarl_agent(this.env.spec, this.learner.hidden)
     keys = rng.episodes(rng.stream(rng.root(0), "eval"), episodes)
     results: list[dict[str, Any]] = []
     for i, seed in enumerate(this.seeds):
-        played = play(this.env, agent, keys, tree.at(state.learner.params.agent, i))
+        played = play(this.env, this.team, keys, tree.at(state.learner.params.agent, i))
         result = {
             "seed": seed,
             "env_steps": int(state.progress.env_steps[i]),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ibal import rng
+from ibal.adversaries.base import Adversary, Threat, adversary
 from ibal.evaluate.episodes import EpisodeResults, play, team_key, world_key
 from ibal.evaluate.scripted import random_policy, stop_policy
 from ibal.nets.agents import Agent
+from ibal.train.rollout import collect
 from ibal.types import Env, Policy
 
 EPISODES = 23
@@ -52,6 +56,74 @@ def counting_agent() -> Agent:
         return jnp.argmax(scores, axis=1)
 
     return Agent(lambda: jnp.int32(0), scores, select)
+
+
+def meddler() -> Adversary:
+    """Uses everything an adversary is given: every key, its state, its memory, both views and the victim's policy."""
+
+    def begin(key: jax.Array, state: Any, step: Any) -> Any:
+        return {"who": jax.random.randint(key, (), 0, 2), "sum": step.obs.sum()}
+
+    def observe(key: jax.Array, state: Any, memory: Any, view: Any) -> Any:
+        seen = view.step.obs + state * jax.random.normal(key, view.step.obs.shape)
+        return seen, memory | {"sum": memory["sum"] + seen.sum() + view.time.astype(jnp.float32)}
+
+    def act(key: jax.Array, state: Any, memory: Any, view: Any) -> Any:
+        _, clean = view.policy.scores(view.carry, view.step.obs, view.step.avail, view.last_action)
+        strikes = jax.random.bernoulli(key, 0.6) & (memory["sum"] > clean[0, 0] + view.obs[0, 1] - 5)
+        who = (jnp.arange(2) == memory["who"]) & strikes
+        return jnp.where(who, 1, view.actions), memory
+
+    init = lambda key: jnp.float32(0.3)  # noqa: E731
+    return adversary(init=init, begin=begin, observe=observe, act=act, threat=Threat(channels=("obs", "act")))
+
+
+def looking_agent() -> Agent:
+    """Chooses by what it sees, by chance, and by what it did before."""
+
+    def scores(params: jax.Array, carry: jax.Array, obs: jax.Array, avail: jax.Array, last: jax.Array):
+        swing = jnp.sin(params * obs.sum() + carry + last.sum().astype(jnp.float32))
+        return 0.5 * carry + swing, swing * jnp.array([[0.0, 1.0, -1.0], [0.5, 0.0, 1.0]])
+
+    def select(key: jax.Array, scores: jax.Array, avail: jax.Array) -> jax.Array:
+        return jnp.argmax(jnp.where(avail, scores + jax.random.gumbel(key, scores.shape), -jnp.inf), 1)
+
+    return Agent(lambda: jnp.float32(0), scores, select)
+
+
+@pytest.mark.parametrize("slots", [4, EPISODES])
+def test_an_attack_does_what_it_does_in_a_rollout(walk: Env, slots: int) -> None:
+    attack, agent, keys, params = meddler(), looking_agent(), rng.episodes(rng.root(2), EPISODES), jnp.float32(2)
+    attacker = jnp.float32(0.7)
+    played = play(walk, agent, keys, params, slots=slots, adversary=attack, attacker=attacker)
+    rollout = jax.jit(lambda: collect(walk, agent.bind(params), attack, attacker, keys))()
+    np.testing.assert_array_equal(played.length, rollout.episodes.length)
+    np.testing.assert_allclose(played.returns, rollout.returns, rtol=1e-5, atol=1e-5)
+    for name, values in rollout.metrics.items():
+        np.testing.assert_allclose(played.metrics[name], values, rtol=1e-5, atol=1e-5)
+    inside = np.arange(walk.spec.horizon)[None, :, None] < np.asarray(played.length)[:, None, None]
+    replaced = (np.asarray(rollout.episodes.action) != np.asarray(rollout.episodes.executed)) & inside
+    shares = replaced.sum((1, 2)) / (2 * np.asarray(played.length))
+    np.testing.assert_allclose(played.attacked, shares, rtol=1e-6)
+    assert 0.05 < shares.mean() < 0.5
+
+
+def test_the_attacker_is_an_argument(walk: Env) -> None:
+    attack, agent, keys, traced = meddler(), looking_agent(), rng.episodes(rng.root(2), EPISODES), []
+    counted = attack._replace(act=lambda *a: (traced.append(1), attack.act(*a))[1])
+    results = [play(walk, agent, keys, jnp.float32(2), adversary=counted, attacker=jnp.float32(a)) for a in (0.3, 3)]
+    default = play(walk, agent, keys, jnp.float32(2), adversary=counted)
+    assert len(traced) <= 2  # one trace for all of them (vmap may look twice)
+    assert (results[0].returns != results[1].returns).any()
+    jax.tree.map(np.testing.assert_array_equal, default, results[0])  # what the adversary's init gives
+
+
+def test_an_attack_changes_nothing_that_the_world_draws(walk: Env, drifter: Policy) -> None:
+    keys = rng.episodes(rng.root(1), EPISODES)
+    calm, attacked = play(walk, drifter, keys, slots=5), play(walk, drifter, keys, slots=5, adversary=meddler())
+    np.testing.assert_array_equal(calm.metrics["noise"], attacked.metrics["noise"])
+    np.testing.assert_array_equal(calm.attacked, np.zeros(EPISODES))
+    assert (calm.returns != attacked.returns).any()
 
 
 def test_equals_the_plain_loop(walk: Env, drifter: Policy) -> None:

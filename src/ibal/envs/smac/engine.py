@@ -17,7 +17,6 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Key
 
 from ibal.envs.smac import physics, targeting, weapons
-from ibal.envs.smac.pairs import geometry
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import Units
@@ -47,11 +46,10 @@ def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rul
     medivacs = bool(facts.heals.any())
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
-    pairs = geometry(units.x, units.y)
-    units = targeting.engage(units, pairs, fresh(noise.luck, loop), facts, rules, n, medivacs)
-    units = physics.move(units, pairs, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
+    units = targeting.engage(units, fresh(noise.luck, loop), facts, rules, n)
+    units = physics.move(units, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
     priority = fresh(noise.priority, loop)
-    units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules)
+    units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules, n)
     return weapons.heal(units, facts) if medivacs else units
 
 

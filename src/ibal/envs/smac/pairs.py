@@ -1,58 +1,107 @@
-"""Pair arithmetic on arrays whose unit axis leads and whose environment axis trails: [u, e] and [u, u, e].
+"""Pair arithmetic on arrays whose unit axis leads and whose environment axis trails, [u, e].
 
-One-hot sums instead of gathers: with the environments on the last axis they run as plain vector instructions.
+Two forms of the same sum. With few units the second unit of a pair is an unrolled loop: every round adds one [u, e]
+slab, which stays in registers, and the compiler fuses the whole. With many units that program would take too long to
+compile, and the pairs become an array [u, u, e] that is reduced.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 FAR = 1e9
+UNROLLED = 20  # up to so many units the loop over the second unit is unrolled
+
+Term = Callable[[Any, Any, Any], Array]  # (values of unit i, values of unit j, table entries of the pair) -> its term
 
 
-class Pairs(NamedTuple):
-    """Geometry between every two units: from i (first axis) to j (second axis)."""
-
-    dx: Float[Array, "u u e"]
-    dy: Float[Array, "u u e"]
-    distance: Float[Array, "u u e"]
+def at(value: Array, index: Int[Array, "k e"]) -> Array:
+    """Value [u, e] of the unit that ``index`` names; that of unit 0 where it is -1."""
+    return jnp.take_along_axis(value, jnp.maximum(index, 0), axis=0, mode="clip")
 
 
-def geometry(x: Float[Array, "u e"], y: Float[Array, "u e"]) -> Pairs:
-    """Differences and distances from every unit to every other."""
-    dx, dy = x[None] - x[:, None], y[None] - y[:, None]
-    return Pairs(dx, dy, jnp.sqrt(dx * dx + dy * dy))
-
-
-def chosen(target: Int[Array, "u e"], size: int) -> Bool[Array, "u u e"]:
-    """One-hot of every unit's target (all False for -1)."""
-    return target[:, None] == jnp.arange(size, dtype=target.dtype)[None, :, None]
-
-
-def pick(onehot: Bool[Array, "u u e"], value: Float[Array, "u e"]) -> Float[Array, "u e"]:
-    """Value at each unit's target, 0 without one."""
-    return jnp.sum(jnp.where(onehot, value[None], 0), axis=1)
-
-
-def pick_constant(onehot: Bool[Array, "u u e"], table: np.ndarray) -> Float[Array, "u e"]:
+def constant_at(table: np.ndarray, index: Int[Array, "k e"]) -> Float[Array, "k e"]:
     """The same for a column of the unit table [u, 1]; where all units have one value, that value and no work."""
     if np.ptp(table) == 0:
-        return jnp.full((onehot.shape[0], onehot.shape[2]), table.flat[0], jnp.float32)
-    return jnp.sum(jnp.where(onehot, table[None], 0), axis=1)
+        return jnp.full(index.shape, table.flat[0], jnp.float32)
+    return jnp.asarray(table[:, 0]).at[jnp.maximum(index, 0)].get(mode="clip")
 
 
-def pick_pair(onehot: Bool[Array, "u u e"], value: Float[Array, "u u e"]) -> Float[Array, "u e"]:
-    """Value of the pair (unit, its target), 0 without one."""
-    return jnp.sum(jnp.where(onehot, value, 0), axis=1)
+def pair_at(table: np.ndarray, index: Int[Array, "u e"]) -> Float[Array, "u e"]:
+    """Entries of a pair table [u, v, 1] for (unit, the unit that ``index`` names)."""
+    if np.ptp(table) == 0:
+        return jnp.full(index.shape, table.flat[0], jnp.float32)
+    return jnp.asarray(table[..., 0]).at[np.arange(table.shape[0])[:, None], jnp.maximum(index, 0)].get(mode="clip")
 
 
-def first_smallest(key: Float[Array, "u v e"]) -> tuple[Int[Array, "u e"], Float[Array, "u e"]]:
-    """Return (index of the smallest entry along the second axis, its value); the first of equals; -1 if all are FAR."""
-    best = jnp.min(key, axis=1)
-    index = jnp.arange(key.shape[1], dtype=jnp.int32)[None, :, None]
-    first = jnp.min(jnp.where(key <= best[:, None], index, key.shape[1]), axis=1)
-    return jnp.where(best < FAR / 2, first, -1), best
+def worked_out(needed: Bool[Array, ""], work: Callable[[], Any]) -> Any:
+    """Return ``work()``, or zeros without doing it where no game of the batch needs it.
+
+    A branch is also what the compiler does not look through: what follows reads the result instead of working it out
+    again in every place that uses it.
+    """
+    shapes = jax.eval_shape(work)
+    return lax.cond(needed, work, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+
+
+def total(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()) -> Array:
+    """Sum over the units j of ``term(mine, theirs, tables)``: [k, e].
+
+    ``mine`` are values [k, e] or [k, 1] of the units i, ``theirs`` values [l, e] or [l, 1] of the units j, ``tables``
+    constants [k, l, 1] of the pairs. The term sees them in shapes that broadcast against each other.
+    """
+    return _over(lax.add, np.float32(0), term, mine, theirs, tables)
+
+
+def union(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()) -> Array:
+    """Bitwise or over the units j of an int32 ``term``, in the same way."""
+    return _over(lax.bitwise_or, np.int32(0), term, mine, theirs, tables)
+
+
+def first_smallest(
+    term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()
+) -> Int[Array, "k e"]:
+    """Index j of the smallest ``term``, the first of equals; -1 if none is below ``FAR``. Arguments as of ``total``."""
+    count = theirs[0].shape[0]
+    if count <= UNROLLED:
+        best = term(mine, _rows(theirs, 0), _columns(tables, 0))
+        first = jnp.zeros(best.shape, jnp.int32)
+        for j in range(1, count):
+            key = term(mine, _rows(theirs, j), _columns(tables, j))
+            best, first = jnp.minimum(best, key), jnp.where(key < best, j, first)
+    else:
+        key = _wide(term, mine, theirs, tables)
+        best = jnp.min(key, axis=1)
+        index = jnp.arange(count, dtype=jnp.int32)[None, :, None]
+        first = jnp.min(jnp.where(key <= best[:, None], index, count), axis=1)
+    return jnp.where(best < FAR / 2, first, -1)
+
+
+def _over(combine: Any, zero: Any, term: Term, mine: Any, theirs: Any, tables: Any) -> Array:
+    count = theirs[0].shape[0]
+    if count > UNROLLED:
+        return lax.reduce(_wide(term, mine, theirs, tables), zero, combine, (1,))
+    result = term(mine, _rows(theirs, 0), _columns(tables, 0))
+    for j in range(1, count):
+        result = combine(result, term(mine, _rows(theirs, j), _columns(tables, j)))
+    return result
+
+
+def _rows(values: Sequence[Any], j: int) -> tuple[Any, ...]:
+    return tuple(value[j : j + 1] for value in values)
+
+
+def _columns(tables: Sequence[np.ndarray], j: int) -> tuple[np.ndarray, ...]:
+    return tuple(table[:, j] for table in tables)
+
+
+def _wide(term: Term, mine: Any, theirs: Any, tables: Any) -> Array:
+    """All terms at once: [k, l, e]."""
+    return term(tuple(m[:, None] for m in mine), tuple(t[None] for t in theirs), tuple(tables))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import FAR, Pairs, chosen, pick, pick_constant
+from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest, total, union, worked_out
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, MOVE, SCAN, Units
 from ibal.envs.smac.stats import Stats
@@ -18,29 +20,24 @@ from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 TURN_PER_LOOP = 62.5  # degrees
 DETOUR_STEP = 20  # degrees between the detours a unit tries
 _UNDO = 0.75  # share of a deep overlap that one push may undo
+_CLOSEST = 1.02  # two centres never come nearer than the radius of the larger disc times this
 _HALT_NEAR_AGENTS = 5.0  # an enemy medivac with nobody to heal stops when an agent is this close
 
 
 def head_for(
-    units: Units, pairs: Pairs, stats: Stats, terrain: Terrain, n: int, hunts: bool
+    units: Units, stats: Stats, terrain: Terrain, n: int, hunts: bool
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
     """Return (dx, dy, way, planted): direction (unit vector), how far each unit wants to go in this loop, and whether
     it stands its ground (it is attacking from where it is)."""
-    size = units.x.shape[0]
-    theirs = chosen(units.target, size)
     aiming = units.target >= 0
-    reach = stats.range + stats.radius + pick_constant(theirs, stats.radius)
-    goal_x = jnp.where(aiming, pick(theirs, units.x), units.goal_x)
-    goal_y = jnp.where(aiming, pick(theirs, units.y), units.goal_y)
+    reach = stats.range + stats.radius + constant_at(stats.radius, units.target)
+    goal_x = jnp.where(aiming, at(units.x, units.target), units.goal_x)
+    goal_y = jnp.where(aiming, at(units.y, units.target), units.goal_y)
     alive = units.health > 0
     if hunts:  # enemies ordered at the agents themselves walk to the nearest
-        near = jnp.where(alive[None, :n], pairs.distance[n:, :n], 1e9)
-        best = near <= jnp.min(near, axis=1, keepdims=True)
-        count = jnp.maximum(jnp.sum(best.astype(jnp.float32), axis=1), 1.0)
-        at_x = jnp.sum(jnp.where(best, units.x[None, :n], 0.0), axis=1) / count
-        at_y = jnp.sum(jnp.where(best, units.y[None, :n], 0.0), axis=1) / count
-        any_left = jnp.any(alive[:n], axis=0)[None]
-        seek = ~aiming[n:] & any_left
+        near = _nearest_agent(units, n)
+        at_x, at_y = at(units.x[:n], near), at(units.y[:n], near)
+        seek = ~aiming[n:] & (near >= 0)
         goal_x = jnp.concatenate([goal_x[:n], jnp.where(seek, at_x, goal_x[n:])])
         goal_y = jnp.concatenate([goal_y[:n], jnp.where(seek, at_y, goal_y[n:])])
 
@@ -57,8 +54,9 @@ def head_for(
         to_x, to_y = jnp.where(bent, via_x - units.x, to_x), jnp.where(bent, via_y - units.y, to_y)
         rest = jnp.where(bent, 1.0, rest)
         straight = jnp.where(bent, jnp.sqrt(to_x * to_x + to_y * to_y), straight)
-    near_agent = stats.heals & ~stats.ally & ~aiming
-    halted = near_agent & jnp.any((pairs.distance[:, :n] <= _HALT_NEAR_AGENTS) & alive[None, :n], axis=1)
+    halted = jnp.zeros(alive.shape, bool)
+    if (stats.heals & ~stats.ally).any():
+        halted = stats.heals & ~stats.ally & ~aiming & _near_agents(units, n, _HALT_NEAR_AGENTS)
     scale = 1.0 / jnp.maximum(straight, 1e-6)
     planted = (
         alive
@@ -67,6 +65,29 @@ def head_for(
         & ((units.order == ATTACK) | (units.order == SCAN))
     )
     return to_x * scale, to_y * scale, jnp.where(wants & ~halted, rest, 0.0), planted
+
+
+def _nearest_agent(units: Units, n: int) -> Int[Array, "m e"]:
+    """The living agent nearest to every enemy, -1 if all are dead."""
+
+    def key(mine: Any, theirs: Any, _: Any) -> Array:
+        (x, y), (their_x, their_y, lives) = mine, theirs
+        dx, dy = their_x - x, their_y - y
+        return jnp.where(lives, dx * dx + dy * dy, FAR)
+
+    agents = (units.x[:n], units.y[:n], units.health[:n] > 0)
+    return first_smallest(key, (units.x[n:], units.y[n:]), agents)
+
+
+def _near_agents(units: Units, n: int, radius: float) -> Bool[Array, "u e"]:
+    """Whether a living agent is this close."""
+
+    def close(mine: Any, theirs: Any, _: Any) -> Array:
+        (x, y), (their_x, their_y, lives) = mine, theirs
+        dx, dy = their_x - x, their_y - y
+        return (lives & (dx * dx + dy * dy <= radius**2)).astype(jnp.int32)
+
+    return union(close, (units.x, units.y), (units.x[:n], units.y[:n], units.health[:n] > 0)) > 0
 
 
 def waypoint(
@@ -109,57 +130,87 @@ def keep_up(
     Everybody moves at once here; in the game a unit that moves after its target sees where that went. A medivac follows
     its patient even when in range.
     """
-    theirs = chosen(units.target, units.x.shape[0])
-    flight = dx * pick(theirs, dx * step) + dy * pick(theirs, dy * step)
+    flight = dx * at(dx * step, units.target) + dy * at(dy * step, units.target)
     longer = jnp.minimum(speed, way + jnp.maximum(flight, 0.0))
     return jnp.where(((way > 0) | stats.heals) & (units.target >= 0), longer, step)
 
 
+@cache
+def _choices(turns: int, melee: int, ranged: int) -> np.ndarray:
+    """Which direction a unit takes, -1 for none: int32[1 << turns, 2, 2] by (blocked directions, side, is melee).
+
+    Directions are 0 (straight ahead), then pairs (left, right) ``DETOUR_STEP`` degrees further each.
+    """
+    table = np.full((1 << turns, 2, 2), -1, np.int32)
+    for side in (0, 1):  # 0: last time to the right
+        for kind, limit in enumerate((ranged, melee)):
+            pairs = [(2 * k - side, 2 * k - 1 + side) for k in range(1, limit // DETOUR_STEP + 1)]
+            order = [0, *(direction for pair in pairs for direction in pair)]
+            for blocked in range(1 << turns):
+                free = [direction for direction in order if not blocked >> direction & 1]
+                table[blocked, side, kind] = free[0] if free else -1
+    return table
+
+
 def steer(
-    pairs: Pairs,
-    blocks: Bool[Array, "u u e"],
+    units: Units,
+    planted: Bool[Array, "u e"],
     dx: Float[Array, "u e"],
     dy: Float[Array, "u e"],
     step: Float[Array, "u e"],
-    side: Float[Array, "u e"],
     stats: Stats,
     rules: Rules,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"]]:
     """Return (move_x, move_y, side): the first free step among straight ahead and detours to both sides.
 
-    A direction is blocked if a full step that way ends inside, and nearer to, the disc of a blocking unit. Detours come
-    every ``DETOUR_STEP`` degrees up to the limit of the unit's kind, the side taken last first; nothing free: stay.
+    A direction is blocked if a full step that way ends inside, and nearer to, the disc of an enemy or of a team mate
+    that stands its ground. Other team mates give way and block with their disc times ``rules.squeeze`` only. Detours
+    come every ``DETOUR_STEP`` degrees up to the limit of the unit's kind, the side taken last first; with nothing free
+    the unit stays.
     """
     largest = max(rules.melee_detour, rules.ranged_detour)
-    angles = [0] + [s * a for a in range(DETOUR_STEP, largest + 1, DETOUR_STEP) for s in (1, -1)]
-    lengths = [step * math.cos(math.radians(a)) if rules.detour_cosine else step for a in angles]
-    reach = stats.disc[:, None] + stats.disc[None]
-    ahead = pairs.dx * dx[:, None] + pairs.dy * dy[:, None]
-    left = pairs.dy * dx[:, None] - pairs.dx * dy[:, None]
-    # |r - L e|^2 < R^2 is r.e > (r^2 + L^2 - R^2) / 2L: one threshold per pair for all directions e.
-    longest = jnp.maximum(step, 1e-6)[:, None]
-    threshold = (pairs.distance * pairs.distance - reach * reach + longest * longest) / (2 * longest)
-    threshold = jnp.where(blocks, jnp.maximum(threshold, 0.0), FAR)
-    bits = jnp.zeros((), jnp.int32)
-    for bit, angle in enumerate(angles):
-        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        bits = bits | jnp.where(c * ahead + s * left > threshold, 1 << bit, 0)
-    blocked = lax.reduce(bits, jnp.zeros((), bits.dtype), lax.bitwise_or, (1,))
-    limit = jnp.where(stats.melee, rules.melee_detour, rules.ranged_detour)
+    angles = [0, *(sign * a for a in range(DETOUR_STEP, largest + 1, DETOUR_STEP) for sign in (1, -1))]
+    turns = [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles]
+    room = np.square(stats.disc[:, None] + stats.disc[None])
+    foe = stats.ally[:, None] != stats.ally[None]
+    room = np.where(stats.bodies, room, np.float32(-FAR))  # a disc that no step ends in
+    walking = np.where(foe, room, room * np.float32(rules.squeeze**2) if rules.squeeze else np.float32(-FAR))
+
+    def directions(mine: Any, theirs: Any, tables: Any) -> Array:
+        """One bit for every direction that unit j blocks."""
+        (x, y, dx, dy, square, inverse), (their_x, their_y, firm), (room, walking) = mine, theirs, tables
+        to_x, to_y = their_x - x, their_y - y
+        ahead, left = to_x * dx + to_y * dy, to_y * dx - to_x * dy
+        # |r - L e|^2 < R^2 is r.e > (r^2 + L^2 - R^2) / 2L: one threshold per pair for all directions e.
+        disc = jnp.where(firm, room, walking)
+        threshold = jnp.maximum((to_x * to_x + to_y * to_y - disc + square) * inverse, 0.0)
+        bits = jnp.zeros((), jnp.int32)
+        for bit, (c, s) in enumerate(turns):
+            bits = bits | jnp.where(c * ahead + s * left > threshold, 1 << bit, 0)
+        return bits
+
+    longest = jnp.maximum(step, 1e-6)
+    mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest)
+    theirs = (*present(units.x, units.y, units.health > 0), planted)
+    tables = (room, walking)
+    blocked = worked_out(jnp.any(step > 0), lambda: union(directions, mine, theirs, tables))
+    table = _choices(len(turns), rules.melee_detour, rules.ranged_detour)
+    entry = blocked * 4 + jnp.where(units.side > 0, 2, 0) + stats.melee.astype(np.int32)
+    choice = jnp.asarray(table.reshape(-1)).at[entry].get(mode="clip")
     move_x = move_y = jnp.zeros_like(dx)
-    free = jnp.zeros(dx.shape, bool)
-    for bit in [0, *range(1, len(angles), 2)]:
-        angle = angles[bit]  # bit + 1 holds the same detour to the right
-        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        for turn in (side, -side) if angle else (side,):
-            bits_right = bit + 1 if angle else bit
-            clear = ((blocked >> jnp.where(turn > 0, bit, bits_right)) & 1) == 0
-            take = clear & ~free & (angle <= limit)
-            move_x = jnp.where(take, lengths[bit] * (c * dx - s * turn * dy), move_x)
-            move_y = jnp.where(take, lengths[bit] * (c * dy + s * turn * dx), move_y)
-            side = jnp.where(take, turn, side) if angle else side
-            free = free | take
-    return move_x, move_y, side
+    for direction, (c, s) in enumerate(turns):
+        length = step * c if rules.detour_cosine else step
+        move_x = jnp.where(choice == direction, length * (c * dx - s * dy), move_x)
+        move_y = jnp.where(choice == direction, length * (c * dy + s * dx), move_y)
+    return move_x, move_y, jnp.where((choice > 0) & (step > 0), jnp.where(choice % 2 == 1, 1.0, -1.0), units.side)
+
+
+def present(
+    x: Float[Array, "u e"], y: Float[Array, "u e"], alive: Bool[Array, "u e"]
+) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
+    """Positions with the dead taken off the field, far from everybody and from each other."""
+    away = np.arange(2, 2 + x.shape[0], dtype=np.float32)[:, None] * 1000.0
+    return jnp.where(alive, x, away), jnp.where(alive, y, away)
 
 
 def separate(
@@ -175,21 +226,50 @@ def separate(
     At most ``rules.push`` in one loop, but enough to undo most of a deep overlap (two team mates walking at each other
     come 0.28 nearer in a loop).
     """
-    dx, dy = x[None] - x[:, None], y[None] - y[:, None]
-    square = dx * dx + dy * dy
-    inverse = lax.rsqrt(jnp.maximum(square, 1e-12))
-    overlap = jnp.maximum(stats.disc[:, None] + stats.disc[None] - square * inverse, 0.0)
-    firm = planted & (not rules.push_planted)
-    share = jnp.where(firm[:, None] == firm[None], 0.5, jnp.where(firm[None], 1.0, 0.0))
+    x, y = present(x, y, alive)
+    firm = jnp.where(planted & (not rules.push_planted), 0.5, 0.0)
+    index = np.arange(x.shape[0])
     # Two bodies on the very same point part along x, the lower index to the West.
-    index = jnp.arange(x.shape[0])
-    apart = jnp.where(index[:, None] < index[None], 1e-6, -1e-6)[..., None]
-    dx = jnp.where(square < 1e-12, apart, dx)
-    amount = jnp.where(stats.bodies & alive[:, None] & alive[None], overlap * share * inverse, 0.0)
-    push_x, push_y = -jnp.sum(amount * dx, axis=1), -jnp.sum(amount * dy, axis=1)
+    apart = np.where(index[:, None] < index[None], 1e-6, -1e-6).astype(np.float32)[..., None]
+    room = np.where(stats.bodies, stats.disc[:, None] + stats.disc[None], 0.0)
+
+    def push(mine: Any, theirs: Any, tables: Any) -> tuple[Array, Array]:
+        (x, y, firm), (their_x, their_y, their_firm), (room, apart) = mine, theirs, tables
+        dx, dy = their_x - x + apart, their_y - y
+        inverse = lax.rsqrt(jnp.maximum(dx * dx + dy * dy, 1e-12))
+        ratio = room * inverse
+        amount = jnp.maximum(ratio - 1.0, 0.0) * (firm - their_firm - 0.5)
+        return amount * dx, amount * dy
+
+    pair = (x, y, firm), (x, y, firm), (room, apart)
+    push_x, push_y = total(lambda *views: push(*views)[0], *pair), total(lambda *views: push(*views)[1], *pair)
     length = jnp.sqrt(push_x * push_x + push_y * push_y)
     scale = jnp.minimum(1.0, jnp.maximum(rules.push, _UNDO * length) / jnp.maximum(length, 1e-6))
     return push_x * scale, push_y * scale
+
+
+def stands_back(
+    units: Units, new_x: Float[Array, "u e"], new_y: Float[Array, "u e"], stats: Stats
+) -> Bool[Array, "u e"]:
+    """Whether a unit must stay where it is, because its step would end over the middle of another body.
+
+    The step is held against where the other was and where it goes, so that whoever else stays, no middle comes to lie
+    inside another disc. Two bodies that were so created may move as they like.
+    """
+    alive = units.health > 0
+    close = np.square(_CLOSEST * np.maximum(stats.disc[:, None], stats.disc[None])) * stats.bodies
+
+    def into(mine: Any, theirs: Any, tables: Any) -> Array:
+        (x, y, new_x, new_y), (their_x, their_y, their_new_x, their_new_y), (close,) = mine, theirs, tables
+
+        def square(dx: Array, dy: Array) -> Array:
+            return dx * dx + dy * dy
+
+        there = jnp.minimum(square(their_x - new_x, their_y - new_y), square(their_new_x - new_x, their_new_y - new_y))
+        return ((there < close) & (square(their_x - x, their_y - y) >= close)).astype(jnp.int32)
+
+    old, new = present(units.x, units.y, alive), present(new_x, new_y, alive)
+    return union(into, (*old, *new), (*old, *new), (close,)) > 0
 
 
 def confine(
@@ -221,19 +301,17 @@ def confine(
     )
 
 
-def move(units: Units, pairs: Pairs, stats: Stats, rules: Rules, terrain: Terrain, n: int, hunts: bool) -> Units:
+def move(units: Units, stats: Stats, rules: Rules, terrain: Terrain, n: int, hunts: bool) -> Units:
     """Advance every body by one loop."""
     alive = units.health > 0
-    dx, dy, way, planted = head_for(units, pairs, stats, terrain, n, hunts)
+    dx, dy, way, planted = head_for(units, stats, terrain, n, hunts)
     step, speed = stride(units, way, stats)
     step = keep_up(units, dx, dy, way, step, speed, stats)
-    foe = stats.ally[:, None] != stats.ally[None]
-    blocks = stats.bodies & alive[None] & (foe | planted[None])
-    move_x, move_y, side = steer(pairs, blocks, dx, dy, step, units.side, stats, rules)
+    move_x, move_y, side = steer(units, planted, dx, dy, step, stats, rules)
     new_x, new_y = units.x + move_x, units.y + move_y
     push_x, push_y = separate(new_x, new_y, planted, alive, stats, rules)
     new_x, new_y = confine(units.x, units.y, new_x + push_x, new_y + push_y, stats, terrain)
-    movable = alive & ~stats.structure
+    movable = alive & ~stats.structure & ~stands_back(units, new_x, new_y, stats)
     if rules.turning:
         wants = alive & ((way > 0) | (units.target >= 0))
         moved = (move_x * move_x + move_y * move_y) > 0

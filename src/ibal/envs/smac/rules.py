@@ -62,6 +62,7 @@ class Rules:
     ranged_detour: int = 80  # the same for ranged units
     detour_cosine: bool = True  # a detour at an angle advances only its cosine of a full step
     push: float = 0.12  # furthest that crowding pushes a unit in one loop
+    squeeze: float = 0.7  # share of its room inside which nobody walks up to a team mate; 0: pressing on without end
     push_planted: bool = False  # attacking team mates can be pushed too
 
     def __post_init__(self) -> None:

@@ -124,7 +124,7 @@ def stats(scenario: Scenario, disc: str = "radius") -> Stats:
         ally=ally[:, None],
         damage=pair(hit_damage),
         can_hit=pair(can_hit) & opponents[..., None],
-        can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes)
+        can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes and not b.structure)
         & (~opponents & other)[..., None],
         splash=pair(_splash) * opponents[..., None],
         beam=pair(lambda a, b: a.name == "colossus" and not b.flies) & opponents[..., None],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ibal.envs.smac.pairs import FAR, Pairs, chosen, first_smallest, pick
+from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, HEAL, IDLE, Units
 from ibal.envs.smac.stats import Stats
@@ -16,71 +19,84 @@ _ATTACKER_BONUS = 100.0  # larger than any distance
 
 def drop_finished(units: Units) -> Units:
     """Agents whose target is dead, or healed to the full, fall idle; enemies forget dead targets."""
-    alive = units.health > 0
-    theirs = chosen(units.target, units.x.shape[0])
-    target_alive = jnp.any(theirs & alive[None], axis=1)
-    gone = (units.target >= 0) & ~target_alive
+    gone = (units.target >= 0) & (at(units.health, units.target) <= 0)
     stop = gone & ((units.order == ATTACK) | (units.order == HEAL))
-    return units._replace(target=jnp.where(gone | ~alive, -1, units.target), order=jnp.where(stop, IDLE, units.order))
+    forget = gone | (units.health <= 0)
+    return units._replace(target=jnp.where(forget, -1, units.target), order=jnp.where(stop, IDLE, units.order))
 
 
-def acquire(
-    units: Units, pairs: Pairs, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int
-) -> Int[Array, "m e"]:
+def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int) -> Int[Array, "m e"]:
     """Choose the target of every enemy for this loop, -1 for none.
 
     A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise one of the agents in scan
     range that the weapon can hit is taken: at random (``luck``, uniform per unit), or the nearest by edge distance; on
     request first one that is hitting the searcher. All SMAC units are of one threat class, medivacs included.
     """
+    index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
+    # Multiples of one uniform number are uniform each; cubes keep any few of them next to independent, where equal
+    # steps would favour the first and the last agent.
+    factors = np.array([[211 + k**3 % 5003] for k in range(n)], np.float32)
+    gun, body = stats.range, stats.radius
     alive = units.health > 0
-    distance = pairs.distance[n:, :n]
-    edge = distance - stats.radius[n:, None] - stats.radius[None, :n]
-    valid = stats.can_hit[n:, :n] & alive[None, :n] & alive[n:, None]
 
-    mine = units.target[n:, None] == jnp.arange(n, dtype=jnp.int32)[None, :, None]
-    within = {"scan": edge <= stats.scan[n:, None], "weapon": edge <= stats.range[n:, None], "death": True}
-    keep = valid & mine & (within[rules.sticky] | (units.windup >= 0)[n:, None])
+    def key(mine: Any, theirs: Any, tables: Any) -> Array:
+        (x, y, target, under_way, draw, number, radius, reach, scan, lives), (can_hit,) = mine, tables
+        their_x, their_y, their_target, their_number, factor, their_radius, their_reach, they_live = theirs
+        dx, dy = their_x - x, their_y - y
+        distance = jnp.sqrt(dx * dx + dy * dy)
+        edge = distance - radius - their_radius
+        measures = {"edge-edge": edge, "centre-edge": distance - their_radius, "centre-centre": distance}
+        within = {"scan": edge <= scan, "weapon": edge <= reach, "death": True}
+        valid = can_hit & they_live & lives
+        keep = valid & (target == their_number) & (within[rules.sticky] | under_way)
+        rank = edge
+        if rules.acquire == "random":
+            rank = draw * factor
+            rank = rank - jnp.floor(rank)
+        if rules.prefer_attackers:
+            hitting = (their_target == number) & (edge <= their_reach)
+            rank = rank - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
+        rank = jnp.where(valid & (measures[rules.scan_measure] <= scan), rank, FAR)
+        return jnp.where(keep, -FAR, rank)
 
-    key = edge
-    if rules.acquire == "random":
-        # Multiples of one uniform number: each agent's key is uniform, and the order of the keys differs every time.
-        multiples = luck[n:, None] * (97.0 + 61.0 * jnp.arange(n, dtype=jnp.float32))[None, :, None]
-        key = multiples - jnp.floor(multiples)
-    if rules.prefer_attackers:
-        # Distances are symmetric, so the agent's range test can be made from the enemy's side.
-        searcher = jnp.arange(n, units.x.shape[0], dtype=jnp.int32)[:, None, None]
-        hitting = (units.target[None, :n] == searcher) & (edge <= stats.range[None, :n])
-        key = key - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
-    measures = {"edge-edge": edge, "centre-edge": distance - stats.radius[None, :n], "centre-centre": distance}
-    key = jnp.where(valid & (measures[rules.scan_measure] <= stats.scan[n:, None]), key, FAR)
-    return first_smallest(jnp.where(keep, -FAR, key))[0]
+    enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, gun, stats.scan, alive)
+    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], gun[:n], alive[:n])
+    return first_smallest(key, [value[n:] for value in enemies], agents, (stats.can_hit[n:, :n],))
 
 
-def heal_targets(units: Units, pairs: Pairs, stats: Stats, n: int) -> Int[Array, "u e"]:
-    """Choose whom the enemy's medivacs heal: the lowest life fraction within reach, kept until it is full."""
-    alive, size = units.health > 0, units.x.shape[0]
-    edge = pairs.distance - stats.radius[:, None] - stats.radius[None]
+def heal_targets(units: Units, stats: Stats) -> Int[Array, "u e"]:
+    """Choose whom the enemy's medivacs heal: the lowest life fraction within reach, kept until it is full.
+
+    Rows of other units hold -1.
+    """
+    who = np.flatnonzero(stats.heals & ~stats.ally)
+    index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
+    alive = units.health > 0
     hurt = alive & (units.health < stats.max_health)
-    valid = stats.can_heal & hurt[None] & alive[:, None] & (edge <= HEAL_SEARCH_RADIUS)
-    mine = chosen(units.target, size)
-    ready = (units.energy >= HEAL_MINIMUM_ENERGY)[:, None] | (mine & (units.energy > 0)[:, None])
-    fraction = units.health / stats.max_health
-    key = jnp.where(valid & ready, fraction[None] + 1e-4 * edge, FAR)
-    key = jnp.where(valid & ready & mine, -FAR, key)
-    return first_smallest(key)[0]
+
+    def key(mine: Any, theirs: Any, tables: Any) -> Array:
+        (x, y, target, energy, radius, lives), (can_heal,) = mine, tables
+        their_x, their_y, number, their_radius, needs, fraction = theirs
+        dx, dy = their_x - x, their_y - y
+        edge = jnp.sqrt(dx * dx + dy * dy) - radius - their_radius
+        current = target == number
+        ready = (energy >= HEAL_MINIMUM_ENERGY) | (current & (energy > 0))
+        valid = can_heal & needs & lives & ready & (edge <= HEAL_SEARCH_RADIUS)
+        return jnp.where(valid, jnp.where(current, -FAR, fraction + 1e-4 * edge), FAR)
+
+    healers = (units.x, units.y, units.target, units.energy, stats.radius, alive)
+    patients = (units.x, units.y, index, stats.radius, hurt, units.health / stats.max_health)
+    found = first_smallest(key, [value[who] for value in healers], patients, (stats.can_heal[who],))
+    return jnp.full(units.target.shape, -1, jnp.int32).at[who].set(found)
 
 
-def engage(
-    units: Units, pairs: Pairs, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int, has_medivac: bool
-) -> Units:
+def engage(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int) -> Units:
     """Update the targets of all enemies; agents keep theirs."""
-    theirs = acquire(units, pairs, luck, stats, rules, n)
-    target = jnp.concatenate([units.target[:n], theirs])
-    if has_medivac:
-        healing = heal_targets(units, pairs, stats, n)
-        target = jnp.where(stats.heals & ~stats.ally, healing, target)
-        full = pick(chosen(target, units.x.shape[0]), jnp.where(units.health >= stats.max_health, 1.0, 0.0)) > 0
-        idle = stats.heals & stats.ally & (units.order == HEAL) & full
-        return units._replace(target=jnp.where(idle, -1, target), order=jnp.where(idle, IDLE, units.order))
-    return units._replace(target=target)
+    target = jnp.concatenate([units.target[:n], acquire(units, luck, stats, rules, n)])
+    if not stats.heals.any():
+        return units._replace(target=target)
+    if (stats.heals & ~stats.ally).any():
+        target = jnp.where(stats.heals & ~stats.ally, heal_targets(units, stats), target)
+    full = (target >= 0) & (at(units.health, target) >= constant_at(stats.max_health, target))
+    idle = stats.heals & stats.ally & (units.order == HEAL) & full
+    return units._replace(target=jnp.where(idle, -1, target), order=jnp.where(idle, IDLE, units.order))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import chosen, geometry, pick, pick_constant, pick_pair
+from ibal.envs.smac.pairs import at, constant_at, pair_at, total, worked_out
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, SCAN, Units
 from ibal.envs.smac.stats import Stats
@@ -48,31 +49,32 @@ def upkeep(units: Units, stats: Stats, has_energy: bool) -> Units:
         shield=shield,
         energy=energy,
         health=jnp.where(alive, jnp.minimum(units.health + stats.regeneration, stats.max_health), units.health),
-        cooldown=jnp.maximum(units.cooldown - 1, 0),
+        # The fraction of a loop by which a weapon was ready earlier counts for the next shot, if it is used now.
+        cooldown=jnp.where(units.cooldown > 0, units.cooldown - 1, jnp.where(units.windup >= 0, units.cooldown, 0.0)),
         hold=jnp.maximum(units.hold - 1, 0),
         effect=jnp.where(units.effect > 0, units.effect - 1, -1),
     )
 
 
 def to_target(
-    units: Units, theirs: Bool[Array, "u u e"], stats: Stats
+    units: Units, stats: Stats
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"]]:
-    """Return (dx, dy, distance, edge distance) from every unit to its target."""
-    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
+    """Return (dx, dy, distance, edge distance) from every unit to its target; of no meaning without one."""
+    dx, dy = at(units.x, units.target) - units.x, at(units.y, units.target) - units.y
     distance = jnp.sqrt(dx * dx + dy * dy)
-    return dx, dy, distance, distance - stats.radius - pick_constant(theirs, stats.radius)
+    return dx, dy, distance, distance - stats.radius - constant_at(stats.radius, units.target)
 
 
 def attack(
     units: Units, jitter: Float[Array, "u e"], stats: Stats, rules: Rules
-) -> tuple[Units, Bool[Array, "u e"], Bool[Array, "u u e"], Float[Array, "u e"]]:
+) -> tuple[Units, Bool[Array, "u e"], Float[Array, "u e"]]:
     """Start attacks and release those that reach their damage point.
 
-    Returns (units, released, target one-hot, edge distance to the target). A release sets the next cooldown: the period
-    counted from the start of the attack, plus the jitter.
+    Returns (units, released, edge distance to the target). A release sets the next cooldown: the period
+    counted from the start of the attack, plus the jitter. Starts and releases happen in the first loop after they are
+    due; the fractions of a loop lost thereby are given back to the cooldown, so that the mean period is exact.
     """
-    theirs = chosen(units.target, units.x.shape[0])
-    dx, dy, distance, edge = to_target(units, theirs, stats)
+    dx, dy, distance, edge = to_target(units, stats)
     fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | (units.order == SCAN))
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
@@ -83,18 +85,12 @@ def attack(
     point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
     windup = jnp.where(goes_on, units.windup - 1, jnp.where(starts, point, -1.0))
     released = (goes_on | starts) & (windup <= 0)
-    cooldown = jnp.where(released, jnp.maximum(stats.period - point + jitter, 1.0), units.cooldown)
-    return (
-        units._replace(windup=jnp.where(released, -1.0, windup), cooldown=cooldown),
-        released,
-        theirs,
-        edge,
-    )
+    late = windup + units.cooldown  # minus the fractions of a loop by which this attack started and was released late
+    cooldown = jnp.where(released, jnp.maximum(stats.period - point + jitter + late, 1.0), units.cooldown)
+    return units._replace(windup=jnp.where(released, -1.0, windup), cooldown=cooldown), released, edge
 
 
-def launch(
-    units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"], theirs: Bool[Array, "u u e"], stats: Stats
-) -> Units:
+def launch(units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"], stats: Stats) -> Units:
     """Start what a release leaves behind: backswing, missile in flight, second hit, colossus sweep."""
     flight = jnp.maximum(edge + stats.radius, 0.0)
     # Time to cover the distance: constant speed, then (spine crawler) accelerating beyond 3 units.
@@ -113,8 +109,8 @@ def launch(
     )
     if not stats.colossus.any():
         return units
-    dx, dy = pick(theirs, units.x) - units.x, pick(theirs, units.y) - units.y
-    scale = 1.0 / jnp.maximum(jnp.sqrt(dx * dx + dy * dy), 1e-6)
+    dx, dy, distance, _ = to_target(units, stats)
+    scale = 1.0 / jnp.maximum(distance, 1e-6)
     return units._replace(
         beam_x=jnp.where(starts, -dy * scale, units.beam_x), beam_y=jnp.where(starts, dx * scale, units.beam_y)
     )
@@ -132,42 +128,62 @@ def hits(
     instant: Bool[Array, "u e"],
     aim: Int[Array, "u e"],
     stats: Stats,
+    n: int,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
-    """Resolve single hits, at most one per unit, in the random order of this loop.
+    """Resolve single hits, at most one per unit and always on an opponent, in the random order of this loop.
 
     ``aim`` is the target of each hit (-1 = none). Returns (shield lost, health lost, shots not fired): an instant shot
     does not happen when its shooter or its target has already fallen to earlier hits of the same loop.
     """
-    size = units.x.shape[0]
-    on, index = chosen(aim, size), jnp.arange(size, dtype=jnp.int32)
-    flat = np.ptp(stats.damage) == 0
-    raw = jnp.where(hit, stats.damage.flat[0] if flat else pick_pair(on, jnp.broadcast_to(stats.damage, on.shape)), 0.0)
-    earlier = priority[None] < priority[:, None]  # [i, k]: k strikes before i
-    armor = pick_constant(on, stats.armor)
+    index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
+    raw = jnp.where(hit, pair_at(stats.damage, aim), 0.0)
+    armor = constant_at(stats.armor, aim)
     shielded = bool(stats.max_shield.any())
-    shield = pick(on, units.shield) if shielded else jnp.zeros_like(raw)
+    shield = jnp.where(hit, at(units.shield, aim), 0.0) if shielded else jnp.zeros_like(raw)
     # What a hit takes away: before armour while there is a shield, after armour once there is none.
     toll = jnp.where(hit, jnp.where(shield > 0, raw, jnp.maximum(raw - armor, MINIMUM_DAMAGE)), 0.0)
     pool = units.health + units.shield
-    target_pool = pick(on, pool)
-    together, at_me = aim[:, None] == aim[None], aim[None] == index[:, None, None]
+    target_pool = at(pool, aim)
 
-    def settle(missed: Bool[Array, "u e"]) -> tuple[Float[Array, "u e"], Bool[Array, "u e"]]:
-        """(what earlier hits take from each hit's target, shots not fired), given shots known not to be fired."""
-        counts = earlier & ~missed[None]
-        before = jnp.sum(jnp.where(together & counts, toll[None], 0.0), axis=1)
-        suffered = jnp.sum(jnp.where(at_me & counts, toll[None], 0.0), axis=1)
-        return before, instant & hit & ((suffered >= pool) | (target_pool <= before))
+    def earlier(toll: Float[Array, "u e"]) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
+        """(what earlier hits take from each hit's target, from its shooter), given the toll of every hit."""
+
+        def on_target(mine: Any, theirs: Any, _: Any) -> Array:
+            (when, aim), (then, their_aim, toll) = mine, theirs
+            return jnp.where((their_aim == aim) & (then < when), toll, 0.0)
+
+        return (
+            _by_team(on_target, (priority, aim), (priority, aim, toll), n, opponents=False),
+            _by_team(on_target, (priority, index), (priority, aim, toll), n, opponents=True),
+        )
+
+    def unfired(before: Float[Array, "u e"], suffered: Float[Array, "u e"]) -> Bool[Array, "u e"]:
+        return instant & hit & ((suffered >= pool) | (target_pool <= before))
 
     # A shot that is not fired does not stop another one: the second pass leaves out those that the first found.
-    before, missed = settle(settle(jnp.zeros(raw.shape, bool))[1])
+    missed = unfired(*earlier(toll))
+    before, suffered = earlier(jnp.where(missed, 0.0, toll))
+    missed = unfired(before, suffered)
     raw = jnp.where(missed, 0.0, raw)
     absorbed = jnp.minimum(raw, jnp.maximum(shield - before, 0.0))
     over = raw - absorbed
     wound = jnp.where(over > 0, jnp.maximum(over - armor, MINIMUM_DAMAGE), 0.0)
-    health_lost = jnp.sum(jnp.where(on, wound[:, None], 0.0), axis=0)
-    shield_lost = jnp.sum(jnp.where(on, absorbed[:, None], 0.0), axis=0) if shielded else jnp.zeros_like(raw)
-    return shield_lost, health_lost, missed
+
+    def received(amount: Float[Array, "u e"]) -> Float[Array, "u e"]:
+        def term(mine: Any, theirs: Any, _: Any) -> Array:
+            return jnp.where(theirs[0] == mine[0], theirs[1], 0.0)
+
+        return _by_team(term, (index,), (aim, amount), n, opponents=True)
+
+    return received(absorbed) if shielded else jnp.zeros_like(raw), received(wound), missed
+
+
+def _by_team(term: Any, mine: Any, theirs: Any, n: int, opponents: bool) -> Float[Array, "u e"]:
+    """Sum a term over the team mates of every unit, itself included, or over its opponents."""
+    agents, enemies = slice(0, n), slice(n, None)
+    others = (enemies, agents) if opponents else (agents, enemies)
+    teams = zip((agents, enemies), others, strict=True)
+    return jnp.concatenate([total(term, [v[i] for v in mine], [v[j] for v in theirs]) for i, j in teams])
 
 
 def repeated(
@@ -192,8 +208,8 @@ def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
     target itself takes both hits ``BEAM_MAIN_DELAY`` loops after the start.
     """
     age = jnp.where((units.effect >= 0) & stats.colossus & (units.health > 0), BEAM_MAIN_DELAY - units.effect, -1.0)
-    main = chosen(units.effect_target, units.x.shape[0])
-    centre_x, centre_y = pick(main, units.x), pick(main, units.y)
+    main = units.effect_target[:, None] == jnp.arange(units.x.shape[0], dtype=jnp.int32)[None, :, None]
+    centre_x, centre_y = at(units.x, units.effect_target), at(units.y, units.effect_target)
     rel_x, rel_y = units.x[None] - centre_x[:, None], units.y[None] - centre_y[:, None]
     along = rel_x * units.beam_x[:, None] + rel_y * units.beam_y[:, None]
     across = rel_y * units.beam_x[:, None] - rel_x * units.beam_y[:, None]
@@ -212,8 +228,9 @@ def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
 def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array, Array, Array]:
     """Return (number of baneling hits on every unit, damage of one, who exploded): on firing and on death."""
     bursting = jnp.asarray(stats.baneling) & ~units.burst & (fired | (units.health <= 0))
-    gap = geometry(units.x, units.y)
-    caught = bursting[:, None] & (stats.splash > 0) & (gap.distance - stats.radius[None] <= BANELING_SPLASH)
+    dx, dy = units.x[None] - units.x[:, None], units.y[None] - units.y[:, None]
+    near = jnp.sqrt(dx * dx + dy * dy) - stats.radius[None] <= BANELING_SPLASH
+    caught = bursting[:, None] & (stats.splash > 0) & near
     count = jnp.sum(caught.astype(jnp.float32), axis=0)
     raw = jnp.max(jnp.broadcast_to(stats.splash, caught.shape), axis=0)
     return count, raw, bursting
@@ -221,33 +238,38 @@ def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array
 
 def heal(units: Units, stats: Stats) -> Units:
     """Medivacs in range give life and pay energy."""
-    theirs = chosen(units.target, units.x.shape[0])
-    edge = to_target(units, theirs, stats)[3]
-    room = pick(theirs, jnp.where(units.health > 0, stats.max_health - units.health, 0.0))
+    edge = to_target(units, stats)[3]
+    room = at(jnp.where(units.health > 0, stats.max_health - units.health, 0.0), units.target)
     valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + 1e-4)
     dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
-    # One healer per target: the strongest dose counts, the others are refused.
-    given = jnp.where(theirs & stats.can_heal, dose[:, None], 0.0)
+    # One healer per target: the strongest dose counts, of equals the first; the others are refused.
+    who, everybody = np.flatnonzero(stats.heals), np.arange(units.x.shape[0], dtype=np.int32)[None, :, None]
+    offered = (units.target[who][:, None] == everybody) & stats.can_heal[who]
+    given = jnp.where(offered, dose[who][:, None], 0.0)
     best = jnp.max(given, axis=0)
-    winner = jnp.min(
-        jnp.where((given == best[None]) & (given > 0), jnp.arange(units.x.shape[0])[:, None, None], 999), axis=0
+    wins = (given == best[None]) & (given > 0)
+    wins = wins & (jnp.cumsum(wins, axis=0) == 1)
+    paid = jnp.sum(jnp.where(wins, given, 0.0), axis=1)
+    return units._replace(
+        health=units.health + best, energy=units.energy.at[who].add(-paid * np.float32(HEAL_ENERGY_PER_LIFE))
     )
-    paid = jnp.sum(jnp.where(winner[None] == jnp.arange(units.x.shape[0])[:, None, None], given, 0.0), axis=1)
-    return units._replace(health=units.health + best, energy=units.energy - paid * HEAL_ENERGY_PER_LIFE)
 
 
 def strike(
-    units: Units, jitter: Float[Array, "u e"], priority: Float[Array, "u e"], stats: Stats, rules: Rules
+    units: Units, jitter: Float[Array, "u e"], priority: Float[Array, "u e"], stats: Stats, rules: Rules, n: int
 ) -> Units:
     """One loop of fighting: releases, delayed hits, beams, blasts; health and shields are settled at the end."""
-    units, released, theirs, edge = attack(units, jitter, stats, rules)
+    units, released, edge = attack(units, jitter, stats, rules)
     due = lands(units, stats)
     missile = stats.missile > 0
     instant = released & ~missile & ~stats.colossus & ~stats.baneling
     aim = jnp.where(due, units.effect_target, jnp.where(instant, units.target, -1))
-    shield_lost, health_lost, missed = hits(units, priority, due | instant, instant & ~due, aim, stats)
+    hit = due | instant
+    shield_lost, health_lost, missed = worked_out(
+        jnp.any(hit), lambda: hits(units, priority, hit, instant & ~due, aim, stats, n)
+    )
     released = released & ~missed
-    units = launch(units, released, edge, theirs, stats)
+    units = launch(units, released, edge, stats)
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
     if bool(stats.colossus.any()):
         count, raw = beams(units, stats)

@@ -165,5 +165,6 @@ def falls(film: Units, field: int, unit: int) -> np.ndarray:
 
 
 def shots(film: Units, field: int, unit: int) -> np.ndarray:
-    """The loops in which a unit fired: its cooldown began anew."""
-    return np.flatnonzero(np.diff(film.cooldown[field, :, unit]) > 0) + 1
+    """The loops in which a unit fired: its cooldown began anew (an unused fraction of a loop ends at 0)."""
+    cooldown = film.cooldown[field, :, unit]
+    return np.flatnonzero((np.diff(cooldown) > 0) & (cooldown[1:] > 0)) + 1

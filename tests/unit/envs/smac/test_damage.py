@@ -146,7 +146,7 @@ def test_hits_resolves_the_same_numbers():
     one, other = np.array(indices).T
     hit, aim = np.zeros((size, len(indices)), bool), np.full((size, len(indices)), -1, np.int32)
     hit[one, column], aim[one, column] = True, other
-    resolve = jax.jit(partial(weapons.hits, stats=stats(LAB)))
+    resolve = jax.jit(partial(weapons.hits, stats=stats(LAB), n=N))
     counts = np.zeros(len(indices), int)
     for _ in range(max(HITS.values())):
         standing = np.asarray(units.health)[other, column] > 0
@@ -185,7 +185,7 @@ def test_a_hit_is_worth_half_a_point_at_least():
 
 @cache
 def volley_program():
-    return jax.jit(partial(weapons.hits, stats=stats(LAB)))
+    return jax.jit(partial(weapons.hits, stats=stats(LAB), n=N))
 
 
 def volley(shots: list[tuple[int, int]], missiles: bool = False, **health: float):
@@ -264,6 +264,6 @@ def test_weakened_marines_fall_sooner(percent: int, life: float, hits: int):
     field = Field()
     target = field.ally("marine", 16.0, health=float(weak.health[0]))
     field.attack(field.enemy("marine", 20.0), target)
-    film = play([field], 15)  # 7 periods of 13.77 loops, rounded up: 98, and 7 to the first shot
+    film = play([field], 15)  # 7 periods of 13.77 loops: 96.4, and 7 to the first shot
     assert len(falls(film, 0, target)) == hits
     assert film.health[0, -1, target] == 0

@@ -1,12 +1,18 @@
 """Whom units engage: what holds for every rule of choice that is under discussion."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibal.envs.smac.scenarios import scenario
+from ibal.envs.smac.scenarios import Group, Scenario, scenario
 from ibal.envs.smac.spawn import initial_units
 from ibal.envs.smac.state import IDLE
-from unit.envs.smac.lab import HARMLESS, NAMES, RULES, Field, N, falls, play, shots
+from ibal.envs.smac.stats import stats
+from ibal.envs.smac.targeting import acquire
+from unit.envs.smac.lab import HARMLESS, LAB, NAMES, RULES, Field, N, falls, play, shots
 
 RADIUS = {"marine": 0.375, "marauder": 0.5625, "stalker": 0.625, "zealot": 0.5, "colossus": 1.0, "zergling": 0.375,
           "hydralisk": 0.625, "baneling": 0.375, "spine_crawler": 0.875}  # fmt: skip
@@ -132,3 +138,24 @@ def test_the_dead_have_no_target_and_are_nobodys_target():
     assert film.target[0, -1, dying] == -1
     assert film.target[0, -1, killer] == -1
     assert film.order[0, -1, killer] == IDLE
+
+
+@pytest.mark.parametrize("agents", [2, 3, 5, 8, 10])
+def test_a_random_target_is_any_agent_alike(agents: int):
+    kind = Group("marine", agents, (12.0, 16.0))
+    game = Scenario("crowd", 100, (kind,), (Group("marine", 1, (14.0, 16.0)),), terrain="open")
+    fights = 40_000
+    units = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None], (agents + 1, fights)), initial_units(game, RULES))
+    luck = jax.random.uniform(jax.random.key(0), (agents + 1, fights))
+    chosen = np.asarray(jax.jit(partial(acquire, stats=stats(game), rules=RULES, n=agents))(units, luck))[0]
+    # A share of 1 / agents +- 5 %, and four standard errors of the count.
+    share = np.bincount(chosen, minlength=agents) * agents / fights
+    np.testing.assert_allclose(share, 1, atol=0.05 + 4 * np.sqrt(agents / fights))
+
+
+def test_medivacs_heal_living_flesh_of_their_team_and_no_structures():
+    table, medivac, enemy = stats(LAB).can_heal[..., 0], NAMES.index("medivac"), NAMES.index("medivac", N)
+    healed = {NAMES[i] for i in np.flatnonzero(table[enemy])}
+    assert healed == {"marine", "marauder", "zealot", "zergling", "hydralisk", "baneling"}
+    assert np.flatnonzero(table[enemy]).min() >= N
+    assert np.flatnonzero(table[medivac]).max() < N

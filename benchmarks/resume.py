@@ -1,0 +1,92 @@
+"""Kill a training at random moments, resume it every time, and compare the end with that of an undisturbed one.
+
+    python benchmarks/resume.py                     # ten times kill -9 on a short 3m training
+    python benchmarks/resume.py --kills 3 --seed 7 --json
+
+Prints where each kill fell. Exit status 1 if metrics or policies differ in one bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+TIMES = ("wall_s", "seconds")  # what a clock says is nobody's to repeat
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    args = parser.parse_args(argv)
+    draw = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        whole, torn = Path(scratch, "whole"), Path(scratch, "torn")
+        started = time.monotonic()
+        subprocess.run(command(whole, args.steps), check=True, capture_output=True)
+        span = time.monotonic() - started
+        moments: list[dict[str, float]] = []
+        while len(moments) < args.kills:
+            process = subprocess.Popen(command(torn, args.steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            wait = draw.uniform(0.2, 1.0) * span
+            try:
+                _, errors = process.communicate(timeout=wait)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                moments.append({"after_s": round(wait, 2), "steps": reached(torn)})
+                common.log(f"kill {len(moments)} after {wait:.1f} s, at step {reached(torn):.0f}")
+                continue
+            if process.returncode:
+                raise SystemExit(f"the training failed: {errors.decode()[-2000:]}")
+            if len(moments) < args.kills:  # it came to its end before the kill: the rest of the kills fall on a new one
+                check(whole, torn)
+                subprocess.run(["rm", "-r", str(torn)], check=True)
+        subprocess.run(command(torn, args.steps), check=True, capture_output=True)
+        equal = check(whole, torn)
+    common.log(f"{args.kills} kills: metrics and policy are {'equal, bit for bit' if equal else 'DIFFERENT'}")
+    if args.json:
+        print(json.dumps({"kills": moments, "equal": equal}))
+    return 0 if equal else 1
+
+
+def command(out: Path, steps: int) -> list[str]:
+    """Start a training, or go on with it; it saves itself after every chunk."""
+    flags = ["--steps", str(steps), "--train.envs", "8", "--train.chunk", "4", "--train.replay", "256",
+             "--train.checkpoint-every", "0", "--train.eval-every", "2000", "--train.eval-episodes", "8",
+             "--learner.batch", "8", "--train.learn-from", "8"]  # fmt: skip
+    return [sys.executable, "-m", "ibal", "train", "--env", "3m", "--out", str(out), "--resume", "--quiet", *flags]
+
+
+def reached(out: Path) -> float:
+    """Return the step of the last line that was written."""
+    path = out / "metrics.jsonl"
+    lines = [line for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+    return json.loads(lines[-1])["env_steps"] if lines else 0
+
+
+def check(whole: Path, torn: Path) -> bool:
+    """Compare metrics (times apart) and policy files."""
+
+    def metrics(out: Path) -> list[dict[str, object]]:
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+    name = "policy/seed-0.safetensors"
+    return metrics(whole) == metrics(torn) and (whole / name).read_bytes() == (torn / name).read_bytes()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Attacker bundles: what an adversary has learned as safetensors, and beside it a JSON file that says what it is.
+
+save_attacker("attackers/a.safetensors", "interaction", config, env.spec, state, {"victim": "runs/x", "seed": 0})
+attacker = load_attacker("attackers/a.safetensors", env.spec)     # (attack, config, state, meta)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import ibal
+from ibal.adversaries import TABLE
+from ibal.types import EnvSpec
+
+FORMAT = 1
+
+
+class Attacker(NamedTuple):
+    """The attack's name in the table, its options, what it has learned, and what the JSON file says besides."""
+
+    attack: str
+    config: Any
+    state: Any
+    meta: dict[str, Any]
+
+
+def save_attacker(
+    path: str | Path, attack: str, config: Any, spec: EnvSpec, state: Any, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``path`` (``.safetensors``) and the JSON file of the same name.
+
+    ``attack`` is a name of the table (or ``my_pkg.mod:MyConfig``), ``config`` its dataclass of options, ``state`` of
+    the adversary it builds; ``meta`` what JSON can hold: victim, episodes, seed, ... Raises ValueError for another
+    suffix, OSError where the files cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: an attacker bundle is a .safetensors file and a .json file beside it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
+    _appear(path, lambda aside: save_file(tensors, aside))
+    about = {
+        "format": FORMAT,
+        "attack": TABLE.resolve(attack),
+        "config": asdict(config),
+        **_sizes(spec),
+        "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
+        "meta": dict(meta or {}),
+        "crc32": zlib.crc32(path.read_bytes()),
+    }
+    text = json.dumps(about, indent=1, allow_nan=False) + "\n"
+    _appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def load_attacker(path: str | Path, spec: EnvSpec) -> Attacker:
+    """Read a bundle for the environment it was fitted in.
+
+    Raises FileNotFoundError, or ValueError that says what is wrong with a file or that it is of another environment.
+    """
+    path = Path(path)
+    beside = path.with_suffix(".json")
+    for file in (path, beside):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} does not exist; an attacker bundle is {path.stem}.safetensors and {path.stem}.json together"
+            )
+    try:
+        about = json.loads(beside.read_text(encoding="utf-8"))
+        version, crc, attack, options = about["format"], about["crc32"], about["attack"], about["config"]
+        fitted = {name: about[name] for name in _sizes(spec)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{beside} does not describe an attacker: {error!r}. Fit the attacker again") from error
+    if version != FORMAT:
+        raise ValueError(f"{beside} has format {version}; this version reads format {FORMAT}")
+    if zlib.crc32(path.read_bytes()) != crc:
+        raise ValueError(f"{beside} describes another attacker than {path.name}; fit the attacker again")
+    if fitted != _sizes(spec):
+        raise ValueError(
+            f"{path} was fitted in {_said(fitted)}, but this is {_said(_sizes(spec))}; fit an attacker here"
+        )
+    config = _restored(TABLE.load(attack)[0], options)
+    return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
+
+
+def _read(path: Path, init: Callable[[jax.Array], Any]) -> Any:
+    """Read the arrays into the structure of a new state."""
+    template = jax.eval_shape(init, jax.random.key(0))
+    tensors = load_file(path)
+    wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(template)}
+    found = {name: (array.shape, array.dtype) for name, array in tensors.items()}
+    if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        raise ValueError(
+            f"{path}: {wrong[0]} is {found.get(wrong[0], 'missing')}, its configuration expects "
+            f"{wanted.get(wrong[0], 'nothing')}; fit the attacker again"
+        )
+    leaves = [jnp.asarray(tensors[name]) for name, _ in _named(template)]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _restored(config: Any, options: Mapping[str, Any]) -> Any:
+    """Make a configuration of what JSON has left of it: tables for dataclasses, lists for tuples."""
+    plain = config()
+    values = {}
+    for f in fields(config):
+        value, default = options[f.name], getattr(plain, f.name)
+        if is_dataclass(default) and not isinstance(default, type):
+            value = _restored(type(default), value)
+        values[f.name] = tuple(value) if isinstance(value, list) else value
+    return config(**values)
+
+
+def _named(state: Any) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path).lstrip("."), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+
+
+def _sizes(spec: EnvSpec) -> dict[str, Any]:
+    return {
+        "env": spec.name, "n_agents": spec.n_agents, "n_actions": spec.n_actions, "obs_size": spec.obs_size,
+        "state_size": spec.state_size,
+    }  # fmt: skip
+
+
+def _said(sizes: Mapping[str, Any]) -> str:
+    rest = ", ".join(f"{name} {value}" for name, value in sizes.items() if name != "env")
+    return f'"{sizes["env"]}" ({rest})'
+
+
+def _appear(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file aside and rename it: it is complete or not there."""
+    aside = path.with_name(f".{path.name}.writing{path.suffix}")
+    write(aside)
+    aside.replace(path)

@@ -1,0 +1,234 @@
+"""``check_adversary``: holds an adversary to its ``Threat``, as assertions that anyone can run on their own attack.
+
+    from ibal.adversaries.check import check_adversary
+    check_adversary(my_attack, env, policy)
+
+This is the one module of ``ibal.adversaries`` that compiles: it plays a few episodes the way a rollout does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibal import rng, tree
+from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView
+from ibal.types import Env, Episodes, Policy, TimeStep
+
+TOLERANCE = 1e-5  # rounding of a projection or of a rebuilt observation
+
+
+class ContractError(AssertionError):
+    """The adversary breaks its Threat; the message says which rule, where, and what was allowed."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was played: steps, and on how many of them observations and actions were changed."""
+
+    steps: int
+    seen_otherwise: int
+    replaced: int
+
+
+class _Row(NamedTuple):
+    """One step: the world, what the team saw and meant, what was done, and what was rebuilt of the sight."""
+
+    step: Any  # a TimeStep of NumPy arrays
+    seen: Any
+    rebuilt: Any
+    intended: Any
+    executed: Any
+    over: Any
+
+
+class _Game(NamedTuple):
+    state: Any
+    step: TimeStep
+    carry: Any
+    last: Any
+    memory: Any
+    over: Any
+
+
+def check_adversary(
+    attack: Adversary, env: Env, policy: Policy, *, state: Any = None, key: jax.Array | None = None,
+    episodes: int = 2, steps: int | None = None,
+) -> Report:  # fmt: skip
+    """Play ``episodes`` games of at most ``steps`` steps (None: the horizon); raise ContractError at the first rule
+    that is broken.
+
+    ``state`` is what the adversary has learned (None: nothing, ``init``). The rules: shapes and types; only legal
+    actions; dead agents keep their action; nothing outside the declared channels; at most ``agents`` agents a step,
+    ``dims`` entries of one, ``eps`` per entry, ``p`` of the steps; ``reobserve`` gives what was seen; until the first
+    change the game is, bit for bit, the one without an adversary; ``update`` keeps the structure of the state.
+    """
+    key = rng.root(0) if key is None else key
+    state = attack.init(rng.stream(key, "adversary")) if state is None else state
+    steps = env.spec.horizon if steps is None else min(steps, env.spec.horizon)
+    keys = rng.episodes(key, episodes)
+    _check_shapes(attack, env, policy, state)
+    # One program for both: two programs round differently, and games are chaotic.
+    play = jax.jit(jax.vmap(_player(attack, env, policy, state, steps), (0, None)))
+    rows, memory = jax.tree.map(np.asarray, play(keys, True))
+    plain, _ = jax.tree.map(np.asarray, play(keys, False))
+    _check_update(attack, env, state, rows, memory)
+
+    live = ~rows.over  # what a finished game shows is nobody's business
+    changed = (rows.seen != rows.step.obs) & live[..., None, None]
+    replaced = (rows.executed != rows.intended) & live[..., None]
+    _check_actions(rows, replaced, live)
+    _check_budgets(attack, rows, changed, replaced, live)
+    _check_before(rows, plain, changed.any((2, 3)) | replaced.any(2), live)
+    if attack.reobserve is not None:
+        close = np.abs(rows.rebuilt - rows.seen) <= TOLERANCE
+        _first_bad(~close & live[..., None, None], "reobserve gives something else than was seen", "agent", "index")
+    return Report(int(live.sum()), int(changed.any((2, 3)).sum()), int(replaced.any(2).sum()))
+
+
+def _player(attack: Adversary, env: Env, policy: Policy, state: Any, steps: int) -> Any:
+    """Return a function (key, attacked) -> (rows [t], the memory at the end)."""
+
+    def begin(key: jax.Array) -> _Game:
+        world, step = env.reset(rng.at(rng.stream(key, "env"), 0), env.params)
+        memory = attack.begin(rng.stream(rng.stream(key, "attack"), "begin"), state, step)
+        nobody = jnp.full(env.spec.n_agents, -1, jnp.int32)
+        return _Game(world, step, policy.start(), nobody, memory, jnp.array(False))
+
+    def advance(key: jax.Array, attacked: Any, game: _Game, t: jax.Array) -> tuple[_Game, _Row]:
+        streams = [rng.at(rng.stream(rng.stream(key, "attack"), name), t) for name in ("observe", "act")]
+        look = ObsView(game.step, game.carry, game.last, policy, t)
+        seen, memory = attack.observe(streams[0], state, game.memory, look)
+        seen = jnp.where(attacked, seen, game.step.obs)
+        carry, scores = policy.scores(game.carry, seen, game.step.avail, game.last)
+        intended = policy.select(rng.at(rng.stream(key, "policy"), t), scores, game.step.avail)
+        view = ActView(game.step, game.carry, game.last, policy, t, seen, scores, intended)
+        executed, memory = attack.act(streams[1], state, memory, view)
+        executed = jnp.where(attacked, executed, intended.astype(executed.dtype))
+        rebuilt = seen if attack.reobserve is None else attack.reobserve(memory, game.step.obs)
+        world, after = env.step(rng.at(rng.stream(key, "env"), t + 1), game.state, executed, env.params)
+        row = _Row(game.step, seen, rebuilt, intended, executed, game.over)
+        over = game.over | after.terminated | after.truncated
+        memory = tree.where(game.over, game.memory, memory)
+        return _Game(world, after, carry, intended, memory, over), row
+
+    def episode(key: jax.Array, attacked: Any) -> tuple[_Row, Any]:
+        last, rows = jax.lax.scan(lambda game, t: advance(key, attacked, game, t), begin(key), jnp.arange(steps))
+        return rows, last.memory
+
+    return episode
+
+
+def _check_shapes(attack: Adversary, env: Env, policy: Policy, state: Any) -> None:
+    n, o, a = env.spec.n_agents, env.spec.obs_size, env.spec.n_actions
+    key = rng.root(0)
+
+    def first() -> tuple[Any, ...]:
+        _, step = env.reset(key, env.params)
+        memory = attack.begin(key, state, step)
+        nobody = jnp.full(n, -1, jnp.int32)
+        look = ObsView(step, policy.start(), nobody, policy, jnp.int32(0))
+        seen, later = attack.observe(key, state, memory, look)
+        view = ActView(step, policy.start(), nobody, policy, jnp.int32(0), seen, jnp.zeros((n, a)), nobody)
+        executed, last = attack.act(key, state, later, view)
+        rebuilt = seen if attack.reobserve is None else attack.reobserve(memory, step.obs)
+        return seen, executed, rebuilt, memory, later, last
+
+    seen, executed, rebuilt, memory, later, last = jax.eval_shape(first)
+    for name, got in (("observe", seen), ("reobserve", rebuilt)):
+        _require(
+            got.shape == (n, o) and got.dtype == jnp.float32,
+            f"{name} gave {got.dtype}{list(got.shape)}; float32[{n}, {o}] was expected",
+        )
+    _require(
+        executed.shape == (n,) and jnp.issubdtype(executed.dtype, jnp.integer),
+        f"act gave {executed.dtype}{list(executed.shape)}; integers [{n}] were expected",
+    )
+    for name, after in (("observe", later), ("act", last)):
+        _require(_alike(memory, after), f"{name} gave back another kind of memory than begin; shapes and types may not")
+
+
+def _check_update(attack: Adversary, env: Env, state: Any, rows: _Row, memory: Any) -> None:
+    """Nothing runs: only structure, shapes and types are compared."""
+
+    def padded(x: np.ndarray) -> jax.Array:
+        return jnp.asarray(np.concatenate([x, x[:, -1:]], axis=1))
+
+    length = jnp.asarray((~rows.over).sum(1), jnp.int32)
+    record = Episodes(
+        padded(rows.step.obs), None, padded(rows.step.state), padded(rows.step.avail), jnp.asarray(rows.intended),
+        jnp.asarray(rows.executed), jnp.asarray(rows.step.reward), jnp.asarray(rows.step.terminated), length, memory,
+    )  # fmt: skip
+    feedback = Feedback(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.int32(0))
+    after, metrics = jax.eval_shape(lambda s: attack.update(rng.root(0), s, record, feedback), state)
+    _require(_alike(jax.eval_shape(lambda s: s, state), after), "update gave back another kind of state than init")
+    bad = [name for name, value in metrics.items() if value.shape != ()]
+    _require(not bad, f"update gave the metric {bad[:1]}, which is no scalar")
+
+
+def _check_actions(rows: _Row, replaced: np.ndarray, live: np.ndarray) -> None:
+    within = (rows.executed >= 0) & (rows.executed < rows.step.avail.shape[-1])
+    _first_bad(~within & live[..., None], "act gave an action that does not exist", "agent")
+    done = np.take_along_axis(rows.step.avail, rows.executed[..., None].astype(int), axis=-1)[..., 0]
+    _first_bad(~done & replaced, "act gave an action that is not available", "agent")
+    _first_bad(replaced & ~rows.step.alive, "act replaced the action of a dead agent", "agent")
+
+
+def _check_budgets(attack: Adversary, rows: _Row, changed: np.ndarray, replaced: np.ndarray, live: np.ndarray) -> None:
+    threat = attack.threat
+    if "obs" not in threat.channels:
+        _first_bad(changed, f"observe changed something, but threat.channels is {threat.channels}", "agent", "index")
+    if "act" not in threat.channels:
+        _first_bad(replaced, f"act changed something, but threat.channels is {threat.channels}", "agent")
+    if threat.agents is not None:
+        for name, who in (("observe", changed.any(3)), ("act", replaced)):
+            _first_bad(who.sum(2) > threat.agents, f"{name} touched more than threat.agents={threat.agents} agents")
+    if threat.dims is not None:
+        _first_bad(
+            changed.sum(3) > threat.dims, f"observe changed more than threat.dims={threat.dims} entries", "agent"
+        )
+    if threat.eps is not None:
+        far = np.abs(rows.seen - rows.step.obs) > threat.eps + TOLERANCE
+        _first_bad(far & live[..., None, None], f"observe went beyond threat.eps={threat.eps}", "agent", "index")
+    if threat.p < 1:
+        struck, of = int(replaced.any(2).sum()), int(live.sum())
+        limit = threat.p * of + 5 * math.sqrt(of * threat.p)  # five standard deviations of chance
+        _require(struck <= limit, f"act struck on {struck} of {of} steps, more than threat.p={threat.p:g} can explain")
+
+
+def _check_before(rows: _Row, plain: _Row, touched: np.ndarray, live: np.ndarray) -> None:
+    """Up to the first change, that step's world included, everything must be as without an adversary."""
+    before = np.cumsum(touched, axis=1) - touched == 0
+    message = "the game differs from the one without an adversary before anything was changed; it shows in"
+    for name in TimeStep._fields:
+        a, b = getattr(rows.step, name), getattr(plain.step, name)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+            same = (x == y).reshape(*x.shape[:2], -1).all(2)
+            _first_bad(~same & before & live, f"{message} {name}")
+    untouched = before & ~touched
+    same = (rows.intended == plain.intended).all(2)
+    _first_bad(~same & untouched & live, f"{message} the actions of the team")
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return False
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.shape == y.shape and x.dtype == y.dtype for x, y in pairs)
+
+
+def _require(holds: bool | np.bool_, message: str) -> None:
+    if not holds:
+        raise ContractError(f"check_adversary: {message}")
+
+
+def _first_bad(bad: np.ndarray, message: str, *axes: str) -> None:
+    if bad.any():
+        where = zip(("episode", "step", *axes), np.argwhere(bad)[0], strict=True)
+        found = ", ".join(f"{name} {index}" for name, index in where)
+        raise ContractError(f"check_adversary: {message} (at {found})")

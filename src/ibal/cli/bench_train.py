@@ -1,0 +1,83 @@
+"""``ibal bench train``: how fast trainings run here, where their time goes, and how near the learner comes to the peak.
+
+ibal bench train                                   # presets laptop and paper on four maps
+ibal bench train --maps 3m --presets laptop --json
+
+Nothing else should run meanwhile. All figures of one call come from one process on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from ibal.cli.output import OK, CommandError, add_flags, output_of
+from ibal.experiments.config import ConfigError
+from ibal.experiments.presets import apply_preset
+
+SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal bench train`` with the arguments after ``train``."""
+    parser = argparse.ArgumentParser(
+        prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
+    parser.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds in one program on the first map; 0: leave out")
+    add_flags(parser)
+    args = parser.parse_args(argv)
+    output = output_of(args)
+    try:
+        presets = {name: apply_preset(name) for name in args.presets.split(",")}
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+
+    import jax
+
+    from ibal import __version__, make
+    from ibal.train import bench
+
+    peak, speeds = bench.matmul_peak(), {}
+    for preset, config in presets.items():
+        for name in args.maps.split(","):
+            output.note(f"measuring {preset} on {name} …")
+            train = dataclasses.replace(config.train, **SHORT)
+            speeds[preset, name] = bench.measure(make(name), config.learner, train)
+            peak = max(peak, bench.matmul_peak())  # noise on a shared machine only ever slows it
+    data: dict[str, Any] = {"ibal": __version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
+    lines = [f"matmul peak {peak:.0f} GFLOP/s (float32)", HEAD]
+    for (preset, name), speed in speeds.items():
+        hours, paper = 1e7 / speed.steps_per_s / 3600, bench.PAPER_HOURS.get(name)
+        data["runs"][f"{preset}/{name}"] = speed._asdict() | {
+            "share_of_peak": speed.gflops / peak, "hours_10m": hours, "paper_hours_10m": paper,
+        }  # fmt: skip
+        lines.append(_row(preset, name, speed, peak, hours, paper))
+    if args.seeds:
+        name, config = args.maps.split(",")[0], next(iter(presets.values()))
+        train = dataclasses.replace(config.train, **SHORT)
+        together, alone = bench.seeds_together(make(name), config.learner, train, args.seeds)
+        data["seeds"] = {"env": name, "count": args.seeds, "together_steps_per_s": together, "one_steps_per_s": alone}
+        lines.append(
+            f"{args.seeds} seeds on {name} in one program: {together:.0f} steps/s; one after another {alone:.0f}; "
+            f"ratio {together / alone:.2f}"
+        )
+    output.result(data, "\n".join(lines))
+    return OK
+
+
+HEAD = (
+    f"{'preset':<8}{'map':<10}{'steps/s':>9}{'env %':>7}{'policy %':>9}{'learner %':>10}{'rest %':>7}{'padding %':>10}"
+    f"{'update ms':>10}{'GFLOP/s':>9}{'% of peak':>10}{'first call s':>13}{'10M h':>7}{'paper h':>8}"
+)
+
+
+def _row(preset: str, name: str, speed: Any, peak: float, hours: float, paper: float | None) -> str:
+    return (
+        f"{preset:<8}{name:<10}{speed.steps_per_s:>9.0f}{100 * speed.environment:>7.1f}{100 * speed.policy:>9.1f}"
+        f"{100 * speed.learner:>10.1f}{100 * speed.rest:>7.1f}{100 * speed.padding:>10.1f}{speed.update_ms:>10.1f}"
+        f"{speed.gflops:>9.1f}{100 * speed.gflops / peak:>10.1f}{speed.first_call_s:>13.1f}{hours:>7.2f}"
+        f"{paper if paper is not None else '-':>8}"
+    )

@@ -1,0 +1,116 @@
+"""Where the attacks of an evaluation come from: the table of adversaries, and a folder of fitted attackers.
+
+    bank = Bank(Path("attackers/held-out"))
+    attack = bank.attack("interaction", team)          # every attacker in the folder that was fitted on this map
+
+Attackers are fitted on other teams than those that are evaluated (the paper's "unseen" attack); several in one folder
+share the episodes evenly. Attacks that learn nothing need no folder. Source: IBAL Appendix D.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ibal import rng
+from ibal.adversaries import TABLE
+from ibal.adversaries.bundle import load_attacker
+from ibal.evaluate.matrix import Attack, Team, source_digest
+from ibal.types import EnvSpec
+
+SEED = 0  # of what an attack that learns nothing may draw for its state
+
+
+class Fitted(NamedTuple):
+    """An attacker read from its file: the options it was fitted with, what it learned, and what its JSON says."""
+
+    config: Any
+    state: Any
+    digest: str
+    about: dict[str, Any]
+
+
+class Bank:
+    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._made: dict[tuple[str, int], Attack] = {}
+
+    def attack(self, name: str, team: Team) -> Attack:
+        """Return the attack ``name`` on the environment of ``team``.
+
+        Raises UnknownName, or ValueError where it must be fitted and the folder has no attacker for this environment.
+        """
+        which = name, id(team.env)
+        if which not in self._made:
+            self._made[which] = self._make(name, team.env.spec)
+        return self._made[which]
+
+    def _make(self, name: str, spec: EnvSpec) -> Attack:
+        config = as_evaluated(TABLE.make(name))
+        if not learns(config):
+            adversary = config.build(spec)
+            state = adversary.init(rng.stream(rng.root(SEED), "attack"))
+            return Attack(name, adversary, [state], described(config), {"config": dataclasses.asdict(config)})
+        found = self._fitted(name, spec)
+        config = as_evaluated(found[0].config)
+        if any(as_evaluated(one.config) != config for one in found):
+            raise ValueError(
+                f'the attackers "{name}" for {spec.name} in {self.folder} were fitted with different options; evaluate '
+                "them one kind at a time, each from a folder of its own"
+            )
+        digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
+        about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
+        return Attack(name, config.build(spec), [one.state for one in found], digest, about)
+
+    def _fitted(self, name: str, spec: EnvSpec) -> list[Fitted]:
+        """Read the attackers of this attack and environment, in the order of their file names."""
+        if self.folder is None:
+            raise ValueError(
+                f'"{name}" has to be fitted before it attacks {spec.name}; fit it with ibal attack, and name the '
+                "folder of attackers with --attackers"
+            )
+        held = {file: _says(file) for file in sorted(self.folder.rglob("*.json"))}
+        wanted = TABLE.resolve(name), spec.name
+        if files := [file for file, what in held.items() if what == wanted]:
+            return [_read(file.with_suffix(".safetensors"), spec) for file in files]
+        there = ", ".join(sorted({f"{what[0]} for {what[1]}" for what in held.values() if what})) or "no attacker"
+        raise ValueError(
+            f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
+        )
+
+
+def _says(file: Path) -> tuple[str, str] | None:
+    """Return attack and environment of an attacker's JSON file; None for any other file."""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        return str(about["attack"]), str(about["env"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(file: Path, spec: EnvSpec) -> Fitted:
+    attacker = load_attacker(file, spec)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Fitted(attacker.config, attacker.state, digest, {"file": str(file), "sha256": digest, **attacker.meta})
+
+
+def learns(config: Any) -> bool:
+    """Say whether an attack is nothing until it is fitted; its configuration knows (properties ``learns*``)."""
+    return any(getattr(config, name) for name in dir(config) if name.startswith("learns"))
+
+
+def as_evaluated(config: Any) -> Any:
+    """Return the form of an attack that is evaluated: K agents, P = 1/K, nothing learned on the way (D.1)."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, evaluation=True) if "evaluation" in fields else config
+
+
+def described(config: Any) -> str:
+    """Return a text that two configurations share if and only if they make the same attack."""
+    module = type(config).__module__
+    return f"{module}:{config!r} {'' if module.startswith('ibal.') else source_digest(module)}"

@@ -1,0 +1,212 @@
+"""Policies x attacks x perturbations on the same episodes: one row per episode, and a cell that is done stays done.
+
+    rows = run(cells(teams, attacks, ("none", "hp-15")), Plan(episodes=1024), Path("evaluations/x"))
+
+A cell is one policy of one seed under one attack and one perturbation. What it brought is kept in ``parts/`` under a
+hash of everything that decides it (weights, environment, attack and attackers, perturbation, episodes, engine): an
+evaluation that was killed goes on where it stopped and gives the same rows, and one that is made larger plays only
+what is new. Names of policies are no part of the hash; they are put into the rows at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import polars as pl
+
+import ibal
+from ibal import rng
+from ibal.adversaries.base import Adversary
+from ibal.evaluate.episodes import EpisodeResults, play
+from ibal.evaluate.perturb import perturb
+from ibal.nets.agents import Agent
+from ibal.types import Env, Policy
+
+# What the numbers of an episode are computed by; training, reports and commands may change without playing anew.
+_ENGINE = (
+    "adversaries", "envs", "mi", "nets", "ops", "evaluate/episodes.py", "evaluate/perturb.py", "evaluate/scripted.py",
+    "rng.py", "tree.py", "types.py",
+)  # fmt: skip
+
+
+class Team(NamedTuple):
+    """A policy to be evaluated. The seeds of one training share the name ``policy``; ``digest`` identifies the weights,
+    ``world`` the environment with its options. Policies of one environment must share the object ``env``, and those of
+    one size the object ``player``: what is not the same object is compiled anew."""
+
+    policy: str
+    method: str
+    seed: int | None
+    env: Env
+    world: str
+    player: Policy | Agent
+    params: Any
+    digest: str
+    about: Mapping[str, Any]
+
+
+class Attack(NamedTuple):
+    """An attack on one environment. ``attackers`` are the states it was fitted to: episode ``i`` meets number ``i``
+    modulo their count. ``digest`` identifies configuration and states; ``about`` goes into the card."""
+
+    name: str
+    adversary: Adversary
+    attackers: Sequence[Any]
+    digest: str
+    about: Mapping[str, Any]
+
+
+class Cell(NamedTuple):
+    """One policy under one attack and one perturbation."""
+
+    team: Team
+    attack: Attack
+    perturbation: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is played: ``episodes`` per cell, those of ``seed``, the same in all cells."""
+
+    episodes: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.seed < 0:
+            raise ValueError(f"Plan: episodes is {self.episodes} and seed {self.seed}; at least 1 and 0 are needed")
+
+
+def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: Sequence[str],
+          perturbations: Sequence[str]) -> list[Cell]:  # fmt: skip
+    """Return all cells, in the order in which they are played and tabulated.
+
+    ``attacks(name, team)`` makes an attack for the team's environment; it must return the same object for the same
+    environment. Raises ValueError for a policy that comes twice, or a perturbation that an environment cannot follow.
+    """
+    seen: set[tuple[str, int | None]] = set()
+    for team in teams:
+        if (team.policy, team.seed) in seen:
+            raise ValueError(f'"{team.policy}" (seed {team.seed}) is given twice; rows would be counted twice')
+        seen.add((team.policy, team.seed))
+        for name in perturbations:
+            perturb(team.env, name)
+    return [Cell(team, attacks(name, team), p) for team in teams for p in perturbations for name in names]
+
+
+def run(
+    todo: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None
+) -> pl.DataFrame:
+    """Play the cells that are not in ``out/parts`` yet and return all rows; None: nothing is kept.
+
+    Columns: policy, method, seed, env, attack, perturbation, episode, key_seed (episode ``i`` of this seed has one
+    world in all cells), attacker (which of the fitted ones, 0 if there is none), win (null where nothing can be won),
+    return, length, attacked (share of the living agents' actions that were replaced), and the environment's metrics.
+    """
+    if not todo:
+        raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
+    keys = rng.episodes(rng.root(plan.seed), plan.episodes)
+    worlds: dict[tuple[int, str], tuple[Env, Any]] = {}
+    frames: list[pl.DataFrame] = []
+    for i, cell in enumerate(todo):
+        part = None if out is None else out / "parts" / f"{digest_of(cell, plan)}.parquet"
+        if part is not None and part.is_file():
+            frames.append(_labelled(cell, plan, pl.read_parquet(part)))
+            continue
+        team, where = cell.team, (id(cell.team.env), cell.perturbation)
+        who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
+        note(f"[{i + 1}/{len(todo)}] {who}: {cell.attack.name}, {cell.perturbation} …")
+        world, params = worlds[where] = worlds.get(where) or perturb(team.env, cell.perturbation)
+        frame = _played(cell, world, params, keys)
+        if part is not None:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            write_parquet(frame, part)
+        frames.append(_labelled(cell, plan, frame))
+    return pl.concat(frames, how="diagonal")
+
+
+def digest_of(cell: Cell, plan: Plan) -> str:
+    """Return 20 hexadecimal digits that two cells share if and only if the same episodes come out."""
+    decides = {
+        "policy": cell.team.digest,
+        "world": cell.team.world,
+        "attack": cell.attack.digest,
+        "perturbation": cell.perturbation,
+        "episodes": plan.episodes,
+        "seed": plan.seed,
+        "engine": engine_version(),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@cache
+def engine_version() -> str:
+    """Return the version of the library and, behind "+", a hash of the sources that decide what an episode brings."""
+    found = hashlib.sha256()
+    home = Path(ibal.__file__).parent
+    for name in _ENGINE:
+        for file in sorted((home / name).rglob("*.py")) if (home / name).is_dir() else [home / name]:
+            found.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{ibal.__version__}+{found.hexdigest()[:10]}"
+
+
+def source_digest(module: str) -> str:
+    """Return a hash of a module's source: what a user's own code does is part of what decides an episode."""
+    spec = find_spec(module)
+    file = None if spec is None else spec.origin
+    return hashlib.sha256(Path(file).read_bytes() if file and Path(file).is_file() else module.encode()).hexdigest()
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a file that is complete or not there."""
+    aside = path.with_name(f".{path.name}.writing")
+    frame.write_parquet(aside)
+    aside.replace(path)
+
+
+def _played(cell: Cell, world: Env, params: Any, keys: jax.Array) -> pl.DataFrame:
+    """The rows of one cell without the names of what was played."""
+    team, attack = cell.team, cell.attack
+    many = len(attack.attackers)
+    parts: list[pl.DataFrame] = []
+    for i, attacker in enumerate(attack.attackers[: len(keys)]):
+        results = play(
+            world, team.player, keys[i::many], team.params, env_params=params, adversary=attack.adversary,
+            attacker=attacker,
+        )  # fmt: skip
+        number = np.arange(i, len(keys), many, dtype=np.int32)
+        parts.append(_frame(results, "win" in world.spec.metric_names, number, i))
+    return pl.concat(parts).sort("episode")
+
+
+def _frame(results: EpisodeResults, has_win: bool, episode: np.ndarray, attacker: int) -> pl.DataFrame:
+    columns: dict[str, Any] = {
+        "episode": episode,
+        "attacker": np.full(len(episode), attacker, np.int32),
+        "win": np.asarray(results.win) if has_win else pl.Series([None] * len(episode), dtype=pl.Boolean),
+        "return": np.asarray(results.returns, np.float64),
+        "length": np.asarray(results.length, np.int32),
+        "attacked": np.asarray(results.attacked, np.float64),
+    }
+    metrics = {name: np.asarray(values) for name, values in results.metrics.items() if name not in columns}
+    return pl.DataFrame(columns | {name: metrics[name] for name in sorted(metrics)})
+
+
+def _labelled(cell: Cell, plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    team = cell.team
+    names = {
+        "policy": team.policy, "method": team.method, "seed": team.seed, "env": team.env.spec.name,
+        "attack": cell.attack.name, "perturbation": cell.perturbation,
+    }  # fmt: skip
+    labels = [pl.lit(v, pl.Int64 if k == "seed" else pl.String).alias(k) for k, v in names.items()]
+    return frame.select(
+        *labels, "episode", pl.lit(plan.seed, pl.Int64).alias("key_seed"), pl.exclude("episode")
+    )  # fmt: skip

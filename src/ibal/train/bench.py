@@ -1,0 +1,174 @@
+"""How fast a training is on this machine, and where its time goes.
+
+Every figure of a map comes from a program that trains as ``ibal train`` does: whole iterations are timed, then their
+parts on the same data, each in a program of its own. What the parts leave over is called the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibal import rng, tree
+from ibal.adversaries.base import natural
+from ibal.learners.config import ValueConfig
+from ibal.learners.value import value_learner
+from ibal.train.config import TrainConfig
+from ibal.train.loop import Trainer, compiled, epsilon, trainer
+from ibal.train.rollout import collect
+from ibal.types import Env, EnvSpec
+
+PAPER_HOURS = {"3m": 36.57, "2s3z": 42.22, "8m": 52.90, "MMM": 57.57}  # 10M steps of QMIX, paper, Table 14
+
+
+class TrainSpeed(NamedTuple):
+    """Seconds are per iteration; shares are of the whole iteration; ``gflops`` counts useful work only."""
+
+    steps_per_s: float
+    environment: float
+    policy: float
+    learner: float
+    rest: float
+    padding: float
+    gflops: float
+    update_ms: float
+    first_call_s: float
+
+
+def matmul_peak(size: int = 3072, repeats: int = 5) -> float:
+    """Return the fastest large float32 product seen, in GFLOP/s."""
+    a = jnp.ones((size, size))
+    product = jax.jit(lambda x: x @ x)
+    return 2 * size**3 / seconds(lambda: product(a), repeats) / 1e9
+
+
+def step_flops(spec: EnvSpec, learner: ValueConfig) -> int:
+    """Count the floating-point operations that learning from one time step of one episode takes.
+
+    Online network and mixer forward (1), backward (2) and target forward (1); a multiply and an add are two.
+    Element-wise work, padding, one-hots and the optimiser are not counted.
+    """
+    h, a, n, s = learner.hidden, spec.n_actions, spec.n_agents, spec.state_size
+    agent = (spec.obs_size + a + n) * h + 2 * h * 3 * h + h * a
+    mixers = {"iql": 0, "vdn": 0, "qmix": s * (64 + 32 + 64 + 32) + 64 * 32 * n + 64 * 32 + 32 * n + 2 * 32}
+    if learner.mixer not in mixers:
+        raise ValueError(f'the operations of mixer "{learner.mixer}" are not counted; choose {", ".join(mixers)}')
+    return 4 * 2 * (n * agent + mixers[learner.mixer])
+
+
+def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int = 3, repeats: int = 3) -> TrainSpeed:
+    """Train for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
+    learn = value_learner(env.spec, learner)
+    make = compiled(lambda axis: trainer(env, learn, natural(), learner.batch, train, axis), 1)
+    started = time.perf_counter()
+    state, _ = make.chunk(make.init(rng.root(0)[None]))
+    jax.block_until_ready(state.progress)
+    first = time.perf_counter() - started
+    for _ in range(warm_up):
+        state, _ = make.chunk(state)
+
+    before, whole, updates, padding = int(state.progress.env_steps[0]), 0.0, 0, []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        state, metrics = jax.block_until_ready(make.chunk(state))
+        whole += time.perf_counter() - started
+        updates += int(metrics["updates"].sum())
+        padding.append(float(metrics["padding"].mean()))
+    steps = int(state.progress.env_steps[0]) - before
+    iterations = repeats * train.chunk
+
+    one = tree.at(state, 0)
+    keys = rng.episodes(rng.root(1), train.envs)
+    policy = learn.policy(one.learner, epsilon(one.progress.env_steps, train))
+    rollout = jax.jit(lambda: collect(env, policy, natural(), (), keys).episodes)
+    episodes = jax.block_until_ready(rollout())
+    lockstep = int(episodes.length.max())
+    spans = {
+        "environment": iterations * seconds(_steps_only(env, keys, lockstep)),
+        "policy": iterations * seconds(_policy_only(env, policy, keys, lockstep)),
+    }
+    chosen = jnp.asarray(np.random.default_rng(0).choice(int(one.replay.filled), learner.batch, replace=False))
+    update = jax.jit(learn.update)
+    update_s = seconds(lambda: update(one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+    spans["learner"] = updates * update_s
+    useful = step_flops(env.spec, learner) * int(one.replay.episodes.length[chosen].sum())
+    return TrainSpeed(
+        steps_per_s=steps / whole,
+        **{name: span / whole for name, span in spans.items()},
+        rest=1 - sum(spans.values()) / whole,
+        padding=float(np.mean(padding)),
+        gflops=useful / update_s / 1e9,
+        update_ms=1e3 * update_s,
+        first_call_s=first,
+    )
+
+
+def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: int) -> tuple[float, float]:
+    """Return the steps per second of ``count`` seeds in one program, and of the same one after another."""
+    learn = value_learner(env.spec, learner)
+
+    def rate(seeds: int) -> float:
+        make: Trainer = compiled(lambda axis: trainer(env, learn, natural(), learner.batch, train, axis), seeds)
+        state = make.init(jnp.stack([rng.root(seed) for seed in range(seeds)]))
+        for _ in range(2):
+            state, _ = make.chunk(state)
+        before, started = int(state.progress.env_steps.sum()), time.perf_counter()
+        state, _ = jax.block_until_ready(make.chunk(state))
+        return (int(state.progress.env_steps.sum()) - before) / (time.perf_counter() - started)
+
+    return rate(count), rate(1)
+
+
+def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
+    """Return the shortest of a few timed calls, after one that compiles."""
+    jax.block_until_ready(call())
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(call())
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _steps_only(env: Env, keys: jax.Array, count: int) -> Callable[[], Any]:
+    """Resets and ``count`` steps of the environments alone, with the first available action but one."""
+
+    def play() -> Any:
+        state, step = jax.vmap(lambda key: env.reset(rng.at(rng.stream(key, "env"), 0), env.params))(keys)
+
+        def advance(carry: Any, t: jax.Array) -> tuple[Any, None]:
+            state, step = carry
+            actions = jnp.argmax(step.avail, axis=-1).astype(jnp.int32)
+
+            def one(key: jax.Array, state: Any, action: jax.Array) -> Any:
+                return env.step(rng.at(rng.stream(key, "env"), t + 1), state, action, env.params)
+
+            return jax.vmap(one)(keys, state, actions), None
+
+        return jax.lax.scan(advance, (state, step), jnp.arange(count))[0][1]
+
+    return jax.jit(play)
+
+
+def _policy_only(env: Env, policy: Any, keys: jax.Array, count: int) -> Callable[[], Any]:
+    """``count`` decisions of the team alone, on what a reset shows."""
+
+    def play() -> Any:
+        _, step = jax.vmap(lambda key: env.reset(key, env.params))(keys)
+        carry = jax.tree.map(lambda c: jnp.broadcast_to(c[None], (keys.shape[0], *c.shape)), policy.start())
+        nobody = jnp.full((keys.shape[0], env.spec.n_agents), -1, jnp.int32)
+
+        def advance(loop: Any, t: jax.Array) -> tuple[Any, None]:
+            carry, last = loop
+            carry, scores = jax.vmap(policy.scores)(carry, step.obs, step.avail, last)
+            chosen = jax.vmap(lambda key, s, a: policy.select(rng.at(rng.stream(key, "policy"), t), s, a))
+            return (carry, chosen(keys, scores, step.avail)), None
+
+        return jax.lax.scan(advance, (carry, nobody), jnp.arange(count))[0]
+
+    return jax.jit(play)

@@ -1,0 +1,146 @@
+"""Every adversary of the table keeps to its Threat, and who does nothing changes nothing."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ibal import make, rng
+from ibal.adversaries import TABLE, build
+from ibal.adversaries.base import Adversary, Threat, adversary
+from ibal.adversaries.check import ContractError, Report, check_adversary
+from ibal.adversaries.combine import chain, during, with_probability
+from ibal.adversaries.config import InteractionConfig
+from ibal.adversaries.interaction import fixed, init
+from ibal.evaluate.scripted import random_policy
+from ibal.types import Env
+
+LEAK = make("toy/leak", n_agents=4)
+
+
+@cache
+def smac() -> Env:
+    return make("smac/3m")
+
+
+def checked(attack: Adversary, env: Env, **options: Any) -> Report:
+    return check_adversary(attack, env, random_policy(env.spec), key=rng.root(3), **options)
+
+
+def unfitted(env: Env, **options: Any) -> Adversary:
+    """The attack of evaluation with models that have learned nothing: its budget is the same."""
+    config = InteractionConfig(**options)
+    return fixed(config, env.spec, init(rng.root(0), config, env.spec))
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name not in ("interaction", "occlude-retreat")])
+def test_every_entry_keeps_its_threat_on_a_toy(name: str) -> None:
+    report = checked(build(name, LEAK.spec), LEAK, episodes=6)
+    touched = report.seen_otherwise + report.replaced
+    assert touched > 0 if name != "natural" else touched == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(TABLE))
+def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
+    env = smac()
+    attack = unfitted(env) if name == "interaction" else build(name, env.spec)
+    report = checked(attack, env, episodes=4, steps=30)
+    assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
+
+
+OPTIONS = [
+    {}, {"masks": "dimension", "dims": 3}, {"masks": "random"}, {"masks": "truth", "dims": 2}, {"sides": "first"},
+    {"masks": "off"}, {"actions": "off"}, {"actions": "random"}, {"fill": "mean"}, {"fill": "gaussian"}, {"p": 0.3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=[" ".join(map(str, o.values())) or "default" for o in OPTIONS])
+def test_every_option_of_interaction_keeps_its_threat(options: dict[str, Any]) -> None:
+    report = checked(unfitted(LEAK, most=2, **options), LEAK, episodes=4)
+    assert (report.seen_otherwise > 0) == (options.get("masks") != "off")
+    assert (report.replaced > 0) == (options.get("actions") != "off")
+
+
+def test_a_step_against_the_best_action_keeps_to_its_size() -> None:
+    from ibal.nets.agents import init as agent
+    from ibal.nets.pymarl import pymarl_agent
+
+    size = LEAK.spec.obs_size + LEAK.spec.n_actions + LEAK.spec.n_agents
+    policy = pymarl_agent(LEAK.spec, 8).bind(agent(rng.root(0), size, LEAK.spec.n_actions, 8))
+    attack = unfitted(LEAK, most=2, fill="fgsm", eps=0.2, actions="off")
+    assert attack.threat.eps == 0.2
+    assert attack.threat.knowledge == "gradient"
+    assert check_adversary(attack, LEAK, policy).seen_otherwise > 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"most": 0}, {"masks": "off", "actions": "off"}, {"quiet": 10}, {"most": 2}], ids=str
+)
+def test_an_attack_that_is_off_or_has_not_learned_changes_nothing(options: dict[str, Any]) -> None:
+    report = checked(build("interaction", LEAK.spec, **options), LEAK, episodes=4)
+    assert report.seen_otherwise == report.replaced == 0
+
+
+def test_combinations_keep_their_threat() -> None:
+    noise, group = build("random", LEAK.spec), unfitted(LEAK, most=2)
+    checked(chain(noise, group), LEAK)
+    checked(with_probability(0.5, chain(group, group)), LEAK, episodes=4)
+    assert checked(with_probability(0.0, group), LEAK).replaced == 0
+    late = checked(during(group, first=LEAK.spec.horizon), LEAK)
+    assert late.seen_otherwise == late.replaced == 0
+
+
+def test_where_nothing_is_declared_the_attack_says_so() -> None:
+    with pytest.raises(ValueError, match="nothing to retreat from, or no way to"):
+        build("occlude-retreat", LEAK.spec)
+    with pytest.raises(ValueError, match='names no block of kind "ally"'):
+        build("interaction", make("two-step").spec)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"observe": lambda k, s, m, v: (v.step.obs * 0.5, m), "threat": Threat()}, "threat.channels"),
+        (
+            {"observe": lambda k, s, m, v: (v.step.obs - 1, m), "threat": Threat(channels=("obs",), dims=2)},
+            "threat.dims=2",
+        ),
+        (
+            {"observe": lambda k, s, m, v: (v.step.obs - 1, m), "threat": Threat(channels=("obs",), eps=0.5)},
+            "threat.eps=0.5",
+        ),
+        (
+            {"act": lambda k, s, m, v: ((v.actions + 1) % 4, m), "threat": Threat(channels=("act",), agents=1)},
+            "threat.agents=1",
+        ),
+        ({"act": lambda k, s, m, v: ((v.actions + 1) % 4, m), "threat": Threat(channels=("act",), p=0.1)}, "threat.p"),
+        ({"act": lambda k, s, m, v: (v.actions + 9, m), "threat": Threat(channels=("act",))}, "does not exist"),
+        (
+            {
+                "observe": lambda k, s, m, v: (v.step.obs - 1, m),
+                "reobserve": lambda m, obs: obs,
+                "threat": Threat(channels=("obs",)),
+            },
+            "reobserve",
+        ),
+        ({"observe": lambda k, s, m, v: (v.step.obs[:1], m), "threat": Threat(channels=("obs",))}, "float32"),
+        ({"act": lambda k, s, m, v: (v.actions, 1.0), "threat": Threat(channels=("act",))}, "memory"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_who_breaks_a_rule_is_caught(broken: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        checked(adversary(**broken), LEAK)
+
+
+def test_the_dead_are_left_alone_and_only_legal_actions_pass() -> None:
+    def last(key: jax.Array, state: Any, memory: Any, view: Any) -> Any:
+        return np.full(3, 8, np.int32) + 0 * view.actions, memory
+
+    with pytest.raises(ContractError, match="not available"):
+        checked(adversary(act=last, threat=Threat(channels=("act",))), smac(), steps=10)

@@ -1,0 +1,170 @@
+"""The attack on a game whose information is known: it finds what leaks, and updates when it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ibal import make, rng
+from ibal.adversaries import budget
+from ibal.adversaries.base import Feedback
+from ibal.adversaries.bundle import load_attacker, save_attacker
+from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
+from ibal.adversaries.interaction import State, fit, fixed
+from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.types import Episodes
+from unit.mi.toys import random_play
+
+LEAK = make("toy/leak", n_agents=4, noise=1)
+SPEC = LEAK.spec
+SMALL = InteractionConfig(
+    most=2, club=ClubConfig(hidden=(32,), batch=512), action=ActionConfig(hidden=(32,), batch=128), rows=256,
+    warmup=2, warmup_steps=2, every=3, refresh=2,
+)  # fmt: skip
+
+
+@cache
+def played() -> Episodes:
+    """300 games of random actions, and what the adversary drew for them: nothing."""
+    return random_play(LEAK, 0, 300)
+
+
+@cache
+def fitted() -> State:
+    return jax.jit(lambda episodes: fit(rng.root(1), SMALL, SPEC, episodes, 300))(played())
+
+
+def begun(config: InteractionConfig, state: State, index: int = 0) -> Any:
+    _, step = LEAK.reset(rng.root(0), ())
+    return config.build(SPEC).begin(rng.at(rng.root(2), index), state, step)
+
+
+@cache
+def updater() -> Any:
+    return jax.jit(SMALL.build(SPEC).update)
+
+
+def updated(state: State, iteration: int | None, **feedback: float) -> tuple[State, dict[str, Any]]:
+    memory = jax.vmap(lambda i: begun(SMALL, state, i))(jnp.arange(300))
+    values = {"success": 1.0, "returns": 1.0, "env_steps": 3000.0} | feedback
+    told = Feedback(*(jnp.float32(values[k]) for k in ("success", "returns", "env_steps")))
+    told = told._replace(iteration=None if iteration is None else jnp.int32(iteration))
+    return updater()(rng.root(3), state, played()._replace(memory=memory), told)
+
+
+def moved(before: Any, after: Any) -> bool:
+    return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))  # fmt: skip
+
+
+def test_the_fitted_masks_are_the_blocks_of_the_other_group() -> None:
+    attack = fixed(SMALL, SPEC, fitted())
+    _, step = LEAK.reset(rng.root(0), ())
+    for index in range(4):
+        memory = attack.begin(rng.at(rng.root(5), index), fitted(), step)
+        assert int(memory.group.sum()) == 2
+        assert float(memory.p) == 0.5
+        truth = budget.truth(SPEC.obs_layout, budget.others(memory.group))
+        np.testing.assert_array_equal(memory.mask, truth)
+
+
+def test_the_largest_scores_are_those_of_what_leaks() -> None:
+    state = fitted()
+    memory = replace(SMALL, masks="dimension", dims=1, evaluation=True).build(SPEC)
+    _, step = LEAK.reset(rng.root(0), ())
+    mask = np.asarray(memory.begin(rng.root(0), state, step).mask)
+    names = np.array(SPEC.obs_layout.names)
+    for row in mask:
+        assert all(name.endswith("leak_0") for name in names[row])
+        assert row.sum() == 2
+
+
+def test_before_it_has_learned_nobody_is_attacked() -> None:
+    state = SMALL.build(SPEC).init(rng.root(0))
+    groups = [np.asarray(begun(SMALL, state, i).group) for i in range(8)]
+    assert not np.any(groups)
+    late = replace(SMALL, quiet=500)
+    waiting, ready = state._replace(updates=jnp.int32(2)), fitted()
+    assert not np.any([begun(late, waiting, i).group for i in range(8)])
+    assert np.any([begun(SMALL, ready, i).group for i in range(8)])
+
+
+def test_lessons_and_scores_come_when_they_are_due() -> None:
+    state = SMALL.build(SPEC).init(rng.root(0))
+    # Warm-up in iterations 0 and 1, whose end is the first estimate; later lessons in 3, 6, ..., estimates in 3, 5, ...
+    for iteration, learns, estimates in ((0, True, False), (1, True, True), (2, False, False), (3, True, True)):
+        after, metrics = updated(state, iteration)
+        assert moved(state.theta, after.theta) == moved(state.phi, after.phi) == learns, iteration
+        assert moved(state.scores, after.scores) == estimates, iteration
+        assert np.isfinite(metrics["theta_loss"]) == np.isfinite(metrics["phi_loss"]) == learns
+        state = after
+    assert int(state.updates) == 4
+    assert int(state.refreshes) == 2
+
+
+def test_without_a_count_of_the_loop_it_counts_itself() -> None:
+    state = SMALL.build(SPEC).init(rng.root(0))
+    counted, alone = updated(state, 0)[0], updated(state, None)[0]
+    assert not moved(counted, alone)
+
+
+def test_p_max_grows_only_from_attacked_episodes() -> None:
+    new = SMALL.build(SPEC).init(rng.root(0))
+    assert float(updated(new, 0, env_steps=50_000.0)[1]["p_max"]) == 0.5  # still warming up
+    after, metrics = updated(fitted(), 8, env_steps=50_000.0)
+    assert float(metrics["p_max"]) == pytest.approx(0.55)
+    assert 0.5 < float(metrics["attacked"]) < 0.8  # k = 0 in a third
+    assert float(updated(after, 9, env_steps=99_000.0, success=0.5)[1]["p_max"]) == pytest.approx(0.55)
+
+
+def test_the_control_without_estimators_has_nothing_to_learn() -> None:
+    config = OccludeRetreatConfig().interaction()
+    state = config.build(make("3m").spec).init(rng.root(0))
+    assert state.theta is None
+    assert state.phi is None
+    assert config.build(make("3m").spec).threat.dims == 10
+
+
+def test_an_attacker_comes_back_from_its_files(tmp_path: Any) -> None:
+    file = tmp_path / "bank" / "a.safetensors"
+    save_attacker(file, "interaction", SMALL, SPEC, fitted(), {"victim": "random", "seed": 1})
+    attack, config, state, meta = load_attacker(file, SPEC)
+    assert (attack, config, meta) == ("interaction", SMALL, {"victim": "random", "seed": 1})
+    assert not moved(fitted(), state)
+    assert jax.tree.structure(fitted()) == jax.tree.structure(state)
+
+
+def test_an_attacker_of_another_environment_is_refused(tmp_path: Any) -> None:
+    file = tmp_path / "a.safetensors"
+    save_attacker(file, "interaction", SMALL, SPEC, fitted())
+    with pytest.raises(ValueError, match=r'was fitted in "toy/leak" \(n_agents 4.* but this is "smac/3m"'):
+        load_attacker(file, make("3m").spec)
+    with pytest.raises(FileNotFoundError, match=r"b.safetensors and b.json together"):
+        load_attacker(tmp_path / "b.safetensors", SPEC)
+    file.with_suffix(".json").write_text(file.with_suffix(".json").read_text().replace('"crc32": ', '"crc32": 1'))
+    with pytest.raises(ValueError, match="describes another attacker"):
+        load_attacker(file, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"masks": "blocks"}, 'did you mean "block"'),
+        ({"p": 1.5}, "from 0 to 1"),
+        ({"action": ActionConfig(tau="T1")}, "hidden states are not recorded"),
+        ({"dims": -1}, "at least 0"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InteractionConfig(**options)
+
+
+def test_more_dims_than_a_block_has_are_refused() -> None:
+    with pytest.raises(ValueError, match='dims is 8, but the blocks .* have 5 entries on "smac/8m"'):
+        InteractionConfig(dims=8).build(make("8m").spec)
