@@ -19,7 +19,7 @@ from ibal.adversaries.interaction import fixed, init
 from ibal.evaluate.scripted import random_policy
 from ibal.types import Env
 
-LEAK = make("toy/leak", n_agents=4)
+LEAK = make("toy/leak", n_agents=4, noise=1)
 
 
 @cache
@@ -54,13 +54,13 @@ def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
 
 
 OPTIONS = [
-    {}, {"masks": "dimension", "dims": 3}, {"masks": "random"}, {"masks": "truth", "dims": 2}, {"sides": "first"},
-    {"masks": "off"}, {"actions": "off"}, {"actions": "random"}, {"fill": "mean"}, {"fill": "gaussian"}, {"p": 0.3},
+    {"masks": "dimension", "dims": 3}, {"masks": "random", "fill": "gaussian", "p": 0.3},
+    {"masks": "truth", "dims": 2, "fill": "mean", "actions": "off"}, {"masks": "off"}, {"sides": "first"},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=[" ".join(map(str, o.values())) or "default" for o in OPTIONS])
-def test_every_option_of_interaction_keeps_its_threat(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids=[" ".join(map(str, o.values())) for o in OPTIONS])
+def test_the_options_of_interaction_keep_their_threat(options: dict[str, Any]) -> None:
     report = checked(unfitted(LEAK, most=2, **options), LEAK, episodes=4)
     assert (report.seen_otherwise > 0) == (options.get("masks") != "off")
     assert (report.replaced > 0) == (options.get("actions") != "off")
@@ -78,9 +78,7 @@ def test_a_step_against_the_best_action_keeps_to_its_size() -> None:
     assert check_adversary(attack, LEAK, policy).seen_otherwise > 0
 
 
-@pytest.mark.parametrize(
-    "options", [{"most": 0}, {"masks": "off", "actions": "off"}, {"quiet": 10}, {"most": 2}], ids=str
-)
+@pytest.mark.parametrize("options", [{"most": 0}, {"most": 2}], ids=["nobody", "not yet"])
 def test_an_attack_that_is_off_or_has_not_learned_changes_nothing(options: dict[str, Any]) -> None:
     report = checked(build("interaction", LEAK.spec, **options), LEAK, episodes=4)
     assert report.seen_otherwise == report.replaced == 0
@@ -88,9 +86,7 @@ def test_an_attack_that_is_off_or_has_not_learned_changes_nothing(options: dict[
 
 def test_combinations_keep_their_threat() -> None:
     noise, group = build("random", LEAK.spec), unfitted(LEAK, most=2)
-    checked(chain(noise, group), LEAK)
-    checked(with_probability(0.5, chain(group, group)), LEAK, episodes=4)
-    assert checked(with_probability(0.0, group), LEAK).replaced == 0
+    checked(with_probability(0.5, chain(noise, group)), LEAK, episodes=4)
     late = checked(during(group, first=LEAK.spec.horizon), LEAK)
     assert late.seen_otherwise == late.replaced == 0
 

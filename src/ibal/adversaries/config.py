@@ -151,9 +151,9 @@ class InteractionConfig(GroupConfig):
     """Iterations from one later lesson to the next."""
     steps: int = 1
     """Gradient steps of each model in a later lesson."""
-    refresh: int = 25
+    refresh: int = 50
     """Iterations from one estimate of the scores S to the next (the first ends the warm-up)."""
-    rows: int = 1024
+    rows: int = 512
     """Transitions that an estimate is made from."""
     keep: float = 0.5
     """Share of the old scores in the new ones."""

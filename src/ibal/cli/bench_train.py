@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
 
     import jax
 
-    from ibal import __version__, make
+    import ibal
+    from ibal.envs import make
     from ibal.train import bench
 
     peak, speeds = bench.matmul_peak(), {}
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
             train = dataclasses.replace(config.train, **SHORT)
             speeds[preset, name] = bench.measure(make(name), config.learner, train)
             peak = max(peak, bench.matmul_peak())  # noise on a shared machine only ever slows it
-    data: dict[str, Any] = {"ibal": __version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
+    data: dict[str, Any] = {"ibal": ibal.__version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
     lines = [f"matmul peak {peak:.0f} GFLOP/s (float32)", HEAD]
     for (preset, name), speed in speeds.items():
         hours, paper = 1e7 / speed.steps_per_s / 3600, bench.PAPER_HOURS.get(name)

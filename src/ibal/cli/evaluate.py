@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ibal evaluate",
         description="Play policies greedily, each on the same episodes, and print win rate, return and episode length "
         "with 95 % intervals (win rate: Wilson's; others: normal). With attacks or perturbations: every policy under "
-        "each of them, one row per policy, its seeds together, intervals as before; ± is the deviation over seeds.",
+        "each of them, one row per policy with all its seeds; ± is the standard deviation over the seeds.",
         allow_abbrev=False,
     )
     add = out.add_argument

@@ -64,6 +64,8 @@ class TrainArgs:
     """How many seeds to train together in one program: seed, seed + 1, …"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Run folder; must not exist yet, except with --resume. Without it: runs/<mixer>-<environment>."""
+    init: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run folder to take the learned networks from; the replay and all counters start anew."""
     resume: bool = False
     """Continue the training in --out, with its own configuration; only --steps may change."""
     tensorboard: bool = False
@@ -191,6 +193,8 @@ def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
 
 
 def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
+    from ibal.experiments.methods import adversary_of
+    from ibal.experiments.pretrained import learner_state
     from ibal.train.checkpoint import CheckpointError
     from ibal.train.log import LogError, open_log
     from ibal.train.runner import TrainingError, run
@@ -211,9 +215,11 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
                 "config_hash": config_hash(config),
                 "config": table,
             }
+            pretrained = None if args.init is None else learner_state(args.init, env, config)
             summary = run(
                 env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
-                log=log, resume=args.resume, meta=meta,
+                log=log, adversary=adversary_of(config.method, env.spec), pretrained=pretrained, resume=args.resume,
+                meta=meta,
             )  # fmt: skip
     except (TrainingError, CheckpointError, LogError) as error:
         raise CommandError(str(error)) from error

@@ -66,11 +66,13 @@ class Attack(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One policy under one attack and one perturbation."""
+    """One policy under one attack and one perturbation; ``world`` and ``params`` are the perturbed environment."""
 
     team: Team
     attack: Attack
     perturbation: str
+    world: Env
+    params: Any
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,18 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
     environment. Raises ValueError for a policy that comes twice, or a perturbation that an environment cannot follow.
     """
     seen: set[tuple[str, int | None]] = set()
+    worlds: dict[tuple[int, str], tuple[Env, Any]] = {}
     for team in teams:
         if (team.policy, team.seed) in seen:
             raise ValueError(f'"{team.policy}" (seed {team.seed}) is given twice; rows would be counted twice')
         seen.add((team.policy, team.seed))
         for name in perturbations:
-            perturb(team.env, name)
-    return [Cell(team, attacks(name, team), p) for team in teams for p in perturbations for name in names]
+            if (id(team.env), name) not in worlds:
+                worlds[id(team.env), name] = perturb(team.env, name)
+    return [
+        Cell(team, attacks(name, team), perturbation, *worlds[id(team.env), perturbation])
+        for team in teams for perturbation in perturbations for name in names
+    ]  # fmt: skip
 
 
 def run(
@@ -114,18 +121,16 @@ def run(
     if not todo:
         raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
     keys = rng.episodes(rng.root(plan.seed), plan.episodes)
-    worlds: dict[tuple[int, str], tuple[Env, Any]] = {}
     frames: list[pl.DataFrame] = []
     for i, cell in enumerate(todo):
         part = None if out is None else out / "parts" / f"{digest_of(cell, plan)}.parquet"
         if part is not None and part.is_file():
             frames.append(_labelled(cell, plan, pl.read_parquet(part)))
             continue
-        team, where = cell.team, (id(cell.team.env), cell.perturbation)
+        team = cell.team
         who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
         note(f"[{i + 1}/{len(todo)}] {who}: {cell.attack.name}, {cell.perturbation} …")
-        world, params = worlds[where] = worlds.get(where) or perturb(team.env, cell.perturbation)
-        frame = _played(cell, world, params, keys)
+        frame = _played(cell, keys)
         if part is not None:
             part.parent.mkdir(parents=True, exist_ok=True)
             write_parquet(frame, part)
@@ -172,18 +177,18 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     aside.replace(path)
 
 
-def _played(cell: Cell, world: Env, params: Any, keys: jax.Array) -> pl.DataFrame:
+def _played(cell: Cell, keys: jax.Array) -> pl.DataFrame:
     """The rows of one cell without the names of what was played."""
     team, attack = cell.team, cell.attack
     many = len(attack.attackers)
     parts: list[pl.DataFrame] = []
     for i, attacker in enumerate(attack.attackers[: len(keys)]):
         results = play(
-            world, team.player, keys[i::many], team.params, env_params=params, adversary=attack.adversary,
+            cell.world, team.player, keys[i::many], team.params, env_params=cell.params, adversary=attack.adversary,
             attacker=attacker,
         )  # fmt: skip
         number = np.arange(i, len(keys), many, dtype=np.int32)
-        parts.append(_frame(results, "win" in world.spec.metric_names, number, i))
+        parts.append(_frame(results, "win" in cell.world.spec.metric_names, number, i))
     return pl.concat(parts).sort("episode")
 
 

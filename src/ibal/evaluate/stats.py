@@ -49,7 +49,9 @@ def wilson(wins: int, episodes: int) -> tuple[float, float]:
     share, scaled = wins / episodes, Z95**2 / episodes
     middle = share + scaled / 2
     half = Z95 * math.sqrt(share * (1 - share) / episodes + scaled / (4 * episodes))
-    return max(0.0, (middle - half) / (1 + scaled)), min(1.0, (middle + half) / (1 + scaled))
+    # Rounding must not move the ends that are 0 and 1 exactly.
+    low = 0.0 if wins == 0 else (middle - half) / (1 + scaled)
+    return low, 1.0 if wins == episodes else (middle + half) / (1 + scaled)
 
 
 def bootstrap(

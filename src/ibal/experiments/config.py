@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from ibal.experiments.methods import METHODS
 from ibal.learners.config import ValueConfig
 from ibal.registry import closest
 from ibal.train.config import TrainConfig
@@ -52,7 +53,7 @@ class RunConfig:
     env_options: tuple[tuple[str, Scalar], ...] = ()
     """Options given to the environment's maker: (name, value) pairs, sorted by name."""
     method: str = "vanilla"
-    """What the team trains against; "vanilla": nothing."""
+    """A name of ``experiments.methods``: what the team trains against; "vanilla": nothing."""
     seed: int = 0
     """First seed."""
     seeds: int = 1
@@ -61,9 +62,6 @@ class RunConfig:
     """How it learns."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How much is collected, and how often one learns from it."""
-
-
-METHODS = ("vanilla",)
 
 
 def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
@@ -153,7 +151,7 @@ def to_toml(config: RunConfig) -> str:
 def validated(config: RunConfig) -> RunConfig:
     """Return ``config`` if it can be run. Raises ConfigError that names the field and says what is allowed."""
     learner, train = config.learner, config.train
-    _one_of("method", config.method, METHODS)
+    _one_of("method", config.method, tuple(METHODS))
     _at_least("seed", config.seed, 0)
     _at_least("seeds", config.seeds, 1)
     if not config.env:

@@ -23,7 +23,8 @@ class ValueConfig:
     lr: float = 5e-4
     """Learning rate."""
     lr_anneal: bool = False
-    """Let the learning rate fall linearly to zero at the end of the training (PyMARL keeps it)."""
+    """Let the learning rate fall linearly to zero at the end of the training (PyMARL keeps it). A run that is resumed
+    with more steps then starts again from a higher rate."""
     grad_clip: float = 10.0
     """Largest global norm of the gradient, agent and mixer together."""
     target: Literal["hard", "ema"] = "hard"

@@ -7,13 +7,16 @@ equal those of plain padded batches.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal.types import Episodes
+
+Reobserve = Callable[[Any, jax.Array], jax.Array]
 
 
 class Packing(NamedTuple):
@@ -71,18 +74,26 @@ def pack(sizes: Int[Array, "b"], row_length: int) -> Packing:
     return Packing(jnp.where(inside, episode, -1), jnp.where(inside, spot - first, 0), (filled > 0).sum())
 
 
-def rows(episodes: Episodes, chosen: Int[Array, "b"], packing: Packing, first: Int[Array, ""], count: int) -> Rows:
-    """Read rows ``first .. first + count - 1`` of a packing of ``episodes[chosen]``."""
+def rows(
+    episodes: Episodes, chosen: Int[Array, "b"], packing: Packing, first: Int[Array, ""], count: int,
+    reobserve: Reobserve | None = None,
+) -> Rows:  # fmt: skip
+    """Read rows ``first .. first + count - 1`` of a packing of ``episodes[chosen]``.
+
+    ``obs`` is what the team saw: as it was stored, or ``reobserve(memory, obs[n, o])`` of the clean observation.
+    """
     episode, time = (jax.lax.dynamic_slice_in_dim(a, first, count).T for a in (packing.episode, packing.time))
     inside = episode >= 0
     which = jnp.where(inside, chosen[jnp.maximum(episode, 0)], 0)
     step = jnp.minimum(time, episodes.action.shape[1] - 1)
 
-    seen = episodes.obs if episodes.seen is None else episodes.seen
+    seen = (episodes.obs if episodes.seen is None else episodes.seen)[which, time].astype(jnp.float32)
+    if reobserve is not None and episodes.seen is None:
+        seen = jax.vmap(jax.vmap(reobserve))(jax.tree.map(lambda leaf: leaf[which], episodes.memory), seen)
     last = jnp.where((time > 0)[..., None], episodes.action[which, jnp.maximum(time - 1, 0)].astype(jnp.int32), -1)
     length = episodes.length[which]
     return Rows(
-        obs=seen[which, time].astype(jnp.float32),
+        obs=seen,
         state=episodes.state[which, time].astype(jnp.float32),
         avail=episodes.avail[which, time],
         last_action=last,

@@ -18,7 +18,7 @@ from ibal import rng, tree
 from ibal.learners import optim
 from ibal.learners.base import Learner
 from ibal.learners.config import ValueConfig
-from ibal.learners.packing import Rows, pack, rows, slots
+from ibal.learners.packing import Reobserve, Rows, pack, rows, slots
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import Mixer, mixer
@@ -45,8 +45,12 @@ class ValueState(NamedTuple):
     updates: Int[Array, ""]
 
 
-def value_learner(spec: EnvSpec, config: ValueConfig) -> Learner:
-    """Build the learner of an environment of size ``spec``."""
+def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | None = None) -> Learner:
+    """Build the learner of an environment of size ``spec``.
+
+    ``reobserve`` is the training adversary's, if it has one: it turns stored clean observations into those the team
+    saw.
+    """
     mix = mixer(config.mixer)
     optimiser = optim.make(config)
 
@@ -67,7 +71,7 @@ def value_learner(spec: EnvSpec, config: ValueConfig) -> Learner:
     def update(
         state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
     ) -> tuple[ValueState, dict[str, Array]]:
-        gradient, metrics = _gradient(state, episodes, chosen, mix, config)
+        gradient, metrics = _gradient(state, episodes, chosen, mix, config, reobserve)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
         if config.lr_anneal:  # both optimisers step in proportion to their learning rate
             changes = jax.tree.map(lambda change: change * left, changes)
@@ -95,8 +99,9 @@ def row_group(n_agents: int, batch: int) -> int:
 
 
 def _gradient(
-    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], mix: Mixer, config: ValueConfig
-) -> tuple[ValueParams, dict[str, Array]]:
+    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], mix: Mixer, config: ValueConfig,
+    reobserve: Reobserve | None,
+) -> tuple[ValueParams, dict[str, Array]]:  # fmt: skip
     """Gradient of the mean squared TD error over all filled steps, summed over groups of packed rows."""
     sizes = slots(tree.at(episodes._replace(memory=()), chosen))
     row_length = episodes.obs.shape[1]
@@ -112,9 +117,8 @@ def _gradient(
 
     def add(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         first, gradient, sums = carry
-        part, new = jax.grad(_loss, has_aux=True)(
-            state.params, state.target, rows(episodes, chosen, packing, first, group), mix, config
-        )
+        batch = rows(episodes, chosen, packing, first, group, reobserve)
+        part, new = jax.grad(_loss, has_aux=True)(state.params, state.target, batch, mix, config)
         return first + group, jax.tree.map(jnp.add, gradient, part), jax.tree.map(jnp.add, sums, new)
 
     nothing = jax.tree.map(jnp.zeros_like, state.params)

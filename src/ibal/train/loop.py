@@ -58,7 +58,8 @@ def trainer(
         learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed, left)
 
         success = rollout.metrics.get("win", jnp.zeros(config.envs)).mean()
-        feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32))
+        iteration = tree.common(before.iteration, axis)
+        feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32), iteration)
         attacker, attacking = adversary.update(
             rng.stream(here, "adversary"), state.attacker, rollout.episodes, feedback
         )

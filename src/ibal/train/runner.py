@@ -51,10 +51,12 @@ class _Run(NamedTuple):
 
 def run(
     env: Env, learner: ValueConfig, train: TrainConfig, *, seeds: Sequence[int], out: Path, log: Log,
-    adversary: Adversary | None = None, resume: bool = False, meta: dict[str, Any] | None = None,
+    adversary: Adversary | None = None, pretrained: Any = None, resume: bool = False,
+    meta: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train every seed for ``train.steps`` environment steps, and return what came of it.
 
+    ``pretrained`` is a learner's state (with the axis of seeds) to start from instead of a fresh one.
     Writes ``out/checkpoints`` (full state), ``out/policy/seed-<k>.safetensors`` (bundles) and the log. ``resume``
     continues from the newest good checkpoint, bit for bit as if nothing had happened. Raises ``TrainingError`` when
     the loss is no longer finite, ``CheckpointError`` when nothing can be resumed or written.
@@ -72,6 +74,8 @@ def run(
         raise TrainingError(str(refused)) from None
 
     state, played = _begin(this, make, keys, resume)
+    if pretrained is not None and played == 0:
+        state = state._replace(learner=jax.tree.map(jnp.copy, pretrained))
     with _asked_to_stop() as stopping:
         saved = time.monotonic()
         while played < train.steps and not stopping():
@@ -96,7 +100,8 @@ def run(
 
 def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
     """Put the compiled program together (it compiles at its first call)."""
-    learn = value_learner(env.spec, learner)
+    reobserve = adversary.reobserve if "obs" in adversary.threat.channels else None
+    learn = value_learner(env.spec, learner, reobserve)
     return compiled(lambda axis: trainer(env, learn, adversary, learner.batch, train, axis), seeds)
 
 
@@ -112,7 +117,7 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, resume: bool) -> tuple[Tr
         this.log.begin(0)
         return make.init(keys), 0
     expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
-    template = jax.eval_shape(lambda keys: _thin(this, make.init(keys)), keys)
+    template = jax.eval_shape(lambda keys: as_saved(make.init(keys), this.train), keys)
     found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
     if found is None:
         this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
@@ -173,15 +178,16 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
 
 
 def _save(this: _Run, state: TrainState, played: int) -> None:
-    checkpoint.save(this.out / "checkpoints", played, _thin(this, state), keep=this.train.keep, extra=this.meta)
+    kept = as_saved(state, this.train)
+    checkpoint.save(this.out / "checkpoints", played, kept, keep=this.train.keep, extra=this.meta)
 
 
-def _thin(this: _Run, state: TrainState) -> TrainState:
+def as_saved(state: TrainState, train: TrainConfig) -> TrainState:
     """Leave of the replay what a checkpoint shall hold, in whole iterations of episodes."""
-    if this.train.checkpoint_replay == "full":
+    if train.checkpoint_replay == "full":
         return state
-    tenth = memory.train_capacity(state) // 10 // this.train.envs * this.train.envs
-    count = tenth if this.train.checkpoint_replay == "tail" else 0
+    tenth = memory.train_capacity(state) // 10 // train.envs * train.envs
+    count = tenth if train.checkpoint_replay == "tail" else 0
     return state._replace(replay=jax.vmap(lambda ring: replay.newest(ring, count))(state.replay))
 
 

@@ -23,7 +23,7 @@ FIRST = jnp.array([True, False, False])  # G1 = {0}
 
 
 def on(mask) -> list[list[int]]:
-    return [list(np.flatnonzero(row)) for row in np.asarray(mask)]
+    return [np.flatnonzero(row).tolist() for row in np.asarray(mask)]
 
 
 def test_the_other_group() -> None:

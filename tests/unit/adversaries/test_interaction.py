@@ -13,6 +13,7 @@ import pytest
 
 from ibal import make, rng
 from ibal.adversaries import budget
+from ibal.adversaries import config as config_module
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
@@ -59,7 +60,8 @@ def updated(state: State, iteration: int | None, **feedback: float) -> tuple[Sta
 
 
 def moved(before: Any, after: Any) -> bool:
-    return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))  # fmt: skip
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    return any((np.asarray(a) != np.asarray(b)).any() for a, b in pairs)
 
 
 def test_the_fitted_masks_are_the_blocks_of_the_other_group() -> None:
@@ -154,7 +156,6 @@ def test_an_attacker_of_another_environment_is_refused(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"masks": "blocks"}, 'did you mean "block"'),
         ({"p": 1.5}, "from 0 to 1"),
         ({"action": ActionConfig(tau="T1")}, "hidden states are not recorded"),
         ({"dims": -1}, "at least 0"),
@@ -165,6 +166,12 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
         InteractionConfig(**options)
 
 
+def test_unknown_words_are_refused_with_the_nearest() -> None:
+    # Called directly: in the tests the type checker is faster.
+    with pytest.raises(ValueError, match='is "blocks"; did you mean "block"'):
+        config_module.one_of("InteractionConfig.masks", "blocks", config_module.Masks)
+
+
 def test_more_dims_than_a_block_has_are_refused() -> None:
-    with pytest.raises(ValueError, match='dims is 8, but the blocks .* have 5 entries on "smac/8m"'):
+    with pytest.raises(ValueError, match=r'dims is 8, but the blocks .* have 5 entries on "smac/8m"'):
         InteractionConfig(dims=8).build(make("8m").spec)

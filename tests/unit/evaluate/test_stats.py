@@ -40,6 +40,13 @@ def test_wilson_is_the_published_interval() -> None:
         np.testing.assert_allclose(wilson(wins, episodes), (low, high), atol=5e-5)
 
 
+def test_wilson_ends_exactly_at_0_and_1() -> None:
+    for episodes in (1, 20, 512, 1024):
+        assert wilson(0, episodes)[0] == 0.0
+        assert wilson(episodes, episodes)[1] == 1.0
+        assert wilson(0, episodes)[1] == pytest.approx(1 - wilson(episodes, episodes)[0])
+
+
 def test_normal_interval_of_a_mean() -> None:
     half = 1.959964 * math.sqrt((4 + 1 + 0 + 9) / 3 / 4)
     assert normal([1.0, 2.0, 3.0, 6.0]) == pytest.approx((3 - half, 3 + half))

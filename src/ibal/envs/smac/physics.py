@@ -311,7 +311,9 @@ def move(units: Units, stats: Stats, rules: Rules, terrain: Terrain, n: int, hun
     new_x, new_y = units.x + move_x, units.y + move_y
     push_x, push_y = separate(new_x, new_y, planted, alive, stats, rules)
     new_x, new_y = confine(units.x, units.y, new_x + push_x, new_y + push_y, stats, terrain)
-    movable = alive & ~stats.structure & ~stands_back(units, new_x, new_y, stats)
+    anybody = jnp.any((new_x != units.x) | (new_y != units.y))
+    back = worked_out(anybody, lambda: stands_back(units, new_x, new_y, stats))
+    movable = alive & ~stats.structure & ~back
     if rules.turning:
         wants = alive & ((way > 0) | (units.target >= 0))
         moved = (move_x * move_x + move_y * move_y) > 0

@@ -1,0 +1,52 @@
+"""The methods: what a team trains against. A method is a learner and a training adversary; adding one is one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ibal.registry import UnknownName, closest
+
+if TYPE_CHECKING:
+    from ibal.adversaries.base import Adversary
+    from ibal.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Method:
+    """``adversary`` is a name of ``ibal.adversaries.TABLE``, built with ``options``; ``help`` is one line."""
+
+    adversary: str
+    help: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+METHODS: dict[str, Method] = {
+    "vanilla": Method("natural", "nobody interferes"),
+    "rand-obs": Method("random-obs", "noise on observations"),
+    "rand-act": Method("random-act", "random actions now and then"),
+    "ibal": Method("interaction", "interaction-breaking adversarial learning: the paper's method"),
+    "ibal-fixed-p": Method("interaction", "ablation: P = 1/K, not adapted", {"alpha": 1.0}),
+    "ibal-random-masks": Method("interaction", "ablation: random entries are hidden", {"masks": "random"}),
+    "ibal-no-obs": Method("interaction", "ablation: nothing is hidden", {"masks": "off"}),
+    "ibal-no-act": Method("interaction", "ablation: no action is replaced", {"actions": "off"}),
+    "ibal-literal": Method("interaction", "the paper to the letter: single entries are hidden", {"masks": "dimension"}),
+    "occlude-retreat": Method("occlude-retreat", "the control without estimators: exact blocks hidden, G1 retreats"),
+}
+
+
+def method(name: str) -> Method:
+    """Return the method called ``name``. Raises UnknownName with the closest one."""
+    if name not in METHODS:
+        near = closest(name, METHODS)
+        hint = f' Closest: "{near}".' if near else ""
+        raise UnknownName(f'unknown method "{name}".{hint} Methods: {", ".join(METHODS)}')
+    return METHODS[name]
+
+
+def adversary_of(name: str, spec: EnvSpec) -> Adversary:
+    """Build the adversary that a method trains against in an environment."""
+    from ibal import adversaries
+
+    found = method(name)
+    return adversaries.build(found.adversary, spec, **found.options)
