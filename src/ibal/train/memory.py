@@ -16,8 +16,8 @@ from ibal.train.state import TrainState
 from ibal.types import EnvSpec
 
 MIB = 2**20
-# What compiling takes on top and does not give back, measured on a CPU with jax 0.10 (3m to MMM: 0.4 to 0.6 GiB).
-COMPILER = 500 * MIB
+# What compiling takes on top and does not give back, measured on a CPU with jax 0.10 (3m to 8m: 0.3 to 0.4 GiB).
+COMPILER = 350 * MIB
 
 
 class MemoryRefused(Exception):
