@@ -10,7 +10,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 
 class UnknownName(ValueError):
@@ -56,10 +56,9 @@ class Registry:
         for prefix in self.prefixes:
             if prefix + name in self.entries:
                 return prefix + name
-        near = closest(name, self.entries, self.prefixes)
-        hint = f' Closest: "{near}".' if near else ""
         raise UnknownName(
-            f'unknown {self.kind} "{name}".{hint} List them: {self.listing}. Your own: {self.flag} my_pkg.mod:make'
+            f'unknown {self.kind} "{name}".{hint(name, self.entries, self.prefixes)} List them: {self.listing}. '
+            f"Your own: {self.flag} my_pkg.mod:make"
         )
 
     def load(self, name: str) -> tuple[Any, tuple[Any, ...]]:
@@ -108,3 +107,18 @@ def closest(name: str, known: Iterable[str], prefixes: Iterable[str] = ()) -> st
     lower = {short.lower(): full for short, full in spelled.items()}
     near = difflib.get_close_matches(name.lower(), lower, 1)
     return lower[near[0]] if near else None
+
+
+def hint(name: str, known: Iterable[str], prefixes: Iterable[str] = ()) -> str:
+    """Return the sentence ' Closest: "…".' for a message about ``name``, or nothing if no known name is like it."""
+    near = closest(name, known, prefixes)
+    return f' Closest: "{near}".' if near else ""
+
+
+def one_of(name: str, value: str, allowed: Any) -> None:
+    """Raise ValueError with the closest word if ``value`` is none of a Literal's words."""
+    words = get_args(allowed)
+    if value not in words:
+        near = difflib.get_close_matches(str(value), words, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'{name} is "{value}"{hint} (one of: {", ".join(words)})')

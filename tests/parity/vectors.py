@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal.nets.agents import PyMarlAgent
-from ibal.nets.mixers.dense import Linear
+from ibal.nets.layers import Linear
 from ibal.nets.mixers.qmix import QmixParams
 from ibal.nets.mixers.qplex import QplexParams
 from ibal.nets.mixers.vdn import VdnParams

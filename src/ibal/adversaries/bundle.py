@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 import ibal
 from ibal.adversaries import TABLE
+from ibal.files import appear
 from ibal.types import EnvSpec
 
 FORMAT = 1
@@ -49,7 +50,7 @@ def save_attacker(
         raise ValueError(f"{path}: an attacker bundle is a .safetensors file and a .json file beside it")
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
-    _appear(path, lambda aside: save_file(tensors, aside))
+    appear(path, lambda aside: save_file(tensors, aside))
     about = {
         "format": FORMAT,
         "attack": TABLE.resolve(attack),
@@ -60,7 +61,7 @@ def save_attacker(
         "crc32": zlib.crc32(path.read_bytes()),
     }
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    _appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+    appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def load_attacker(path: str | Path, spec: EnvSpec) -> Attacker:
@@ -134,10 +135,3 @@ def _sizes(spec: EnvSpec) -> dict[str, Any]:
 def _said(sizes: Mapping[str, Any]) -> str:
     rest = ", ".join(f"{name} {value}" for name, value in sizes.items() if name != "env")
     return f'"{sizes["env"]}" ({rest})'
-
-
-def _appear(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file aside and rename it: it is complete or not there."""
-    aside = path.with_name(f".{path.name}.writing{path.suffix}")
-    write(aside)
-    aside.replace(path)

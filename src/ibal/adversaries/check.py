@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng, tree
+from ibal.adversaries import turn
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView
+from ibal.adversaries.turn import Game
 from ibal.types import Env, Episodes, Policy, TimeStep
 
 TOLERANCE = 1e-5  # rounding of a projection or of a rebuilt observation
@@ -44,15 +46,6 @@ class _Row(NamedTuple):
     rebuilt: Any
     intended: Any
     executed: Any
-    over: Any
-
-
-class _Game(NamedTuple):
-    state: Any
-    step: TimeStep
-    carry: Any
-    last: Any
-    memory: Any
     over: Any
 
 
@@ -94,34 +87,36 @@ def check_adversary(
 def _player(attack: Adversary, env: Env, policy: Policy, state: Any, steps: int) -> Any:
     """Return a function (key, attacked) -> (rows [t], the memory at the end)."""
 
-    def begin(key: jax.Array) -> _Game:
-        world, step = env.reset(rng.at(rng.stream(key, "env"), 0), env.params)
-        memory = attack.begin(rng.stream(rng.stream(key, "attack"), "begin"), state, step)
-        nobody = jnp.full(env.spec.n_agents, -1, jnp.int32)
-        return _Game(world, step, policy.start(), nobody, memory, jnp.array(False))
-
-    def advance(key: jax.Array, attacked: Any, game: _Game, t: jax.Array) -> tuple[_Game, _Row]:
-        streams = [rng.at(rng.stream(rng.stream(key, "attack"), name), t) for name in ("observe", "act")]
-        look = ObsView(game.step, game.carry, game.last, policy, t)
-        seen, memory = attack.observe(streams[0], state, game.memory, look)
-        seen = jnp.where(attacked, seen, game.step.obs)
-        carry, scores = policy.scores(game.carry, seen, game.step.avail, game.last)
-        intended = policy.select(rng.at(rng.stream(key, "policy"), t), scores, game.step.avail)
-        view = ActView(game.step, game.carry, game.last, policy, t, seen, scores, intended)
-        executed, memory = attack.act(streams[1], state, memory, view)
-        executed = jnp.where(attacked, executed, intended.astype(executed.dtype))
-        rebuilt = seen if attack.reobserve is None else attack.reobserve(memory, game.step.obs)
-        world, after = env.step(rng.at(rng.stream(key, "env"), t + 1), game.state, executed, env.params)
-        row = _Row(game.step, seen, rebuilt, intended, executed, game.over)
-        over = game.over | after.terminated | after.truncated
-        memory = tree.where(game.over, game.memory, memory)
-        return _Game(world, after, carry, intended, memory, over), row
-
     def episode(key: jax.Array, attacked: Any) -> tuple[_Row, Any]:
-        last, rows = jax.lax.scan(lambda game, t: advance(key, attacked, game, t), begin(key), jnp.arange(steps))
+        switched = _switched(attack, attacked)
+
+        def advance(carry: tuple[Game, Any], t: jax.Array) -> tuple[tuple[Game, Any], _Row]:
+            game, over = carry
+            after, done = turn.advance(env.step, policy, switched, state, key, t, game, env.params)
+            rebuilt = done.seen if attack.reobserve is None else attack.reobserve(after.memory, game.step.obs)
+            row = _Row(game.step, done.seen, rebuilt, done.intended, done.executed, over)
+            after = after._replace(memory=tree.where(over, game.memory, after.memory))
+            return (after, over | after.step.terminated | after.step.truncated), row
+
+        game = turn.begin(env.reset, policy, attack, state, key, env.params)
+        (last, _), rows = jax.lax.scan(advance, (game, jnp.array(False)), jnp.arange(steps))
         return rows, last.memory
 
     return episode
+
+
+def _switched(attack: Adversary, attacked: Any) -> Adversary:
+    """Return the adversary if ``attacked``, else one that computes the same and changes nothing."""
+
+    def observe(key: jax.Array, state: Any, memory: Any, view: ObsView) -> tuple[jax.Array, Any]:
+        seen, memory = attack.observe(key, state, memory, view)
+        return jnp.where(attacked, seen, view.step.obs), memory
+
+    def act(key: jax.Array, state: Any, memory: Any, view: ActView) -> tuple[jax.Array, Any]:
+        executed, memory = attack.act(key, state, memory, view)
+        return jnp.where(attacked, executed, view.actions.astype(executed.dtype)), memory
+
+    return attack._replace(observe=observe, act=act)
 
 
 def _check_shapes(attack: Adversary, env: Env, policy: Policy, state: Any) -> None:

@@ -6,11 +6,11 @@ None take the value of the paper for the map, or one derived from the environmen
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.registry import one_of
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -227,12 +227,3 @@ def within(name: str, value: float, low: float, high: float) -> None:
     """Raise ValueError if ``value`` is outside ``low..high``."""
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}; a number from {low} to {high} was expected")
-
-
-def one_of(name: str, value: str, allowed: Any) -> None:
-    """Raise ValueError with the closest word if ``value`` is none of a Literal's words."""
-    words = get_args(allowed)
-    if value not in words:
-        near = difflib.get_close_matches(str(value), words, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'{name} is "{value}"{hint} (one of: {", ".join(words)})')

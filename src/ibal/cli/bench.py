@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 
 from ibal.cli.output import OK, WRONG_USE, CommandError
-from ibal.registry import closest
+from ibal.registry import hint
 
 # name -> (module with ``main(argv) -> int``, what it measures)
 BENCHES: dict[str, tuple[str, str]] = {
@@ -31,9 +31,9 @@ def main(argv: list[str]) -> int:
         raise CommandError(f"say what to measure: {', '.join(BENCHES)}", WRONG_USE)
     name, rest = argv[0], argv[1:]
     if name not in BENCHES:
-        near = closest(name, BENCHES)
-        hint = f' Closest: "{near}".' if near else ""
-        raise CommandError(f'nothing called "{name}" can be measured.{hint} Choose: {", ".join(BENCHES)}', WRONG_USE)
+        raise CommandError(
+            f'nothing called "{name}" can be measured.{hint(name, BENCHES)} Choose: {", ".join(BENCHES)}', WRONG_USE
+        )
     module = BENCHES[name][0]
     if importlib.util.find_spec(module) is None:
         raise CommandError(f"this installation of ibal cannot measure {name}: it has no {module}")

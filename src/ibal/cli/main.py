@@ -8,7 +8,7 @@ import sys
 
 import ibal
 from ibal.cli.output import OK, WRONG_USE, CommandError
-from ibal.registry import UnknownName, closest
+from ibal.registry import UnknownName, hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("ibal.cli.env", "list, describe and check environments"),
@@ -44,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         return WRONG_USE
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
-        near = closest(name, COMMANDS)
-        hint = f' Closest: "{near}".' if near else ""
-        return _complain("ibal", f'unknown command "{name}".{hint} Commands: {", ".join(COMMANDS)}', WRONG_USE)
+        return _complain(
+            "ibal", f'unknown command "{name}".{hint(name, COMMANDS)} Commands: {", ".join(COMMANDS)}', WRONG_USE
+        )
     _let_users_modules_be_found()
     return _run(name, rest)
 

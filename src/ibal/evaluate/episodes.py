@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from ibal import rng
-from ibal.adversaries.base import ActView, Adversary, ObsView, natural
+from ibal import rng, tree
+from ibal.adversaries import turn
+from ibal.adversaries.base import Adversary, natural
+from ibal.adversaries.turn import Game
 from ibal.nets.agents import Agent
-from ibal.types import Env, Policy, TimeStep
+from ibal.types import Env, Policy
 
 SLOTS = 128  # environments that step together; more only costs cache on a CPU
 
@@ -56,28 +58,9 @@ class _Slots(NamedTuple):
     episode: Int[Array, "e"]
     clock: Int[Array, "e"]
     total: Float[Array, "e"]
-    state: Any
-    step: TimeStep
-    carry: Any
-    last_action: Int[Array, "e n"]
-    memory: Any
+    game: Game
     chosen: Int[Array, "e"]
     replaced: Int[Array, "e"]
-
-
-def world_key(key: Key[Array, ""], clock: Int[Array, ""] | int) -> Key[Array, ""]:
-    """Key of the environment's ``clock``-th call in the episode with this key: 0 is the reset."""
-    return rng.at(rng.stream(key, "env"), clock)
-
-
-def team_key(key: Key[Array, ""], clock: Int[Array, ""] | int) -> Key[Array, ""]:
-    """Key of the policy's draw at step ``clock``."""
-    return rng.at(rng.stream(key, "policy"), clock)
-
-
-def attack_key(key: Key[Array, ""], hook: str) -> Key[Array, ""]:
-    """Key of an adversary's function ``hook``: "begin", "observe" or "act"; the last two fold the step in."""
-    return rng.stream(rng.stream(key, "attack"), hook)
 
 
 def play(
@@ -113,58 +96,41 @@ def _play(
     episodes = keys.shape[0]
     team = policy.bind(params) if isinstance(policy, Agent) else policy
 
-    def begin(key: jax.Array) -> tuple[Any, TimeStep, Any]:
-        state, first = reset(world_key(key, 0), env_params)
-        return state, first, adversary.begin(attack_key(key, "begin"), attacker, first)
+    def begin(key: jax.Array) -> Game:
+        return turn.begin(reset, team, adversary, attacker, key, env_params)
 
     def advance(key: jax.Array, slot: _Slots) -> _Slots:
-        """One step of one environment: attacked observation, intended action, executed action, what came of it."""
-        t, now = slot.clock, slot.step
-        view = ObsView(now, slot.carry, slot.last_action, team, t)
-        seen, memory = adversary.observe(rng.at(attack_key(key, "observe"), t), attacker, slot.memory, view)
-        carry, values = team.scores(slot.carry, seen, now.avail, slot.last_action)
-        actions = team.select(team_key(key, t), values, now.avail)
-        view = ActView(now, slot.carry, slot.last_action, team, t, seen, values, actions)
-        executed, memory = adversary.act(rng.at(attack_key(key, "act"), t), attacker, memory, view)
-        state, after = step(world_key(key, t + 1), slot.state, executed, env_params)
-        replaced = slot.replaced + ((executed != actions) & now.alive).sum(dtype=jnp.int32)
-        return _Slots(
-            slot.episode, t + 1, slot.total + after.reward, state, after, carry, actions.astype(jnp.int32), memory,
-            slot.chosen + now.alive.sum(dtype=jnp.int32), replaced,
-        )  # fmt: skip
+        """One step of one environment."""
+        alive = slot.game.step.alive
+        game, done = turn.advance(step, team, adversary, attacker, key, slot.clock, slot.game, env_params)
+        replaced = slot.replaced + ((done.executed != done.intended) & alive).sum(dtype=jnp.int32)
+        chosen = slot.chosen + alive.sum(dtype=jnp.int32)
+        return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, chosen, replaced)
 
     # All games are set up before the loop: a reset inside would be computed for every slot at every step.
     fresh = jax.lax.map(begin, keys, batch_size=slots)
 
     def start(episode: Int[Array, "e"]) -> _Slots:
-        state, first, memory = jax.tree.map(lambda pool: pool[jnp.minimum(episode, episodes - 1)], fresh)
-        carry = jax.tree.map(lambda c: jnp.broadcast_to(c[None], (slots, *c.shape)), policy.start())
         none = jnp.zeros(slots, jnp.int32)
-        return _Slots(
-            episode, none, jnp.zeros(slots, jnp.float32), state, first, carry,
-            jnp.full((slots, first.avail.shape[1]), -1, jnp.int32), memory, none, none,
-        )  # fmt: skip
+        game = tree.at(fresh, jnp.minimum(episode, episodes - 1))
+        return _Slots(episode, none, jnp.zeros(slots, jnp.float32), game, none, none)
 
     def body(loop: tuple[_Slots, Int[Array, ""], _Rows]) -> tuple[_Slots, Int[Array, ""], _Rows]:
         slot, queued, rows = loop
         slot = jax.vmap(advance)(keys[jnp.minimum(slot.episode, episodes - 1)], slot)
-        over = slot.step.terminated | slot.step.truncated | (slot.clock >= horizon)
+        over = slot.game.step.terminated | slot.game.step.truncated | (slot.clock >= horizon)
         done = over & (slot.episode < episodes)
         row = jnp.where(done, slot.episode, episodes)  # rows beyond the last are dropped
-        ended = _Rows(slot.total, slot.clock, slot.step.metrics, slot.chosen, slot.replaced)
+        ended = _Rows(slot.total, slot.clock, slot.game.step.metrics, slot.chosen, slot.replaced)
         rows = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), rows, ended)
         turn = queued + jnp.cumsum(done.astype(jnp.int32)) - 1
         episode = jnp.where(done, jnp.minimum(turn, episodes), slot.episode)
-        slot = jax.tree.map(partial(_where, done), start(episode), slot)
+        slot = tree.where(done, start(episode), slot)
         return slot, jnp.minimum(queued + done.sum(dtype=jnp.int32), episodes), rows
 
     first = start(jnp.arange(slots, dtype=jnp.int32))
     nothing = jnp.zeros(episodes, jnp.int32)
-    metrics = jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.step.metrics)
+    metrics = jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.game.step.metrics)
     rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing)
     loop = (first, jnp.int32(slots), rows)
     return jax.lax.while_loop(lambda c: (c[0].episode < episodes).any(), body, loop)[2]
-
-
-def _where(mask: Bool[Array, "e"], new: jax.Array, old: jax.Array) -> jax.Array:
-    return jnp.where(mask.reshape(mask.shape + (1,) * (old.ndim - 1)), new, old)

@@ -28,6 +28,7 @@ from ibal import rng
 from ibal.adversaries.base import Adversary
 from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.perturb import perturb
+from ibal.files import appear
 from ibal.nets.agents import Agent
 from ibal.types import Env, Policy
 
@@ -172,9 +173,7 @@ def source_digest(module: str) -> str:
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a file that is complete or not there."""
-    aside = path.with_name(f".{path.name}.writing")
-    frame.write_parquet(aside)
-    aside.replace(path)
+    appear(path, frame.write_parquet)
 
 
 def _played(cell: Cell, keys: jax.Array) -> pl.DataFrame:

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from ibal.evaluate import stats
+from ibal.files import appear
 
 EXTRA = ("worst", "mean")
 _GROUP = ("policy", "method", "env", "perturbation")
@@ -56,9 +57,8 @@ def summarise(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 def write_json(data: Any, path: Path) -> None:
     """Write a file that is complete or not there."""
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    appear(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def _of(group: pl.DataFrame, attack: str, seed: int | None, column: str) -> np.ndarray:

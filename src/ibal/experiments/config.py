@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ibal.experiments.methods import METHODS
+from ibal.files import replace_text
 from ibal.learners.config import ValueConfig
 from ibal.registry import closest
 from ibal.train.config import TrainConfig
@@ -84,13 +84,7 @@ def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
 
 def save_toml(config: RunConfig, path: str | Path) -> None:
     """Write every field; the file appears complete or not at all."""
-    path = Path(path)
-    aside = path.with_name(path.name + ".writing")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(to_toml(config))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    replace_text(Path(path), to_toml(config))
 
 
 def apply_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:

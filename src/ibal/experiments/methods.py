@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ibal.registry import UnknownName, closest
+from ibal.registry import UnknownName, hint
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -38,9 +38,7 @@ METHODS: dict[str, Method] = {
 def method(name: str) -> Method:
     """Return the method called ``name``. Raises UnknownName with the closest one."""
     if name not in METHODS:
-        near = closest(name, METHODS)
-        hint = f' Closest: "{near}".' if near else ""
-        raise UnknownName(f'unknown method "{name}".{hint} Methods: {", ".join(METHODS)}')
+        raise UnknownName(f'unknown method "{name}".{hint(name, METHODS)} Methods: {", ".join(METHODS)}')
     return METHODS[name]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ibal.experiments.config import ConfigError, RunConfig
 from ibal.learners.config import ValueConfig
-from ibal.registry import closest
+from ibal.registry import hint
 from ibal.train.config import TrainConfig
 
 
@@ -37,7 +37,5 @@ PRESETS: dict[str, Preset] = {
 def apply_preset(name: str, base: RunConfig = RunConfig()) -> RunConfig:
     """Return ``base`` with the learner and the budget of a preset. Raises ConfigError with the closest name."""
     if name not in PRESETS:
-        near = closest(name, PRESETS)
-        hint = f' Closest: "{near}".' if near else ""
-        raise ConfigError(f'unknown preset "{name}".{hint} Presets: {", ".join(PRESETS)}')
+        raise ConfigError(f'unknown preset "{name}".{hint(name, PRESETS)} Presets: {", ".join(PRESETS)}')
     return replace(base, learner=PRESETS[name].learner, train=PRESETS[name].train)

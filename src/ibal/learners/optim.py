@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ibal.learners.config import ValueConfig
+from ibal.ops.adam import adam
 
 RMSPROP_DECAY = 0.99  # torch.optim.RMSprop calls it alpha
 EPS = 1e-5  # PyMARL's optim_eps
@@ -24,7 +25,7 @@ def make(config: ValueConfig) -> optax.GradientTransformation:
     Source: PyTorch ``optim.RMSprop`` and ``optim.Adam`` as PyMARL's ``q_learner.py`` uses them.
     """
     if config.optimiser == "adam":
-        step = _promoting(optax.adam(config.lr, eps=EPS))
+        step = adam(config.lr, eps=EPS)
     else:
         step = optax.rmsprop(config.lr, decay=RMSPROP_DECAY, eps=EPS, eps_in_sqrt=False, initial_scale=0.0)
     return optax.chain(clip(config.grad_clip), step)
@@ -42,13 +43,3 @@ def clip(max_norm: float) -> optax.GradientTransformation:
         return jax.tree.map(lambda g: g * scale, gradient)
 
     return optax.stateless(shrink)
-
-
-def _promoting(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Let optax's Adam raise a float to an integer power also where strict promotion of types is asked for."""
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        with jax.numpy_dtype_promotion("standard"):
-            return inner.update(updates, state, params)
-
-    return optax.GradientTransformation(inner.init, update)

@@ -103,7 +103,7 @@ def _gradient(
     reobserve: Reobserve | None,
 ) -> tuple[ValueParams, dict[str, Array]]:  # fmt: skip
     """Gradient of the mean squared TD error over all filled steps, summed over groups of packed rows."""
-    sizes = slots(tree.at(episodes._replace(memory=()), chosen))
+    sizes = slots(episodes)[chosen]
     row_length = episodes.obs.shape[1]
     packing = pack(sizes, row_length)
     group = row_group(episodes.obs.shape[2], chosen.shape[0])

@@ -6,9 +6,10 @@ reading: IBAL Appendix B.1.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from ibal.registry import one_of
 
 Tau = Literal["none", "time", "obs"]
 Dead = Literal["exclude", "partners", "include"]
@@ -56,10 +57,10 @@ class ClubConfig:
 
     def __post_init__(self) -> None:
         _check_sizes("ClubConfig", self.hidden, self.batch)
-        _one_of("ClubConfig.tau", self.tau, Tau)
-        _one_of("ClubConfig.identity", self.identity, Identity)
-        _one_of("ClubConfig.dead", self.dead, Dead)
-        _one_of("ClubConfig.negative", self.negative, Negative)
+        one_of("ClubConfig.tau", self.tau, Tau)
+        one_of("ClubConfig.identity", self.identity, Identity)
+        one_of("ClubConfig.dead", self.dead, Dead)
+        one_of("ClubConfig.negative", self.negative, Negative)
         if self.residual and self.tau != "obs":
             raise ValueError(
                 f'ClubConfig.residual predicts the change of the observation, which tau="{self.tau}" does not know; '
@@ -104,8 +105,8 @@ class ActionConfig:
 
     def __post_init__(self) -> None:
         _check_sizes("ActionConfig", self.hidden, self.batch)
-        _one_of("ActionConfig.marginal", self.marginal, Marginal)
-        _one_of("ActionConfig.tau", self.tau, ActionTau)
+        one_of("ActionConfig.marginal", self.marginal, Marginal)
+        one_of("ActionConfig.tau", self.tau, ActionTau)
 
     @classmethod
     def literal(cls, **options: Any) -> ActionConfig:
@@ -119,11 +120,3 @@ def _check_sizes(name: str, hidden: tuple[int, ...], batch: int) -> None:
         raise ValueError(f"{name}.hidden is {hidden}; one or more positive layer sizes were expected")
     if batch < 1:
         raise ValueError(f"{name}.batch is {batch}; at least 1 was expected")
-
-
-def _one_of(name: str, value: str, allowed: Any) -> None:
-    words = get_args(allowed)
-    if value not in words:
-        near = difflib.get_close_matches(str(value), words, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'{name} is "{value}"{hint} (one of: {", ".join(words)})')

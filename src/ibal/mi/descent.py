@@ -11,13 +11,14 @@ import optax
 from jaxtyping import Array, Float
 
 from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.ops.adam import adam
 
 P = TypeVar("P")
 
 
 def optimiser(config: ClubConfig | ActionConfig) -> optax.GradientTransformation:
     """Make the optimiser of a configuration."""
-    return optax.chain(optax.clip_by_global_norm(config.grad_clip), optax.adam(config.lr))
+    return optax.chain(optax.clip_by_global_norm(config.grad_clip), adam(config.lr))
 
 
 def descend(
@@ -25,8 +26,7 @@ def descend(
 ) -> tuple[P, optax.OptState, Float[Array, ""]]:
     """Take one gradient step; return the loss before it too."""
     value, gradient = jax.value_and_grad(loss)(params)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power, which "strict" refuses
-        step, opt_state = optimiser(config).update(gradient, opt_state)
+    step, opt_state = optimiser(config).update(gradient, opt_state)
     return jax.tree.map(jnp.add, params, step), opt_state, value
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ibal
+from ibal.files import appear
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 
@@ -53,7 +54,7 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         raise ValueError(f"{path}: a bundle is a .safetensors file and a .json file beside it")
     pymarl.check_fits(path, params, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _appear(path, lambda aside: pymarl.save_agent(params, aside))
+    appear(path, lambda aside: pymarl.save_agent(params, aside))
     about = {
         "format": FORMAT,
         "env": spec.name,
@@ -70,7 +71,7 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         "weights_crc32": zlib.crc32(path.read_bytes()),
     }
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    _appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+    appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -174,10 +175,3 @@ class TeamPolicy:
             )
         if not avail.any(axis=1).all():
             raise ValueError(f"act: agent {int(np.argmin(avail.any(axis=1)))} has no available action")
-
-
-def _appear(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file aside and rename it: it is complete or not there."""
-    aside = path.with_name(f".{path.name}.writing{path.suffix}")  # the suffix tells some writers the format
-    write(aside)
-    aside.replace(path)

@@ -35,9 +35,13 @@ def mlp(key: PRNGKey, sizes: Sequence[int]) -> Mlp:
 
     Source: default of torch.nn.Linear.
     """
-    pairs = list(pairwise(sizes))
-    drawn = uniform(key, [s for i, o in pairs for s in ((i, o), (o,))], [i for i, _ in pairs for _ in range(2)])
-    return tuple(Linear(w, b) for w, b in zip(drawn[0::2], drawn[1::2], strict=True))
+    return tuple(draw(key, list(pairwise(sizes))))
+
+
+def draw(key: PRNGKey, sizes: Sequence[tuple[int, int]]) -> list[Linear]:
+    """Draw one layer per ``(in, out)``, weights and biases alike."""
+    drawn = uniform(key, [s for i, o in sizes for s in ((i, o), (o,))], [i for i, _ in sizes for _ in range(2)])
+    return [Linear(w, b) for w, b in zip(drawn[0::2], drawn[1::2], strict=True)]
 
 
 def apply(layers: Mlp, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:

@@ -119,7 +119,7 @@ def load_agent(path: str | Path, spec: EnvSpec | None = None) -> PyMarlAgent:
 
 def load_mixer(path: str | Path, spec: EnvSpec | None = None) -> QmixParams:
     """Read the QMIX mixer of a file: tensors ``mixer.*``, or the bare names of a ``mixer.th``."""
-    from ibal.nets.mixers.dense import Linear
+    from ibal.nets.layers import Linear
     from ibal.nets.mixers.qmix import QmixParams
 
     path = Path(path)

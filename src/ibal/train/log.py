@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Protocol, runtime_checkable
+
+from ibal.files import replace_text
 
 METRICS_FILE = "metrics.jsonl"
 PLAIN_EVERY = 30.0  # seconds between two plain lines about chunks; every evaluation has one
@@ -72,7 +73,7 @@ class Log:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             kept = _rewound(_lines(self._path), step, self._total)
-            _replace(self._path, kept)
+            replace_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
             self._file = self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise LogError(f"cannot write {self._path}: {error.strerror}") from error
@@ -193,16 +194,6 @@ def _rewound(records: list[dict[str, Any]], step: int, total: int) -> list[dict[
     while step < total and end < len(records) and records[end]["kind"] != "chunk":
         end += 1
     return records[:end]
-
-
-def _replace(path: Path, records: list[dict[str, Any]]) -> None:
-    """Rewrite the file; it has the old content or the new."""
-    aside = path.with_name(path.name + ".writing")
-    with aside.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in records)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from ibal import rng, tree
-from ibal.adversaries.base import ActView, Adversary, ObsView
+from ibal import tree
+from ibal.adversaries import turn
+from ibal.adversaries.base import Adversary
+from ibal.adversaries.turn import Game
 from ibal.types import Env, Episodes, Policy, TimeStep
 
 STORED = jnp.float16  # observations and states lie within a few units of zero
@@ -24,14 +26,10 @@ class Rollout(NamedTuple):
     metrics: dict[str, Array]
 
 
-class _Game(NamedTuple):
-    """One environment and its team in the middle of an episode."""
+class _Play(NamedTuple):
+    """A game and how long it has lasted; once it is over it stands still."""
 
-    state: Any
-    step: TimeStep
-    carry: Any
-    last_action: Int[Array, "n"]
-    memory: Any
+    game: Game
     length: Int[Array, ""]
     over: Bool[Array, ""]
 
@@ -69,58 +67,50 @@ def collect(
     horizon, count = env.spec.horizon, keys.shape[0]
     small = jnp.uint8 if env.spec.n_actions <= 256 else jnp.int16
 
-    def begin(key: jax.Array) -> _Game:
-        state, step = env.reset(rng.at(rng.stream(key, "env"), 0), env_params)
-        memory = adversary.begin(rng.stream(rng.stream(key, "attack"), "begin"), attacker, step)
-        nobody = jnp.full(env.spec.n_agents, -1, jnp.int32)
-        return _Game(state, step, policy.start(), nobody, memory, jnp.int32(0), jnp.array(False))
-
-    def look(key: jax.Array, t: jax.Array, game: _Game) -> tuple[jax.Array, Any]:
-        view = ObsView(game.step, game.carry, game.last_action, policy, t)
-        return adversary.observe(
-            rng.at(rng.stream(rng.stream(key, "attack"), "observe"), t), attacker, game.memory, view
-        )
+    def begin(key: jax.Array) -> _Play:
+        game = turn.begin(env.reset, policy, adversary, attacker, key, env_params)
+        return _Play(game, jnp.int32(0), jnp.array(False))
 
     def show(step: TimeStep, seen: jax.Array) -> _Shown:
         attacked = None if adversary.reobserve is not None else seen.astype(STORED)
         return _Shown(step.obs.astype(STORED), attacked, step.state.astype(STORED), step.avail)
 
-    def advance(key: jax.Array, t: jax.Array, game: _Game) -> tuple[_Game, tuple[_Shown, _Done]]:
-        seen, memory = look(key, t, game)
-        carry, scores = policy.scores(game.carry, seen, game.step.avail, game.last_action)
-        action = policy.select(rng.at(rng.stream(key, "policy"), t), scores, game.step.avail)
-        view = ActView(game.step, game.carry, game.last_action, policy, t, seen, scores, action)
-        attack = rng.at(rng.stream(rng.stream(key, "attack"), "act"), t)
-        executed, memory = adversary.act(attack, attacker, memory, view)
-        state, after = env.step(rng.at(rng.stream(key, "env"), t + 1), game.state, executed, env_params)
-        replaced = executed.astype(small) if "act" in adversary.threat.channels else None
-        row = show(game.step, seen), _Done(action.astype(small), replaced, after.reward, after.terminated)
+    def advance(key: jax.Array, t: jax.Array, play: _Play) -> tuple[_Play, tuple[_Shown, _Done]]:
+        before = play.game
+        game, done = turn.advance(env.step, policy, adversary, attacker, key, t, before, env_params)
+        after = game.step
+        replaced = done.executed.astype(small) if "act" in adversary.threat.channels else None
+        row = show(before.step, done.seen), _Done(done.intended.astype(small), replaced, after.reward, after.terminated)
         over = after.terminated | after.truncated
         # A finished game goes on being computed (its neighbours need the time) but shows its last moment for ever.
-        kept = tree.where(game.over, (game.step, game.memory, game.length, game.over), (after, memory, t + 1, over))
-        return _Game(state, kept[0], carry, action, *kept[1:]), row
+        kept = (before.step, before.memory, play.length, play.over)
+        step, memory, length, over = tree.where(play.over, kept, (after, game.memory, t + 1, over))
+        return _Play(game._replace(step=step, memory=memory), length, over), row
 
-    games = jax.vmap(begin)(keys)
+    def last_look(key: jax.Array, play: _Play) -> _Shown:
+        return show(play.game.step, turn.look(policy, adversary, attacker, key, play.length, play.game)[0])
+
+    plays = jax.vmap(begin)(keys)
 
     def room(leaf: Any, rows: int) -> jax.Array:
         return jnp.zeros((count, rows, *leaf.shape[1:]), leaf.dtype)
 
-    shown, done = jax.eval_shape(lambda g: jax.vmap(advance, (0, None, 0))(keys, jnp.int32(0), g)[1], games)
+    shown, done = jax.eval_shape(lambda p: jax.vmap(advance, (0, None, 0))(keys, jnp.int32(0), p)[1], plays)
     # One row more of what is shown: the one to bootstrap from.
     record = jax.tree.map(partial(room, rows=horizon + 1), shown), jax.tree.map(partial(room, rows=horizon), done)
 
-    def running(loop: tuple[jax.Array, _Game, tuple[_Shown, _Done]]) -> Bool[Array, ""]:
+    def running(loop: tuple[jax.Array, _Play, tuple[_Shown, _Done]]) -> Bool[Array, ""]:
         on = (loop[0] < horizon) & ~loop[1].over.all()
         return tree.common(on.astype(jnp.int32), axis) > 0
 
-    def body(loop: tuple[jax.Array, _Game, tuple[_Shown, _Done]]) -> tuple[jax.Array, _Game, tuple[_Shown, _Done]]:
-        t, games, record = loop
-        games, row = jax.vmap(advance, (0, None, 0))(keys, t, games)
-        return t + 1, games, jax.tree.map(lambda a, new: jax.lax.dynamic_update_index_in_dim(a, new, t, 1), record, row)
+    def body(loop: tuple[jax.Array, _Play, tuple[_Shown, _Done]]) -> tuple[jax.Array, _Play, tuple[_Shown, _Done]]:
+        t, plays, record = loop
+        plays, row = jax.vmap(advance, (0, None, 0))(keys, t, plays)
+        return t + 1, plays, jax.tree.map(lambda a, new: jax.lax.dynamic_update_index_in_dim(a, new, t, 1), record, row)
 
-    _, games, (shown, done) = jax.lax.while_loop(running, body, (jnp.int32(0), games, record))
-    last = jax.vmap(lambda key, game: show(game.step, look(key, game.length, game)[0]))(keys, games)
-    shown = jax.tree.map(lambda a, new: a.at[jnp.arange(count), games.length].set(new), shown, last)
-    episodes = Episodes(**shown._asdict(), **done._asdict(), length=games.length, memory=games.memory)
-    inside = jnp.arange(horizon)[None, :] < games.length[:, None]
-    return Rollout(episodes, jnp.where(inside, done.reward, 0.0).sum(1), games.step.metrics)
+    _, plays, (shown, done) = jax.lax.while_loop(running, body, (jnp.int32(0), plays, record))
+    last, each = jax.vmap(last_look)(keys, plays), jnp.arange(count)
+    shown = jax.tree.map(lambda a, new: a.at[each, plays.length].set(new), shown, last)
+    episodes = Episodes(**shown._asdict(), **done._asdict(), length=plays.length, memory=plays.game.memory)
+    inside = jnp.arange(horizon)[None, :] < plays.length[:, None]
+    return Rollout(episodes, jnp.where(inside, done.reward, 0.0).sum(1), plays.game.step.metrics)

@@ -73,7 +73,7 @@ def run(
     except memory.MemoryRefused as refused:
         raise TrainingError(str(refused)) from None
 
-    state, played = _begin(this, make, keys, resume)
+    state, played = _begin(this, make, keys, empty, resume)
     if pretrained is not None and played == 0:
         state = state._replace(learner=jax.tree.map(jnp.copy, pretrained))
     with _asked_to_stop() as stopping:
@@ -112,12 +112,13 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(base) / "ibal" / "jax"))
 
 
-def _begin(this: _Run, make: Trainer, keys: jax.Array, resume: bool) -> tuple[TrainState, int]:
+def _begin(this: _Run, make: Trainer, keys: jax.Array, empty: TrainState, resume: bool) -> tuple[TrainState, int]:
+    """Return the state to go on with and its steps; ``empty`` is the abstract state of a fresh one."""
     if not resume:
         this.log.begin(0)
         return make.init(keys), 0
     expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
-    template = jax.eval_shape(lambda keys: as_saved(make.init(keys), this.train), keys)
+    template = jax.eval_shape(lambda state: as_saved(state, this.train), empty)
     found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
     if found is None:
         this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
@@ -128,7 +129,7 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, resume: bool) -> tuple[Tr
     this.log.begin(found.step)
     if this.train.checkpoint_replay == "full":
         return found.state, found.step
-    capacity = memory.train_capacity(jax.eval_shape(make.init, keys))
+    capacity = memory.train_capacity(empty)
     grow = jax.vmap(lambda ring: replay.grown(ring, capacity))
     return found.state._replace(replay=grow(found.state.replay)), found.step
 

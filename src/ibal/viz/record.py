@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng
-from ibal.evaluate.episodes import team_key, world_key
 from ibal.types import Env, Frame, Policy, TimeStep
 from ibal.viz.trajectory import Overlay, Trajectory
 
@@ -103,7 +102,7 @@ def _start(env: Env, policy: Policy, tamper: Tamper, key: jax.Array, params: Any
 # Compiled once for the same functions: recording the same policy again, or under another key, compiles nothing.
 @partial(jax.jit, static_argnums=(0, 1))
 def _reset(reset: Any, frame: Any, key: jax.Array, params: Any) -> tuple[Any, TimeStep, Frame]:
-    state, step = reset(world_key(key, 0), params)
+    state, step = reset(rng.world_key(key, 0), params)
     return state, step, frame(state, params)
 
 
@@ -115,9 +114,9 @@ def _step(
     now = rng.at(rng.stream(key, "attack"), t)
     seen, memory = tamper.observe(rng.stream(now, "observe"), game.memory, game.step, game.carry)
     carry, scores = policy.scores(game.carry, seen, game.step.avail, game.last)
-    intended = policy.select(team_key(key, t), scores, game.step.avail)
+    intended = policy.select(rng.team_key(key, t), scores, game.step.avail)
     executed, memory = tamper.act(rng.stream(now, "act"), memory, game.step, scores, intended)
-    state, after = step(world_key(key, t + 1), game.state, executed, params)
+    state, after = step(rng.world_key(key, t + 1), game.state, executed, params)
     # Agents are told what they chose, not what was made of it.
     game = _Game(state, after, carry, memory, intended.astype(jnp.int32))
     return game, frame(state, params), _Row(intended, executed, seen, tamper.overlay(memory))

@@ -19,6 +19,7 @@ from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
 from ibal.adversaries.interaction import State, fit, fixed
 from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.registry import one_of
 from ibal.types import Episodes
 from unit.mi.toys import random_play
 
@@ -169,7 +170,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
 def test_unknown_words_are_refused_with_the_nearest() -> None:
     # Called directly: in the tests the type checker is faster.
     with pytest.raises(ValueError, match='is "blocks"; did you mean "block"'):
-        config_module.one_of("InteractionConfig.masks", "blocks", config_module.Masks)
+        one_of("InteractionConfig.masks", "blocks", config_module.Masks)
 
 
 def test_more_dims_than_a_block_has_are_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ibal import rng
 from ibal.adversaries.base import Adversary, Threat, adversary
-from ibal.evaluate.episodes import EpisodeResults, play, team_key, world_key
+from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.scripted import random_policy, stop_policy
 from ibal.nets.agents import Agent
 from ibal.train.rollout import collect
@@ -32,13 +32,13 @@ def one_by_one(env: Env, policy: Policy, keys: jax.Array) -> list[tuple[float, i
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     scores, select = jax.jit(policy.scores), jax.jit(policy.select)
     for key in keys:
-        state, seen = reset(world_key(key, 0), env.params)
+        state, seen = reset(rng.world_key(key, 0), env.params)
         carry, total, clock = policy.start(), 0.0, 0
         last = jnp.full(env.spec.n_agents, -1, jnp.int32)
         while not (seen.terminated or clock >= env.spec.horizon):
             carry, values = scores(carry, seen.obs, seen.avail, last)
-            last = select(team_key(key, clock), values, seen.avail)
-            state, seen = step(world_key(key, clock + 1), state, last, env.params)
+            last = select(rng.team_key(key, clock), values, seen.avail)
+            state, seen = step(rng.world_key(key, clock + 1), state, last, env.params)
             total, clock = total + float(seen.reward), clock + 1
         rows.append((total, clock, bool(seen.metrics["win"]), float(seen.metrics["noise"])))
     return rows

@@ -8,6 +8,7 @@ import pytest
 
 from ibal.mi import config
 from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.registry import one_of
 
 
 def test_the_papers_reading_is_one_word() -> None:
@@ -36,8 +37,8 @@ def test_impossible_choices_are_refused(options: dict, message: str) -> None:
 def test_unknown_words_are_refused_with_the_nearest() -> None:
     # Called directly: in the tests the type checker is faster.
     with pytest.raises(ValueError, match=r'ClubConfig.tau is "ob"; did you mean "obs"\? \(one of: none, time, obs\)'):
-        config._one_of("ClubConfig.tau", "ob", config.Tau)
+        one_of("ClubConfig.tau", "ob", config.Tau)
     with pytest.raises(ValueError, match="one of: T1, T2, T3, T4, T5"):
-        config._one_of("ActionConfig.tau", "T9", config.ActionTau)
+        one_of("ActionConfig.tau", "T9", config.ActionTau)
     with pytest.raises(ValueError, match="batch is 0"):
         ActionConfig(batch=0)

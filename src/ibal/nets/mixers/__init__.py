@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ibal.registry import UnknownName, closest
+from ibal.registry import UnknownName, hint
 
 MIXERS = ("iql", "vdn", "qmix", "qplex")
 
@@ -30,8 +30,6 @@ class Mixer(NamedTuple):
 def mixer(name: str) -> Mixer:
     """Return the mixer called ``name``. Raises UnknownName with the closest name."""
     if name not in MIXERS:
-        near = closest(name, MIXERS)
-        hint = f' Closest: "{near}".' if near else ""
-        raise UnknownName(f'unknown mixer "{name}".{hint} Choose one of: {", ".join(MIXERS)}')
+        raise UnknownName(f'unknown mixer "{name}".{hint(name, MIXERS)} Choose one of: {", ".join(MIXERS)}')
     module = importlib.import_module(f"{__name__}.{name}")
     return Mixer(module.init, module.apply)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ibal.nets import layers
 from ibal.nets.agents import linear
-from ibal.nets.mixers.dense import Linear, draw, two_layers
+from ibal.nets.layers import Linear, draw
 from ibal.types import PRNGKey
 
 EMBED = 32
@@ -59,8 +60,8 @@ def apply(
 ) -> Float[Array, ""]:
     """Q_tot = ELU(q |W1(s)| + b1(s)) |W2(s)| + v(s); monotone in every q_i because of the absolute values."""
     del best, actions
-    w1 = jnp.abs(two_layers(params.w1_in, params.w1_out, state)).reshape(q.shape[0], -1)
-    w2 = jnp.abs(two_layers(params.w2_in, params.w2_out, state))
+    w1 = jnp.abs(layers.apply((params.w1_in, params.w1_out), state)).reshape(q.shape[0], -1)
+    w2 = jnp.abs(layers.apply((params.w2_in, params.w2_out), state))
     # Multiply-and-sum, not @: under vmap every sample has its own matrix, and XLA fuses this better than tiny products.
     hidden = jax.nn.elu((q[:, None] * w1).sum(0) + linear(state, *params.b1))
-    return (hidden * w2).sum() + two_layers(params.v_in, params.v_out, state)[0]
+    return (hidden * w2).sum() + layers.apply((params.v_in, params.v_out), state)[0]

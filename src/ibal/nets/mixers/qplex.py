@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ibal.nets import layers
 from ibal.nets.agents import linear
-from ibal.nets.mixers.dense import Linear, draw, two_layers
+from ibal.nets.layers import Linear, draw
 from ibal.types import PRNGKey
 
 HYPER = 64
@@ -72,8 +73,8 @@ def apply(
     best available actions at the next state: q = Q_i^target(u*_i), best = max Q_i^target over available actions (the
     target's own maximum, which need not lie at u*), actions = onehot(u*). No gradient reaches ``best``.
     """
-    w = jnp.abs(two_layers(params.w_in, params.w_out, state)) + TINY
-    b = two_layers(params.b_in, params.b_out, state)
+    w = jnp.abs(layers.apply((params.w_in, params.w_out), state)) + TINY
+    b = layers.apply((params.b_in, params.b_out), state)
     # Not (w q + b) - (w best + b), which rounds the difference away: this is exactly 0 at the best action.
     advantage = jax.lax.stop_gradient(w * (q - best))
     return (w * q + b + (_attention(params, state, actions) - 1) * advantage).sum()
