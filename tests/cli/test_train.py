@@ -12,9 +12,10 @@ import pytest
 
 from ibal.cli.main import main
 from ibal.cli.train import parse
-from ibal.experiments.config import ConfigError, RunConfig, load_toml, save_toml
+from ibal.experiments.config import RunConfig, load_toml, save_toml
 from ibal.experiments.presets import PRESETS
 from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError
 from ibal.train import runner
 from ibal.train.checkpoint import CheckpointError
 from ibal.types import Env

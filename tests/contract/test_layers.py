@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import only from those before it; the members of one layer do not import each other.
 LAYERS = (
     ("types", "rng", "tree", "registry", "files"),
+    ("options",),
     ("ops",),
     ("envs", "nets"),
     ("mi",),

@@ -94,6 +94,19 @@ def load_attacker(path: str | Path, spec: EnvSpec) -> Attacker:
     return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
 
 
+def adapted(state: Any, init: Callable[[jax.Array], Any]) -> Any:
+    """Return the part of a fitted state that a variant of the attack needs; ``init`` is the variant's.
+
+    Raises ValueError if it needs something that was not learned.
+    """
+    template = jax.eval_shape(init, jax.random.key(0))
+    held = dict(_named(state))
+    for name, leaf in _named(template):
+        if name not in held or held[name].shape != leaf.shape or held[name].dtype != leaf.dtype:
+            raise ValueError(f"the attackers have not learned {name} {leaf.shape}; fit some with these options")
+    return jax.tree.unflatten(jax.tree.structure(template), [held[name] for name, _ in _named(template)])
+
+
 def _read(path: Path, init: Callable[[jax.Array], Any]) -> Any:
     """Read the arrays into the structure of a new state."""
     template = jax.eval_shape(init, jax.random.key(0))

@@ -14,7 +14,7 @@ from ibal.registry import one_of
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
-    from ibal.types import EnvSpec
+    from ibal.types import EnvSpec, Episodes, PRNGKey
 
 Masks = Literal["block", "dimension", "random", "truth", "off"]
 Sides = Literal["both", "first"]
@@ -187,6 +187,12 @@ class InteractionConfig(GroupConfig):
         from ibal.adversaries.interaction import interaction
 
         return interaction(self, spec)
+
+    def fit(self, key: PRNGKey, spec: EnvSpec, episodes: Episodes, steps: int) -> Any:
+        """Learn from natural episodes of a victim, in ``steps`` gradient steps; return the adversary's state."""
+        from ibal.adversaries.interaction import fit
+
+        return fit(key, self, spec, episodes, steps)
 
 
 @dataclass(frozen=True)

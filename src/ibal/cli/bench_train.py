@@ -13,8 +13,8 @@ import dataclasses
 from typing import Any
 
 from ibal.cli.output import OK, CommandError, add_flags, output_of
-from ibal.experiments.config import ConfigError
 from ibal.experiments.presets import apply_preset
+from ibal.options import ConfigError
 
 SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
 

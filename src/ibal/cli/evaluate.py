@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     """Run ``ibal evaluate`` with the arguments after ``evaluate``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    is_matrix = any((options.attacks, options.perturbations, options.attackers, options.out))
+    is_matrix = any((options.attacks, options.perturbations, options.attackers, options.refit, options.out))
     options.episodes = EPISODES * (1 + is_matrix) if options.episodes is None else options.episodes
     if options.episodes < 1 or options.seed < 0:
         raise CommandError("--episodes must be at least 1 and --seed at least 0", WRONG_USE)
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
         from ibal.cli import evaluate_matrix
 
         asked = evaluate_matrix.asked(options)  # before anything is read: what is misspelled should be said at once
-        evaluate_matrix.show(asked, [team for _, team in _teams(options)], output)
+        evaluate_matrix.show(asked, [team for _, team in teams_of(options.policies, options.env)], output)
         return OK
     rows = _evaluate(options, output)
     output.result({"rows": rows, "episodes": options.episodes, "seed": options.seed}, as_text(rows))
@@ -68,10 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--episodes", type=int, metavar="N",
         help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="seed of the episodes (default 0)")
-    add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction, or my_pkg.mod:MyConfig")
+    add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction[fill=mean], or my_pkg.mod:MyConfig")
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
     add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add(
+        "--refit", action="store_true", help="fit the attacks that learn to every policy itself (white box), into --out"
+    )
     add("--out", type=Path, metavar="FOLDER",
         help="write episodes.parquet, summary.json and card.json; what it holds is not played again")  # fmt: skip
     add_flags(out)
@@ -104,7 +108,7 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
     keys = rng.episodes(rng.root(options.seed), options.episodes)
     rows: list[dict[str, Any]] = []
-    for label, team in _teams(options):
+    for label, team in teams_of(options.policies, options.env):
         env = team.env
         output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
         results = play(env, team.player, keys, team.params)
@@ -113,15 +117,18 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
     return rows
 
 
-def _teams(options: argparse.Namespace) -> list[tuple[str, Team]]:
-    """Load the policies of the command line, each with a label of its own."""
+def teams_of(policies: Sequence[str], world_name: str | None) -> list[tuple[str, Team]]:
+    """Load the policies of a command line, each with a label of its own; ``world_name`` None: where each was trained.
+
+    Raises CommandError for what cannot be loaded or played.
+    """
     from ibal.evaluate.matrix import Team
 
     worlds: dict[str, Env] = {}
     players: dict[tuple[str, Any], Policy | Agent] = {}
     teams: list[tuple[str, Team]] = []
-    for entry in [entry for name in options.policies for entry in _entries(name)]:
-        world, env = _world(entry, options.env, worlds)
+    for entry in [entry for name in policies for entry in _entries(name)]:
+        world, env = _world(entry, world_name, worlds)
         meta = entry.meta
         method = meta.get("method", "unknown" if entry.file else "scripted")
         player = _player(entry, env, world, players)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Asked(NamedTuple):
     attacks: tuple[str, ...]
     perturbations: tuple[str, ...]
     attackers: Path | None
+    refit: bool
     out: Path | None
     episodes: int
     seed: int
@@ -34,8 +36,11 @@ class Asked(NamedTuple):
 def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
     from ibal.adversaries import TABLE
+    from ibal.evaluate.bank import variant
 
-    attacks = tuple(TABLE.resolve(name) for name in _words("--attacks", options.attacks or "natural"))
+    attacks = _words("--attacks", options.attacks or "natural")
+    for name in attacks:
+        TABLE.resolve(variant(name)[0])
     perturbations = _words("--perturbations", options.perturbations or "none")
     from ibal.evaluate.perturb import checked
 
@@ -46,9 +51,11 @@ def asked(options: argparse.Namespace) -> Asked:
         raise CommandError(str(error), WRONG_USE) from error
     if options.attackers is not None and not options.attackers.is_dir():
         raise CommandError(f"--attackers {options.attackers}: there is no such folder", WRONG_USE)
+    if options.refit and (options.attackers or not options.out):
+        raise CommandError("--refit fits attackers of its own into --out FOLDER; give that, not --attackers", WRONG_USE)
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
-    return Asked(attacks, perturbations, options.attackers, options.out, options.episodes, options.seed)
+    return Asked(attacks, perturbations, options.attackers, options.refit, options.out, options.episodes, options.seed)
 
 
 def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
@@ -57,7 +64,7 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
     from ibal.evaluate.evaluation import evaluate
     from ibal.evaluate.matrix import Plan, cells
 
-    bank = Bank(ask.attackers)
+    bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
         todo = cells(teams, bank.attack, ask.attacks, ask.perturbations)
     except (ValueError, FileNotFoundError) as error:
@@ -70,6 +77,20 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
     data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
     output.result(data, as_text(done.entries, _room()))
+
+
+def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]:
+    """Return what fits an attack to a team, or finds that this was done before."""
+    from ibal.experiments.fitting import FitPlan, save_fitted
+
+    def refit(attack: str, config: Any, team: Team) -> Path:
+        path = folder / f"{attack.replace(':', '.')}-{team.digest[:12]}.safetensors"
+        if not path.with_suffix(".json").exists():
+            output.note(f"fitting {attack} to {team.policy} …")
+            save_fitted(path, attack, config, team, FitPlan())
+        return path
+
+    return refit
 
 
 def as_text(entries: Sequence[dict[str, Any]], room: int) -> str:
@@ -127,7 +148,7 @@ def _room() -> int:
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:
-    words = [word.strip() for word in text.split(",")]
+    words = [word.strip() for word in re.split(r",(?![^\[]*\])", text)]  # commas in brackets part options
     if "" in words:
         raise CommandError(f'{flag} "{text}": a name is missing; write names with commas between them', WRONG_USE)
     if twice := [word for i, word in enumerate(words) if word in words[:i]]:

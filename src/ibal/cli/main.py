@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("ibal.cli.env", "list, describe and check environments"),
     "replay": ("ibal.cli.replay", "play an episode and write a moving picture of it"),
     "train": ("ibal.cli.train", "train a team, or continue a training"),
+    "attack": ("ibal.cli.attack", "fit an attack to policies, or list the attacks"),
     "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
     "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }

@@ -17,22 +17,10 @@ from typing import Annotated, Any
 import tyro
 
 from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output
-from ibal.experiments.config import (
-    ConfigError,
-    RunConfig,
-    Scalar,
-    as_dict,
-    config_hash,
-    field_types,
-    flat,
-    load_toml,
-    read_scalar,
-    read_text,
-    save_toml,
-    validated,
-)
+from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml, validated
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
 from ibal.registry import closest
 from ibal.train.config import TrainConfig
 
@@ -53,6 +41,8 @@ class TrainArgs:
     """An option of the environment, as obs_last_action=true; may be given more than once."""
     method: Annotated[str, tyro.conf.arg(metavar="NAME")] = "vanilla"
     """What the team trains against; vanilla: nothing."""
+    method_option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
+    """An option of the method's attack, as masks=random (`ibal attack list`); may be given more than once."""
     preset: Annotated[str | None, tyro.conf.arg(metavar="NAME", help=f"Starting point. {_PRESET_HELP}.")] = None
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """Fields in TOML, as in the config.toml of a run folder."""
@@ -67,7 +57,7 @@ class TrainArgs:
     init: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder to take the learned networks from; the replay and all counters start anew."""
     resume: bool = False
-    """Continue the training in --out, with its own configuration; only --steps may change."""
+    """Continue the training in --out, with its own configuration; only its length and how it is kept may change."""
     tensorboard: bool = False
     """Write curves for TensorBoard into the run folder."""
     wandb: bool = False
@@ -108,8 +98,9 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         steps = load_toml(Path(given["out"]) / CONFIG_FILE).train.steps
     config = RunConfig(
         env=resolve(args.env),
-        env_options=tuple(sorted((dict(base.env_options) | _options(args.env_option)).items())),
+        env_options=_options("--env-option", args.env_option, base.env_options),
         method=args.method,
+        method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
         seeds=args.seeds,
         learner=args.learner,
@@ -158,14 +149,10 @@ def _continues(given: dict[str, str]) -> bool:
     return "resume" in given and (Path(given["out"]) / CONFIG_FILE).exists()
 
 
-def _options(words: tuple[str, ...]) -> dict[str, Scalar]:
-    options: dict[str, Scalar] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise ConfigError(f'--env-option "{word}" must be a name and a value: obs_last_action=true')
-        options[name] = read_scalar(value)
-    return options
+def _options(flag: str, words: tuple[str, ...], base: tuple[tuple[str, Scalar], ...]) -> tuple[tuple[str, Scalar], ...]:
+    """Put the options of the command line over those there are."""
+    given = {name: read_scalar(value) for name, value in pairs(flag, words).items()}
+    return tuple(sorted((dict(base) | given).items()))
 
 
 def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
@@ -183,17 +170,16 @@ def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
         raise ConfigError(f"--out {out} has no {CONFIG_FILE}: it is no run folder, and nothing in it can be resumed")
     asked, saved = flat(config), flat(load_toml(out / CONFIG_FILE))
     for name in sorted(asked.keys() | saved.keys()):
-        if name != "train.steps" and asked.get(name) != saved.get(name):
+        if name not in BOOKKEEPING and asked.get(name) != saved.get(name):
             raise ConfigError(
                 f"--resume: {name} is {saved.get(name)} in {out / CONFIG_FILE}, {asked.get(name)} is asked for; a "
-                "resumed training keeps its configuration (only --steps may change), so leave it out or name another "
-                "--out"
+                f"resumed training keeps its configuration (only {', '.join(BOOKKEEPING)} may change), so "
+                "leave it out or name another --out"
             )
     return config
 
 
 def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
-    from ibal.experiments.methods import adversary_of
     from ibal.experiments.pretrained import learner_state
     from ibal.train.checkpoint import CheckpointError
     from ibal.train.log import LogError, open_log
@@ -202,6 +188,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     output = Output(json=args.json, quiet=args.quiet)
     env = _environment(config)
     table = as_dict(config)
+    adversary = _adversary(config, env)
     try:
         console = "off" if args.quiet else "auto"
         with open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log:
@@ -218,7 +205,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
             pretrained = None if args.init is None else learner_state(args.init, env, config)
             summary = run(
                 env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
-                log=log, adversary=adversary_of(config.method, env.spec), pretrained=pretrained, resume=args.resume,
+                log=log, adversary=adversary, pretrained=pretrained, resume=args.resume,
                 meta=meta,
             )  # fmt: skip
     except (TrainingError, CheckpointError, LogError) as error:
@@ -238,6 +225,15 @@ def _environment(config: RunConfig) -> Any:
         if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
             raise ConfigError(f"{config.env} does not take its env_options: {error}") from error
         raise
+
+
+def _adversary(config: RunConfig, env: Any) -> Any:
+    from ibal.experiments.methods import adversary_of
+
+    try:
+        return adversary_of(config.method, env.spec, dict(config.method_options))
+    except ValueError as error:
+        raise ConfigError(f"method {config.method}: {error}") from error
 
 
 def as_text(summary: dict[str, Any]) -> str:

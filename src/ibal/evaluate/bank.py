@@ -2,6 +2,7 @@
 
     bank = Bank(Path("attackers/held-out"))
     attack = bank.attack("interaction", team)          # every attacker in the folder that was fitted on this map
+    attack = bank.on("interaction", env.spec)          # the same without a team
 
 Attackers are fitted on other teams than those that are evaluated (the paper's "unseen" attack); several in one folder
 share the episodes evenly. Attacks that learn nothing need no folder. Source: IBAL Appendix D.1.
@@ -12,13 +13,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
 from ibal.adversaries import TABLE
-from ibal.adversaries.bundle import load_attacker
+from ibal.adversaries.base import Adversary
+from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.evaluate.matrix import Attack, Team, source_digest
+from ibal.options import pairs, with_options
 from ibal.types import EnvSpec
 
 SEED = 0  # of what an attack that learns nothing may draw for its state
@@ -34,38 +38,64 @@ class Fitted(NamedTuple):
 
 
 class Bank:
-    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn."""
+    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    With ``refit(attack, config, team) -> bundle`` they are fitted to the very team they attack (white box) instead; it
+    returns the file it wrote or found.
+    """
+
+    def __init__(self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None) -> None:
         self.folder = folder
-        self._made: dict[tuple[str, int], Attack] = {}
+        self.refit = refit
+        self._made: dict[tuple[str, int, str], Attack] = {}
+        self._adversaries: dict[tuple[int, str], Adversary] = {}
 
     def attack(self, name: str, team: Team) -> Attack:
         """Return the attack ``name`` on the environment of ``team``.
 
-        Raises UnknownName, or ValueError where it must be fitted and the folder has no attacker for this environment.
+        ``name`` may carry options, as ``interaction[fill=mean,masks=random]``: a variant that plays with what the
+        attackers without them have learned. Raises UnknownName, or ValueError for an impossible option or where the
+        attack must be fitted and the folder has no attacker for this environment.
         """
-        which = name, id(team.env)
+        which = name, id(team.env), team.digest if self.refit else ""
         if which not in self._made:
-            self._made[which] = self._make(name, team.env.spec)
+            self._made[which] = self._make(name, team.env.spec, team)
         return self._made[which]
 
-    def _make(self, name: str, spec: EnvSpec) -> Attack:
-        config = as_evaluated(TABLE.make(name))
+    def on(self, name: str, spec: EnvSpec) -> Attack:
+        """Return the same for an environment, whoever plays there; nothing can be refitted."""
+        return self._make(name, spec, None)
+
+    def _make(self, name: str, spec: EnvSpec, team: Team | None) -> Attack:
+        base, options = variant(name)
+        config = with_options(as_evaluated(TABLE.make(base)), options)
         if not learns(config):
-            adversary = config.build(spec)
+            adversary = self._built(config, spec)
             state = adversary.init(rng.stream(rng.root(SEED), "attack"))
             return Attack(name, adversary, [state], described(config), {"config": dataclasses.asdict(config)})
-        found = self._fitted(name, spec)
+        if self.refit is None or team is None:
+            found = self._fitted(base, spec)
+        else:
+            found = [_read(self.refit(TABLE.resolve(base), TABLE.make(base), team), spec)]
         config = as_evaluated(found[0].config)
         if any(as_evaluated(one.config) != config for one in found):
             raise ValueError(
-                f'the attackers "{name}" for {spec.name} in {self.folder} were fitted with different options; evaluate '
+                f'the attackers "{base}" for {spec.name} in {self.folder} were fitted with different options; evaluate '
                 "them one kind at a time, each from a folder of its own"
             )
+        config = with_options(config, options)
+        adversary = self._built(config, spec)
+        states = [adapted(one.state, adversary.init) for one in found]
         digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
         about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
-        return Attack(name, config.build(spec), [one.state for one in found], digest, about)
+        return Attack(name, adversary, states, digest, about)
+
+    def _built(self, config: Any, spec: EnvSpec) -> Adversary:
+        """Make the adversary, one object per environment and configuration: a new one would compile anew."""
+        which = id(spec), repr(config)
+        if which not in self._adversaries:
+            self._adversaries[which] = config.build(spec)
+        return self._adversaries[which]
 
     def _fitted(self, name: str, spec: EnvSpec) -> list[Fitted]:
         """Read the attackers of this attack and environment, in the order of their file names."""
@@ -97,6 +127,16 @@ def _read(file: Path, spec: EnvSpec) -> Fitted:
     attacker = load_attacker(file, spec)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Fitted(attacker.config, attacker.state, digest, {"file": str(file), "sha256": digest, **attacker.meta})
+
+
+def variant(name: str) -> tuple[str, dict[str, str]]:
+    """Split ``interaction[fill=mean,masks=random]`` into the attack and its options. Raises ValueError."""
+    base, bracket, rest = name.partition("[")
+    if not bracket:
+        return name, {}
+    if not rest.endswith("]"):
+        raise ValueError(f'"{name}": the options of an attack stand in brackets, as in interaction[fill=mean]')
+    return base, pairs(f'"{name}":', rest[:-1].split(","))
 
 
 def learns(config: Any) -> bool:

@@ -25,23 +25,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
 from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError, Scalar, field_types, shown, typed, unknown
 from ibal.registry import closest
 from ibal.train.config import TrainConfig
 
-Scalar = bool | int | float | str
 Record = TypeVar("Record")
 
+OPTIONS = ("env_options", "method_options")  # tables whose fields are those of whatever they are given to
+
 # How long a run goes on and how it is kept decide nothing of what it computes on the way.
-_NOT_HASHED = ("train.steps", "train.checkpoint_every", "train.keep")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message is one sentence that says what to write instead."""
+BOOKKEEPING = ("train.steps", "train.snapshot_every", "train.checkpoint_every", "train.keep")
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class RunConfig:
     """Options given to the environment's maker: (name, value) pairs, sorted by name."""
     method: str = "vanilla"
     """A name of ``experiments.methods``: what the team trains against; "vanilla": nothing."""
+    method_options: tuple[tuple[str, Scalar], ...] = ()
+    """Options of the method's adversary that differ from its own: (dotted name, value) pairs, sorted by name."""
     seed: int = 0
     """First seed."""
     seeds: int = 1
@@ -110,7 +110,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         f.name: _shallow(getattr(config, f.name)) if is_dataclass(getattr(config, f.name)) else getattr(config, f.name)
         for f in fields(config)
     }
-    table["env_options"] = dict(config.env_options)
+    for name in OPTIONS:
+        table[name] = dict(getattr(config, name))
     return table
 
 
@@ -125,10 +126,9 @@ def flat(config: RunConfig) -> dict[str, Scalar]:
 def config_hash(config: RunConfig) -> str:
     """Return 12 hexadecimal digits that two configurations share if and only if they describe the same computation.
 
-    Budget and bookkeeping (``train.steps``, ``checkpoint_every``, ``keep``) do not count: a run that goes on longer is
-    the same run.
+    Budget and bookkeeping (``BOOKKEEPING``) do not count: a run that goes on longer is the same run.
     """
-    kept = {name: value for name, value in flat(config).items() if name not in _NOT_HASHED}
+    kept = {name: value for name, value in flat(config).items() if name not in BOOKKEEPING}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -160,7 +160,8 @@ def validated(config: RunConfig) -> RunConfig:
     _within("learner.ema_tau", learner.ema_tau, 0.0, 1.0)
     for name in ("steps", "envs", "replay", "learn_from", "chunk", "eval_every", "eval_episodes", "keep"):
         _at_least(f"train.{name}", getattr(train, name), 1)
-    _at_least("train.epsilon_steps", train.epsilon_steps, 0)
+    for name in ("epsilon_steps", "snapshot_every"):
+        _at_least(f"train.{name}", getattr(train, name), 0)
     for name in ("epsilon_start", "epsilon_end"):
         _within(f"train.{name}", getattr(train, name), 0.0, 1.0)
     _positive("train.updates_per_episode", train.updates_per_episode)
@@ -171,50 +172,6 @@ def validated(config: RunConfig) -> RunConfig:
     return config
 
 
-def read_text(annotation: Any, text: str) -> Any:
-    """Read a value of the command line as the type of a field. Raises ConfigError."""
-    if annotation is str or get_origin(annotation) is Literal:
-        return _typed(annotation, text)
-    if annotation is bool:
-        words = {"true": True, "false": False}
-        if text.lower() in words:
-            return words[text.lower()]
-        raise ConfigError(f'must be true or false, not "{text}"')
-    try:
-        value = int(text)
-    except ValueError:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ConfigError(f'must be {_NOUNS[annotation]}, not "{text}"') from None
-    return _typed(annotation, value)
-
-
-def read_scalar(text: str) -> Scalar:
-    """Read ``true``, ``3``, ``0.5`` or any other word, as TOML would, but without quotes around words."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def field_types(record: type) -> dict[str, Any]:
-    """Return the type of every field of a configuration dataclass."""
-    hints = get_type_hints(record)
-    return {f.name: hints[f.name] for f in fields(record)}
-
-
-def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """Say that ``what`` does not know ``name``, with the closest name and all of them."""
-    near = closest(name, known)
-    hint = f'; did you mean "{near}"?' if near else ""
-    return f'{what} has no field "{name}"{hint} (fields: {", ".join(known)})'
-
-
 def _merged(record: Record, table: Mapping[str, Any], where: str) -> Record:
     """Replace the fields of a configuration dataclass by what a TOML table says."""
     types = field_types(type(record))
@@ -223,59 +180,34 @@ def _merged(record: Record, table: Mapping[str, Any], where: str) -> Record:
         if name not in types:
             raise ConfigError(unknown(f"[{where}]" if where else "the top level", name, tuple(types)))
         old = getattr(record, name)
-        if name == "env_options":
-            changes[name] = _options(dict(old), value)
+        if name in OPTIONS:
+            changes[name] = _options(name, dict(old), value)
         elif is_dataclass(old):
             if not isinstance(value, dict):
-                raise ConfigError(f"{name} must be a table with fields of its own, not {_shown(value)}: write [{name}]")
+                raise ConfigError(f"{name} must be a table with fields of its own, not {shown(value)}: write [{name}]")
             changes[name] = _merged(old, value, name)
         else:
             try:
-                changes[name] = _typed(types[name], value)
+                changes[name] = typed(types[name], value)
             except ConfigError as error:
                 raise ConfigError(f"{where + '.' if where else ''}{name} {error}") from None
     return replace(record, **changes)  # type: ignore[type-var]  (every Record here is a dataclass)
 
 
-def _options(old: dict[str, Scalar], value: Any) -> tuple[tuple[str, Scalar], ...]:
+def _options(field: str, old: dict[str, Scalar], value: Any) -> tuple[tuple[str, Scalar], ...]:
     if not isinstance(value, dict):
-        raise ConfigError(f"env_options must be a table of options, not {_shown(value)}: write [env_options]")
+        raise ConfigError(f"{field} must be a table of options, not {shown(value)}: write [{field}]")
     for name, option in value.items():
         if not isinstance(option, bool | int | float | str):
-            raise ConfigError(f"env_options.{name} must be a number, a word, true or false, not {_shown(option)}")
+            raise ConfigError(f"{field}.{name} must be a number, a word, true or false, not {shown(option)}")
     return tuple(sorted((old | value).items()))
-
-
-_NOUNS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
-
-
-def _typed(annotation: Any, value: Any) -> Any:
-    """Return ``value`` as the field's type; an integer is welcome where a number is asked for."""
-    if get_origin(annotation) is Literal:
-        allowed = get_args(annotation)
-        if value in allowed:
-            return value
-        near = closest(value, allowed) if isinstance(value, str) else None
-        hint = f'; did you mean "{near}"?' if near else ""
-        raise ConfigError(f"must be one of {', '.join(map(_shown, allowed))}, not {_shown(value)}{hint}")
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, annotation) or (isinstance(value, bool) and annotation is not bool):
-        whole = isinstance(value, float) and annotation is int and value.is_integer()
-        hint = f" (write {int(value):_})" if whole else ""
-        raise ConfigError(f"must be {_NOUNS[annotation]}, not {_shown(value)}{hint}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         near = closest(value, allowed)
         hint = f'; did you mean "{near}"?' if near else ""
-        raise ConfigError(f'{name} must be one of {", ".join(map(_shown, allowed))}, not "{value}"{hint}')
+        raise ConfigError(f'{name} must be one of {", ".join(map(shown, allowed))}, not "{value}"{hint}')
 
 
 def _at_least(name: str, value: float, low: int) -> None:

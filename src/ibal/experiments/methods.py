@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ibal.options import Scalar, with_options
 from ibal.registry import UnknownName, hint
 
 if TYPE_CHECKING:
@@ -42,9 +44,12 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def adversary_of(name: str, spec: EnvSpec) -> Adversary:
-    """Build the adversary that a method trains against in an environment."""
-    from ibal import adversaries
+def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None = None) -> Adversary:
+    """Build the adversary that a method trains against in an environment; ``options`` go before the method's own.
+
+    Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
+    """
+    from ibal.adversaries import TABLE
 
     found = method(name)
-    return adversaries.build(found.adversary, spec, **found.options)
+    return with_options(TABLE.make(found.adversary, **found.options), options or {}).build(spec)

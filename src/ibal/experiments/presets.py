@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ibal.experiments.config import ConfigError, RunConfig
+from ibal.experiments.config import RunConfig
 from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError
 from ibal.registry import hint
 from ibal.train.config import TrainConfig
 

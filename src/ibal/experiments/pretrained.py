@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from ibal import rng
-from ibal.experiments.config import ConfigError, RunConfig, load_toml
+from ibal.experiments.config import RunConfig, load_toml
 from ibal.experiments.methods import adversary_of
+from ibal.options import ConfigError
 from ibal.train import checkpoint
 from ibal.train.runner import as_saved, build
 from ibal.types import Env

@@ -32,6 +32,9 @@ class TrainConfig:
     """Environment steps between two greedy evaluations."""
     eval_episodes: int = 128
     """Episodes of an evaluation during training (the last one plays 512)."""
+    snapshot_every: int = 0
+    """Environment steps between two copies of the policies that are kept in ``snapshots``, for curves of anything that
+    is measured afterwards; 0: none."""
     checkpoint_every: float = 300.0
     """Seconds between two checkpoints; one is always written at the end."""
     keep: int = 2

@@ -57,7 +57,8 @@ def run(
     """Train every seed for ``train.steps`` environment steps, and return what came of it.
 
     ``pretrained`` is a learner's state (with the axis of seeds) to start from instead of a fresh one.
-    Writes ``out/checkpoints`` (full state), ``out/policy/seed-<k>.safetensors`` (bundles) and the log. ``resume``
+    Writes ``out/checkpoints`` (full state), ``out/policy/seed-<k>.safetensors`` (bundles; those on the way, if asked
+    for, as ``out/snapshots/seed-<k>-<steps>.safetensors``) and the log. ``resume``
     continues from the newest good checkpoint, bit for bit as if nothing had happened. Raises ``TrainingError`` when
     the loss is no longer finite, ``CheckpointError`` when nothing can be resumed or written.
     """
@@ -84,13 +85,15 @@ def run(
             played = _report(this, state, metrics, time.monotonic() - started)
             if played // train.eval_every > before // train.eval_every and played < train.steps:
                 _evaluate(this, state, train.eval_episodes)
+            if train.snapshot_every and played // train.snapshot_every > before // train.snapshot_every:
+                _export(this, state, "snapshots", f"-{played:09d}")
             if time.monotonic() - saved > train.checkpoint_every:
                 _save(this, state, played)
                 saved = time.monotonic()
         _save(this, state, played)
     finished = played >= train.steps
     results = _evaluate(this, state, FINAL_EPISODES) if finished else []
-    _export(this, state)
+    _export(this, state, "policy")
     said, took = sum(parts.values()), memory.peak()
     return {
         "finished": finished, "env_steps": played, "seeds": results, "out": str(out),
@@ -192,11 +195,11 @@ def as_saved(state: TrainState, train: TrainConfig) -> TrainState:
     return state._replace(replay=jax.vmap(lambda ring: replay.newest(ring, count))(state.replay))
 
 
-def _export(this: _Run, state: TrainState) -> None:
+def _export(this: _Run, state: TrainState, folder: str, suffix: str = "") -> None:
     for i, seed in enumerate(this.seeds):
         meta = this.meta | {"seed": seed, "env_steps": int(state.progress.env_steps[i])}
         save_bundle(
-            this.out / "policy" / f"seed-{seed}.safetensors",
+            this.out / folder / f"seed-{seed}{suffix}.safetensors",
             tree.at(state.learner.params.agent, i),
             this.env.spec,
             meta,

@@ -31,6 +31,7 @@ def test_an_attack_that_learns_nothing_needs_no_folder() -> None:
     bank = Bank()
     attack = bank.attack("random", TEAM)
     assert attack is bank.attack("random", TEAM)  # one object, one compilation
+    assert bank.on("random", ENV.spec).adversary is attack.adversary  # whoever plays there
     assert attack.about["config"]["p"] == 0.3
     assert len(attack.attackers) == 1
     assert attack.digest != bank.attack("random-act", TEAM).digest

@@ -13,19 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibal.experiments.config import (
-    ConfigError,
     RunConfig,
     apply_overrides,
     config_hash,
     flat,
     load_toml,
-    read_scalar,
-    read_text,
     save_toml,
     to_toml,
 )
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError, read_scalar, read_text
 from ibal.train.config import TrainConfig
 
 FULL = """

@@ -1,0 +1,168 @@
+"""``ibal attack``: fit an attack to policies, and see what it does to them.
+
+ibal attack runs/qmix-8m --out attackers/held-out
+ibal attack qmix_8m.safetensors --env 8m --set masks=dimension --steps 2000 --out attackers/literal
+ibal attack list
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.options import ConfigError, pairs, with_options
+
+if TYPE_CHECKING:
+    from ibal.evaluate.matrix import Team
+    from ibal.experiments.fitting import FitPlan
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal attack`` with the arguments after ``attack``."""
+    if argv[:1] == ["list"]:
+        return _list(argv[1:])
+    options = _parser().parse_args(argv)
+    output = output_of(options)
+    attack, config, plan = _asked(options)
+    from ibal.cli.evaluate import teams_of
+
+    rows = []
+    for label, team in teams_of(options.policies, options.env):
+        path = options.out / f"{_stem(attack, team)}.safetensors"
+        if path.exists():
+            raise CommandError(f"{path} exists; name another folder with --out, or delete it", WRONG_USE)
+        output.note(f"fitting {attack} to {label}: {plan.episodes} episodes, {plan.steps} steps …")
+        rows.append(
+            {"policy": label, "env": team.env.spec.name} | _fit(path, attack, config, team, plan, options.check)
+        )
+        output.note(f"wrote {path}")
+    output.result({"attack": attack, "rows": rows}, "\n".join(_line(row) for row in rows))
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="ibal attack",
+        description="Fit an attack that learns to each of the policies: one attacker (.safetensors and .json) per "
+        'policy, to be used by "ibal evaluate --attackers FOLDER" on these or any other policies of the environment. '
+        '"ibal attack list" prints the attacks and their options.',
+        allow_abbrev=False,
+    )
+    add = out.add_argument
+    add("policies", nargs="+", metavar="POLICY", help="a run folder (all its seeds), a bundle or a PyMARL file")
+    add("--attack", default="interaction", metavar="NAME", help="which attack (default interaction)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="an option of it; may be given more than once",
+    )
+    add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
+    add("--out", required=True, type=Path, metavar="FOLDER", help="where the attackers go")
+    add("--episodes", type=int, default=512, metavar="N", help="natural episodes to learn from (default 512)")
+    add("--steps", type=int, default=1000, metavar="N", help="gradient steps of each model (default 1000)")
+    add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
+    add("--seed", type=int, default=0, metavar="N", help="of episodes and models (default 0)")
+    add("--check", type=int, default=256, metavar="N",
+        help="episodes that show what it does to its own victim (default 256; 0: none)")  # fmt: skip
+    add_flags(out)
+    return out
+
+
+def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
+    """Check everything that needs no policy."""
+    from ibal.adversaries import TABLE
+
+    attack = TABLE.resolve(options.attack)
+    try:
+        config = with_options(TABLE.make(attack), pairs("--set", options.set))
+    except ConfigError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    if not hasattr(config, "fit"):
+        raise CommandError(f'"{attack}" learns nothing: evaluate it as it is, with --attacks {attack}', WRONG_USE)
+    if options.out.exists() and not options.out.is_dir():
+        raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
+    if options.check < 0:
+        raise CommandError(f"--check is {options.check}; 0 or more episodes were expected", WRONG_USE)
+    from ibal.experiments.fitting import FitPlan
+
+    try:
+        return attack, config, FitPlan(options.episodes, options.steps, options.epsilon, options.seed)
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
+def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check: int) -> dict[str, Any]:
+    from ibal.experiments.fitting import save_fitted
+
+    try:
+        state = save_fitted(path, attack, config, team, plan)
+    except ValueError as error:  # an option that is impossible in this environment
+        raise CommandError(str(error), WRONG_USE) from error
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    return {"attacker": str(path)} | (_effect(config, state, team, check) if check else {})
+
+
+def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:
+    """Play the victim without and with the attack."""
+    from ibal import rng
+    from ibal.cli.evaluate import summary
+    from ibal.evaluate.bank import as_evaluated
+    from ibal.evaluate.episodes import play
+
+    keys = rng.episodes(rng.root(1), episodes)
+    has_win = "win" in team.env.spec.metric_names
+    adversary = as_evaluated(config).build(team.env.spec)
+    natural = play(team.env, team.player, keys, team.params)
+    attacked = play(team.env, team.player, keys, team.params, adversary=adversary, attacker=state)
+    return {"natural": summary(natural, has_win), "attacked": summary(attacked, has_win)}
+
+
+def _stem(attack: str, team: Team) -> str:
+    """Name a bundle after attack, environment and victim; what distinguishes victims is the start of their hash."""
+    words = f"{attack}-{team.env.spec.name.split('/')[-1]}-{Path(team.policy).stem}-{team.digest[:8]}"
+    return re.sub(r"[^\w.-]", "_", words)
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "natural" not in row:
+        return f"{row['policy']}: {row['attacker']}"
+    score, name = ("return", "return") if row["natural"]["win_rate"] is None else ("win_rate", "win rate")
+    before, after = row["natural"][score], row["attacked"][score]
+    return f"{row['policy']}: {name} {before:.3f} natural, {after:.3f} attacked ({row['attacker']})"
+
+
+def _list(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="ibal attack list", description="Print the attacks and their options.")
+    add_flags(parser)
+    output: Output = output_of(parser.parse_args(argv))
+    from ibal.adversaries import TABLE
+
+    rows = []
+    for name, entry in TABLE.entries.items():
+        config = TABLE.make(name)
+        rows.append({"name": name, "help": entry.help, "learns": hasattr(config, "fit"), "options": _flat(config)})
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{row['name']:<{width}}  {row['help']}{' (has to be fitted)' * row['learns']}" for row in rows]
+    for row in rows:
+        if row["options"]:
+            lines += ["", f"{row['name']}:", *(f"  {name} = {value}" for name, value in row["options"].items())]
+    output.result({"attacks": rows}, "\n".join(lines))
+    return OK
+
+
+def _flat(config: Any, where: str = "") -> dict[str, Any]:
+    """Return every option with its default under its dotted name."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        found |= (
+            _flat(value, f"{where}{field.name}.") if dataclasses.is_dataclass(value) else {where + field.name: value}
+        )
+    return found

@@ -1,0 +1,91 @@
+"""Fit an attack that learns to a given victim: play episodes that nobody attacks, learn from them.
+
+    fitted = fit_attacker(InteractionConfig(), env, policy, FitPlan(seed=1))       # its state, for save_attacker
+
+Source: IBAL Appendix D.1 (attackers fitted on policies of held-out seeds) and B.1 (what they learn from).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ibal import rng
+from ibal.adversaries.base import natural
+from ibal.adversaries.bundle import save_attacker
+from ibal.evaluate.matrix import Team
+from ibal.nets.agents import Agent
+from ibal.train.rollout import collect
+from ibal.types import Env, Episodes, Policy
+
+AT_ONCE = 128  # episodes that are played side by side
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How much is played and learned."""
+
+    episodes: int = 512
+    """Natural episodes to learn from."""
+    steps: int = 1000
+    """Gradient steps of each model."""
+    epsilon: float = 0.05
+    """Share of the victim's actions that are random legal ones: a team that never deviates teaches little."""
+    seed: int = 0
+    """Of the episodes and of the models."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.steps < 1 or self.seed < 0 or not 0 <= self.epsilon <= 1:
+            raise ValueError(f"{self}: episodes and steps are at least 1, seed at least 0, epsilon is in 0..1")
+
+
+def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
+    """Return what ``config``'s adversary has learned of ``policy``: the state that ``config.build(spec)`` plays with.
+
+    Raises ValueError for an attack that learns nothing.
+    """
+    if not hasattr(config, "fit"):
+        raise ValueError(f"{type(config).__name__} learns nothing, so there is nothing to fit; evaluate it as it is")
+    key = rng.stream(rng.root(plan.seed), "fit")
+    episodes = natural_episodes(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
+    learn = jax.jit(lambda key, episodes: config.fit(key, env.spec, episodes, plan.steps))
+    return learn(rng.stream(key, "learn"), episodes)
+
+
+def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsilon: float) -> Episodes:
+    """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``."""
+    batches = -(-count // AT_ONCE)
+    size = -(-count // batches)
+    keys = rng.episodes(key, batches * size).reshape(batches, size)
+    team = exploring(policy, epsilon)
+    play = jax.jit(lambda keys: jax.lax.map(lambda k: collect(env, team, natural(), (), k).episodes, keys))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), play(keys))
+
+
+def exploring(policy: Policy, epsilon: float) -> Policy:
+    """Return ``policy`` with a share ``epsilon`` of its actions replaced by random legal ones, drawn per agent."""
+
+    def select(key: jax.Array, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Int[Array, "n"]:
+        noise = jnp.where(avail, jax.random.uniform(rng.stream(key, "action"), avail.shape), -1.0)
+        explore = jax.random.uniform(rng.stream(key, "explore"), avail.shape[:1]) < epsilon
+        return jnp.where(explore, jnp.argmax(noise, axis=1).astype(jnp.int32), policy.select(key, scores, avail))
+
+    return policy._replace(select=select)
+
+
+def policy_of(team: Team) -> Policy:
+    """Return what plays for a team of an evaluation."""
+    return team.player.bind(team.params) if isinstance(team.player, Agent) else team.player
+
+
+def save_fitted(path: Path, attack: str, config: Any, team: Team, plan: FitPlan) -> Any:
+    """Fit an attack to a team, write the bundle and return the state."""
+    state = fit_attacker(config, team.env, policy_of(team), plan)
+    about = {"victim": team.policy, "victim_seed": team.seed, "victim_sha256": team.digest, **asdict(plan)}
+    save_attacker(path, attack, config, team.env.spec, state, about)
+    return state

@@ -1,0 +1,155 @@
+"""Values and options by name, as command lines and files give them, read as the types of configuration dataclasses.
+
+config = with_options(InteractionConfig(), {"dims": 5, "club.negative": "batch"})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ibal.registry import closest
+
+Record = TypeVar("Record")
+Scalar = bool | int | float | str
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message is one sentence that says what to write instead."""
+
+
+def pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
+    """Split ``name=value`` words of a command line. Raises ConfigError for another word, or a name given twice."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise ConfigError(f'{flag} "{word}" must be a name and a value, as in {flag} masks=random')
+        if name in found:
+            raise ConfigError(f'{flag}: "{name}" is given twice')
+        found[name] = value
+    return found
+
+
+def with_options(record: Record, options: Mapping[str, Scalar]) -> Record:
+    """Replace fields of a dataclass by dotted name; values may be texts: ``"none"``, ``"64,64"`` for tuples.
+
+    Raises ConfigError for an unknown name (with the closest), a wrong type or a value that the dataclass refuses.
+    """
+    words = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in options.items()}
+    try:
+        return _replaced(record, words, "")
+    except ValueError as error:  # ConfigError, or what the dataclass itself refuses
+        raise ConfigError(str(error)) from error
+
+
+def _replaced(record: Any, words: Mapping[str, str], where: str) -> Any:
+    """All fields at once: what one of them allows may depend on another."""
+    what, types = type(record).__name__, field_types(type(record))
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, str]] = {}
+    for name, text in words.items():
+        head, dot, rest = name.partition(".")
+        if head not in types:
+            raise ConfigError(unknown(what, head, tuple(types)))
+        old, full = getattr(record, head), where + head
+        if is_dataclass(old) and not dot:
+            inside = ", ".join(f"{full}.{field}" for field in field_types(type(old)))
+            raise ConfigError(f'"{full}" has fields of its own; give one of them: {inside}')
+        if is_dataclass(old):
+            inner.setdefault(head, {})[rest] = text
+            continue
+        if dot:
+            raise ConfigError(f'"{where}{name}": {what}.{head} has no fields of its own')
+        try:
+            changes[head] = _read(types[head], text)
+        except ConfigError as error:
+            raise ConfigError(f"{full} {error}") from None
+    changes |= {head: _replaced(getattr(record, head), rest, f"{where}{head}.") for head, rest in inner.items()}
+    return replace(record, **changes)
+
+
+def _read(annotation: Any, text: str) -> Any:
+    """Read a text as a field's type."""
+    kinds = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType) and NoneType in kinds:
+        return None if text.lower() == "none" else _read(next(k for k in kinds if k is not NoneType), text)
+    if get_origin(annotation) is tuple:
+        words = [word.strip() for word in text.split(",")]
+        kinds = kinds[:1] * len(words) if Ellipsis in kinds else kinds
+        if len(kinds) != len(words):
+            raise ConfigError(f'must be {len(kinds)} values with commas between them, not "{text}"')
+        return tuple(read_text(kind, word) for kind, word in zip(kinds, words, strict=True))
+    return read_text(annotation, text)
+
+
+def read_text(annotation: Any, text: str) -> Any:
+    """Read a value of the command line as the type of a field. Raises ConfigError."""
+    if annotation is str or get_origin(annotation) is Literal:
+        return typed(annotation, text)
+    if annotation is bool:
+        words = {"true": True, "false": False}
+        if text.lower() in words:
+            return words[text.lower()]
+        raise ConfigError(f'must be true or false, not "{text}"')
+    try:
+        value = int(text)
+    except ValueError:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ConfigError(f'must be {_NOUNS[annotation]}, not "{text}"') from None
+    return typed(annotation, value)
+
+
+def read_scalar(text: str) -> Scalar:
+    """Read ``true``, ``3``, ``0.5`` or any other word, as TOML would, but without quotes around words."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def field_types(record: type) -> dict[str, Any]:
+    """Return the type of every field of a configuration dataclass."""
+    hints = get_type_hints(record)
+    return {f.name: hints[f.name] for f in fields(record)}
+
+
+def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """Say that ``what`` does not know ``name``, with the closest name and all of them."""
+    near = closest(name, known)
+    hint = f'; did you mean "{near}"?' if near else ""
+    return f'{what} has no field "{name}"{hint} (fields: {", ".join(known)})'
+
+
+_NOUNS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+
+
+def typed(annotation: Any, value: Any) -> Any:
+    """Return ``value`` as the field's type; an integer is welcome where a number is asked for."""
+    if get_origin(annotation) is Literal:
+        allowed = get_args(annotation)
+        if value in allowed:
+            return value
+        near = closest(value, allowed) if isinstance(value, str) else None
+        hint = f'; did you mean "{near}"?' if near else ""
+        raise ConfigError(f"must be one of {', '.join(map(shown, allowed))}, not {shown(value)}{hint}")
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, annotation) or (isinstance(value, bool) and annotation is not bool):
+        whole = isinstance(value, float) and annotation is int and value.is_integer()
+        hint = f" (write {int(value):_})" if whole else ""
+        raise ConfigError(f"must be {_NOUNS[annotation]}, not {shown(value)}{hint}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
