@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from browser.chrome import Browser, Page, find
-from ibal.viz import write_player
+from ibal.viz import Overlay, write_comparison, write_player
 from unit.viz import skirmish
 
 
@@ -30,16 +30,26 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     natural, jammed = skirmish.play(label="natural"), skirmish.play(attacked=True, label="jammed")
     notes = tuple(f"note {t}" for t in range(jammed.length))
     jammed = jammed._replace(overlay=jammed.overlay._replace(notes=notes))
+    hidden = skirmish.play(attacked=True, label="hidden")
+    noise = np.zeros((natural.length, skirmish.N, skirmish.SPEC.obs_size), np.float32)
+    noise[0, 0, skirmish.LAYOUT.mask("north", "enemy[0].distance", "enemy[2].distance", "ally[1].health")] = 0.3
+    noise[0, 0, skirmish.LAYOUT.mask("enemy[0].rel_x", "enemy[2].rel_x")] = -0.25
+    seen = np.asarray(natural.steps.obs)[:-1] + noise
+    seen[0, 0, skirmish.LAYOUT.mask("own")] = 0
+    noisy = natural._replace(overlay=Overlay(seen=seen))
     shuffled = natural._replace(enemy_units=np.array([5, 3, 4]))
-    return {
+    out = {
         name: write_player(what, None, skirmish.SPEC, folder / f"{name}.html")
         for name, what in (
             ("natural", natural),
             ("jammed", jammed),
-            ("both", [natural, jammed]),
+            ("hidden", hidden),
+            ("noisy", noisy),
             ("shuffled", shuffled),
         )
     }
+    out["both"] = write_comparison([natural, jammed], None, skirmish.SPEC, folder / "both.html", title="both")
+    return out
 
 
 @pytest.fixture

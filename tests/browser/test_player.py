@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ibal.viz.theme import THEMES, rgb
 from unit.viz import skirmish
 
 
@@ -19,6 +20,20 @@ def step(page) -> int:
 
 def text(page, selector: str) -> str:
     return page.eval(f"document.querySelector({selector!r}).textContent")
+
+
+def texts(page, selector: str) -> list[str]:
+    return page.eval(f"[...document.querySelectorAll({selector!r})].map(e => e.textContent)")
+
+
+def ring(page, unit: int, stage: int = 0) -> list[list[int]]:
+    """The colours of the picture on a circle around a unit where the ring of its group is drawn."""
+    return page.eval(
+        f"(() => {{ const view = window.replay.view({stage}), t = +document.documentElement.dataset.step;"
+        f" const [x, y] = view.place(t, {unit}), r = view.radius(t, {unit}) * 1.3 + 3;"
+        " const at = (a) => view.pen.getImageData((x + r * Math.cos(a)) * view.dense, (y + r * Math.sin(a)) *"
+        " view.dense, 1, 1).data; return [...Array(24).keys()].map(k => [...at(k * Math.PI / 12)].slice(0, 3)); })()"
+    )
 
 
 def picture(page) -> str:
@@ -234,7 +249,8 @@ def test_attack_overlays(show):
     masked = page.eval("[...document.querySelectorAll('#panel td.masked')].map(c => c.dataset.feature)")
     expected = [n for n, m in zip(skirmish.LAYOUT.names, skirmish.LAYOUT.mask("ally"), strict=True) if m]
     assert sorted(masked) == sorted(expected)
-    assert "replaced by the attack" in text(page, "#panel")
+    assert "10 of 30 features replaced by the attack" in text(page, "#panel")
+    assert texts(page, "#panel .harm li") == ["all allies: everything hidden"]
     assert page.eval("document.querySelectorAll('#panel tr.unseen').length") >= 2  # both allies are cut off
     groups = page.eval("[...document.querySelectorAll('#roster .group')].map(e => e.textContent)")
     assert groups == ["G1", "G1", "G2"]
@@ -246,9 +262,46 @@ def test_attack_overlays(show):
     assert text(page, "#roster [data-agent='0'] s") != "stop"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_rings_tell_the_groups_and_the_legend_explains_them(show, scheme):
+    page = show("hidden", scheme=scheme)
+    one, two = (np.array(rgb(THEMES[scheme][name])) for name in ("one", "two"))
+    for unit, own, other in ((0, one, two), (1, one, two), (2, two, one)):
+        around = np.array(ring(page, unit))
+        near, far = ((np.abs(around - colour).max(axis=1) < 16).mean() for colour in (own, other))
+        assert near > 0.5  # bars and the number cover some of it
+        assert far == 0
+    for unit in (3, 4, 5):
+        around = np.array(ring(page, unit))
+        assert not any((np.abs(around - colour).max(axis=1) < 16).any() for colour in (one, two))
+    legend = texts(page, "#legend em")
+    assert legend[3:] == [
+        "G1, attacked", "G2, the others", "hidden from or changed for the selected agent",
+        "what a replaced action was meant to be",
+    ]  # fmt: skip
+    for agent, group in ((0, "In G1, the attacked group."), (2, "In G2, the other group.")):
+        page.press(str(agent))
+        assert text(page, "#panel .facts + p") == group
+        assert page.eval("document.querySelector('#panel .harm').hidden")  # its sight was left alone
+
+
+def test_what_is_changed_is_named_block_by_block(show):
+    page = show("noisy")
+    page.press("0")
+    assert texts(page, "#panel .harm li") == [
+        "move: north changed", "enemies e0, e2: distance, rel x changed", "ally 2: health changed",
+        "itself: health hidden",
+    ]  # fmt: skip
+    assert "7 of 30 features" in text(page, "#panel")
+    assert texts(page, "#legend em")[3:] == ["hidden from or changed for the selected agent"]  # neither groups nor acts
+    page.press("ArrowRight")
+    assert texts(page, "#panel .harm li") == []
+    assert page.eval("document.querySelector('#panel .harm').hidden")
+
+
 def test_without_an_attack_nothing_is_marked(page):
     page.press("1")
-    assert page.eval("document.querySelectorAll('.masked, .forced, #roster .group').length") == 0
+    assert page.eval("document.querySelectorAll('.masked, .forced, #roster .group, .harm li').length") == 0
     assert not page.eval("document.body.classList.contains('attacked')")
 
 
@@ -267,6 +320,44 @@ def test_two_replays_side_by_side_share_the_controls(show):
     page.press("Escape")
     page.click(*unit_place(page, 0, 0))
     assert (shown(page, "stage"), shown(page, "agent")) == ("0", "0")
+
+
+def test_a_comparison_stays_in_step_and_says_how_each_ends(show):
+    page = show("both", width=1280)
+    ends = skirmish.play(), skirmish.play(attacked=True)
+    assert texts(page, ".stage figcaption b") == ["natural", "jammed"]
+    assert texts(page, ".stage .outcome") == [
+        f"{end.outcome} return {end.episode_return:.2f} in {end.length} steps" for end in ends
+    ]
+    longest = max(end.length for end in ends)
+    assert int(page.eval("document.querySelector('#scrub').max")) == longest
+
+    def clocks() -> list[int]:
+        return [int(words.split("step ")[1].split("/")[0]) for words in texts(page, ".numbers")]
+
+    page.press(" ")
+    page.wait("+document.documentElement.dataset.step >= 3")
+    page.press(" ")
+    assert clocks() == [step(page)] * 2
+    page.click_on(".stage:nth-child(2) canvas.strip", across=0.5)
+    assert clocks() == [step(page)] * 2
+    page.press("End")
+    assert clocks() == [end.length for end in ends]  # the shorter one waits at its end
+    assert page.eval("[...document.querySelectorAll('.banner')].map(e => e.hidden)") == [False, False]
+    page.press("Home")
+    tops = page.eval("[...document.querySelectorAll('.picture')].map(e => e.getBoundingClientRect().top)")
+    assert tops[0] == tops[1]
+
+
+def test_a_comparison_fits_a_narrow_window(show):
+    page = show("both", width=400, height=800)
+    page.press("1")
+    assert page.eval("document.documentElement.scrollWidth") == 400
+    boxes = page.eval("[...document.querySelectorAll('.picture')].map(s => s.getBoundingClientRect().toJSON())")
+    controls = page.eval("document.querySelector('.controls').getBoundingClientRect().toJSON()")
+    assert boxes[0]["bottom"] < boxes[1]["top"]
+    assert boxes[1]["bottom"] < controls["top"]  # both pictures are in sight at once
+    assert controls["bottom"] <= 800
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

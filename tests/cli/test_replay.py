@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from ibal import rng
+from ibal.adversaries.bundle import save_attacker
+from ibal.adversaries.config import InteractionConfig
 from ibal.cli.main import main
+from ibal.evaluate.episodes import play
+from ibal.nets import agents
+from ibal.nets.bundle import save_bundle
+from ibal.nets.pymarl import load_policy
+from ibal.viz.trajectory import unpack
+from unit.viz import skirmish
 
 SKIRMISH = "unit.viz.skirmish:make"
 
@@ -30,7 +41,6 @@ def test_help_is_immediate():
 
 def _plain_environment() -> dict[str, str]:
     import os
-    from pathlib import Path
 
     import ibal
 
@@ -49,10 +59,11 @@ def test_page_and_gif_of_one_episode(tmp_path, capsys):
     assert result == {
         "path": str(page),
         "paths": [str(page), str(film)],
-        "steps": 4,
-        "return": pytest.approx(result["return"]),
-        "win": False,
-    }
+        "episodes": [
+            {"policy": "random", "attack": "natural", "steps": 4, "return": result["episodes"][0]["return"],
+             "win": False},
+        ],
+    }  # fmt: skip
     assert "wrote" in messages
     assert page.read_text().startswith("<!doctype html>")
     with Image.open(film) as picture:
@@ -76,6 +87,113 @@ def test_same_seed_and_episode_give_the_same_file(tmp_path):
         assert replay(*common, "--episode", episode, "--out", tmp_path / name) == 0
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
     assert (tmp_path / "a.html").read_bytes() != (tmp_path / "c.html").read_bytes()
+
+
+def data_of(page: Path) -> dict:
+    return json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Run folders "a" (seeds 0 and 2) and "b" (seed 0) of the skirmish, and "other" of another environment."""
+    size = skirmish.SPEC.obs_size + skirmish.SPEC.n_actions + skirmish.N
+    for name, seed in (("a", 0), ("a", 2), ("b", 0), ("other", 0)):
+        params = agents.init(rng.root(seed + len(name)), size, skirmish.SPEC.n_actions, hidden=8)
+        meta = {"env": "smac/8m" if name == "other" else SKIRMISH, "env_options": {}, "seed": seed}
+        save_bundle(tmp_path / "runs" / name / "policy" / f"seed-{seed}.safetensors", params, skirmish.SPEC, meta)
+    return tmp_path / "runs"
+
+
+def test_a_run_folder_plays_where_it_was_trained(runs, tmp_path, capsys):
+    page = tmp_path / "x.html"
+    for words, label, file in (
+        ((), "a seed-0", "a/policy/seed-0"), (("--policy-seed", 2), "a seed-2", "a/policy/seed-2"),
+    ):  # fmt: skip
+        assert replay("--policy", runs / "a", *words, "--episode", 1, "--out", page, "--json", "--quiet") == 0
+        (said,) = json.loads(capsys.readouterr().out)["episodes"]
+        policy = load_policy(runs / f"{file}.safetensors", skirmish.SPEC)
+        counted = play(skirmish.make(), policy, rng.episodes(rng.root(0), 2))
+        assert (said["policy"], said["steps"]) == (label, int(counted.length[1]))
+        assert said["return"] == pytest.approx(float(counted.returns[1]), abs=1e-3)
+    assert replay("--policy", runs / "b" / "policy" / "seed-0.safetensors", "--out", page, "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out)["episodes"][0]["policy"] == "b seed-0"
+
+
+def test_two_policies_under_one_attack_share_a_page_and_a_world(runs, tmp_path, capsys):
+    page, film = tmp_path / "both.html", tmp_path / "both.gif"
+    out = ("--out", page, "--out", film, "--width", 160)
+    assert replay("--policy", runs / "a", "--policy", runs / "b", "--attack", "random", *out, "--quiet") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{page}, {film}"
+    assert [line.split(":")[0] for line in said[1:]] == ["  a seed-0", "  b"]
+    data = data_of(page)
+    assert [one["label"] for one in data["trajectories"]] == ["a seed-0", "b"]
+    assert data["summary"] == "seed 0, episode 0 · under random"
+    first, second = (unpack(one["frames"]["position"])[0] for one in data["trajectories"])
+    np.testing.assert_array_equal(first, second)
+    # The same draws: the same agents are hit by the same noise, for as long as all live.
+    noise = [unpack(one["overlay"]["change"])[0] for one in data["trajectories"]]
+    np.testing.assert_allclose(noise[0], noise[1], atol=0.0011)
+    with Image.open(film) as picture:
+        assert picture.width == 2 * 160 + 4
+
+
+def test_one_policy_with_and_without_a_fitted_attack(runs, tmp_path, capsys):
+    page, config = tmp_path / "x.html", InteractionConfig(masks="dimension", actions="off", most=1, dims=2)
+    state = config.build(skirmish.SPEC).init(rng.root(0))
+    save_attacker(tmp_path / "bank" / "a.safetensors", "interaction", config, skirmish.SPEC, state)
+    words = ("--policy", runs / "b", "--attack", "natural", "--attack", "interaction", "--out", page)
+    assert replay(*words, "--attackers", tmp_path / "bank", "--json", "--quiet") == 0
+    said = json.loads(capsys.readouterr().out)["episodes"]
+    assert [(one["policy"], one["attack"]) for one in said] == [("b", "natural"), ("b", "interaction")]
+    natural, attacked = data_of(page)["trajectories"]
+    assert (natural["label"], attacked["label"]) == ("b", "b under interaction")
+    assert natural["overlay"] == {}
+    groups = unpack(attacked["overlay"]["groups"])
+    assert sorted(groups[0].tolist()) == [1, 2, 2]
+    masked = unpack(attacked["overlay"]["masked"])[0].sum(axis=1)
+    np.testing.assert_array_equal(masked, np.where(groups[0] == 1, 4, 2))  # c = 2 entries per agent of the other group
+
+
+def test_a_perturbation_holds(tmp_path):
+    page = tmp_path / "x.html"
+    walk = ("--policy", "unit.viz.skirmish:brawler", "--perturbation", "dis-3", "--max-steps", 3)
+    assert replay("--env", SKIRMISH, *walk, "--out", page, "--quiet") == 0
+    data = data_of(page)
+    (one,) = data["trajectories"]
+    assert data["summary"] == "dis-3"
+    assert (unpack(one["executed"]) == 1).all()  # everybody stops
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--policy", "runs/a", "--policy", "runs/other"), "trained on unit.viz.skirmish:make and smac/8m; episodes"),
+        (("--policy", "runs/other"), "smac/8m needs 102 inputs"),
+        (("--policy", "runs/a", "--policy", "runs/a"), "--policy runs/a is given twice"),
+        (("--policy", "runs/a", "--policy-seed", "1"), "--policy-seed 1: runs/a has 0, 2"),
+        (("--policy", "runs"), "runs holds no policy"),
+        (("--policy", "random"), '"random" does not say which environment it plays; add --env NAME'),
+        (("--policy", "runs/a", "--attack", "randm"), 'unknown attack "randm". Closest: "random"'),
+        (("--policy", "runs/a", "--attack", "random[q=1]"), 'no field "q"'),
+        (("--policy", "runs/a", "--attack", "interaction"), "has to be fitted before it attacks"),
+        (("--policy", "runs/a", "--attack", "random", "--attackers", "gone"), "--attackers gone: there is no such"),
+        (("--policy", "runs/a", "--perturbation", "dis1"), 'unknown perturbation "dis1". Closest: "dis-1"'),
+        (("--policy", "runs/a", "--perturbation", "hp-15"), "no initial health"),
+        (("--env", SKIRMISH, "--policy-seed", "1"), "no --policy is a folder"),
+        (
+            ("--policy", "runs/a", "--policy", "runs/b", "--attack", "natural", "--attack", "random", "--attack",
+             "random-obs"), "2 policies under 3 attacks are 6 episodes; at most 4",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_played_is_refused_in_a_sentence(words, sentence, runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs.parent)
+    assert replay(*words, "--out", "x.html") == 2
+    out, messages = capsys.readouterr()
+    assert sentence in messages
+    assert out == ""
+    assert not (runs.parent / "x.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +238,7 @@ def test_a_file_that_cannot_be_written_is_a_failure(tmp_path, monkeypatch, capsy
 def test_a_smac_map(tmp_path, capsys):
     out = tmp_path / "3m.html"
     assert replay("--env", "3m", "--policy", "random", "--out", out, "--max-steps", 3, "--json", "--quiet") == 0
-    assert json.loads(capsys.readouterr().out)["steps"] == 3
-    data = json.loads(out.read_text().split('id="data">')[1].split("</script>")[0])["trajectories"][0]
+    assert json.loads(capsys.readouterr().out)["episodes"][0]["steps"] == 3
+    data = data_of(out)["trajectories"][0]
     assert [kind["name"] for kind in data["scene"]["kinds"]] == ["marine"]
     assert sorted(data["enemy_units"]) == [3, 4, 5]

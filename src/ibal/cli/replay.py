@@ -1,20 +1,26 @@
-"""``ibal replay``: play one episode and write it as an HTML page or a GIF.
+"""``ibal replay``: play one episode and write it as an HTML page or a GIF; several, and they stand side by side.
 
 ibal replay --env smac/MMM --policy random --out replay.html --out replay.gif
+ibal replay --policy runs/ibal-3m --attack interaction --attackers attackers/held-out --out attacked.html
+ibal replay --policy runs/qmix-3m --policy runs/ibal-3m --attack random --out both.html
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
 from ibal.registry import Entry, Registry
 
 if TYPE_CHECKING:
+    from ibal.evaluate.matrix import Attack
+    from ibal.nets.bundle import TeamPolicy
     from ibal.types import Env, EnvSpec, Policy
     from ibal.viz.trajectory import Trajectory
 
@@ -33,20 +39,38 @@ WEIGHTS = (".safetensors", ".th")
 FORMATS = (".html", ".gif")
 
 
+class _Who(NamedTuple):
+    """A policy of the command line: its name on the page, what makes it, and what its file says of it."""
+
+    label: str
+    make: Callable[[EnvSpec], Policy]
+    meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+
+
+class _Game(NamedTuple):
+    """Where it is played and what is played there: every policy under every attack."""
+
+    world: Env
+    params: Any
+    teams: list[tuple[str, Policy]]
+    attacks: list[Attack]
+
+
 def main(argv: list[str]) -> int:
     """Run ``ibal replay`` with the arguments after ``replay``."""
     options = _parser().parse_args(argv)
+    options.policy = options.policy or ["random"]
+    options.attack = options.attack or ["natural"]
     output = output_of(options)
-    env, policy = _prepare(options)
-    output.note(f"playing {env.spec.name} with {options.policy} (seed {options.seed}, episode {options.episode}) …")
-    trajectory = _play(env, policy, options)
+    game = _prepare(options)
+    trajectories = _play(game, options, output)
     try:
         for path in options.out:
-            _write(trajectory, env.spec, path, options)
+            _write(game, trajectories, path, options)
             output.note(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB)")
     except OSError as error:
         raise CommandError(f"cannot write {error.filename or options.out[0]}: {error.strerror or error}") from error
-    _announce(trajectory, options, output)
+    _announce(game, trajectories, options, output)
     return OK
 
 
@@ -54,14 +78,25 @@ def _parser() -> argparse.ArgumentParser:
     policies = "; ".join(f"{name}: {entry.help}" for name, entry in SCRIPTED.entries.items())
     out = argparse.ArgumentParser(
         prog="ibal replay",
-        description="Play one episode and write it as a self-contained HTML player (.html) or an animated GIF (.gif).",
+        description="Play one episode and write it as a self-contained HTML player (.html) or an animated GIF (.gif). "
+        "It is the episode that ibal evaluate counts for the same seed. Several policies or attacks give episodes of "
+        "the same world side by side.",
         allow_abbrev=False,
     )
     add = out.add_argument
-    add("--env", required=True, metavar="NAME", help='environment, as "smac/MMM" or my_pkg.mod:make')
-    files = f"a PyMARL file ({', '.join(WEIGHTS)})"
-    add("--policy", default="random", metavar="WHO",
-        help=f"{policies}; {files}; or my_pkg.mod:make_policy, called with the EnvSpec")  # fmt: skip
+    add("--env", metavar="NAME",
+        help='environment, as "smac/MMM" or my_pkg.mod:make (default: the one the policy was trained on)')  # fmt: skip
+    add("--policy", action="append", metavar="WHO",
+        help=f"a run folder, a bundle or a PyMARL file ({', '.join(WEIGHTS)}); {policies}; or my_pkg.mod:make_policy, "
+        "called with the EnvSpec (default random); may be given more than once")  # fmt: skip
+    add("--policy-seed", type=_at_least(0.0, int), metavar="N",
+        help="which seed of a run folder (default: the lowest)")  # fmt: skip
+    add("--attack", action="append", metavar="NAME",
+        help="who interferes, as natural, random, interaction[fill=mean], or my_pkg.mod:MyConfig (default natural); "
+        "may be given more than once")  # fmt: skip
+    add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--perturbation", default="none", metavar="NAME",
+        help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
     add("--out", required=True, action="append", type=Path, metavar="FILE",
         help="where to write; the extension chooses the format; may be given more than once")  # fmt: skip
     add("--seed", type=_at_least(0.0, int), default=0, metavar="N", help="seed of the evaluation (default 0)")
@@ -69,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         help="which episode of that evaluation, counted from 0 (default 0)")  # fmt: skip
     add("--max-steps", type=_at_least(1.0, int), metavar="N", help="stop after this many steps")
     add("--fps", type=_at_least(0.1, float, 50.0), default=8.0, help="GIF: steps per second, at most 50 (default 8)")
-    add("--width", type=_at_least(160.0, int, 4096.0), default=640, metavar="PIXELS", help="GIF: width (default 640)")
+    add("--width", type=_at_least(160.0, int, 4096.0), default=640, metavar="PIXELS",
+        help="GIF: width of each replay (default 640)")  # fmt: skip
     add("--theme", choices=("light", "dark"), default="light", help="GIF: colours (the page follows the reader's)")
     add("--title", default="", help="HTML: title of the page (default: the environment's name)")
     add_flags(out)
@@ -81,19 +117,38 @@ def _refused(message: str) -> CommandError:
     return CommandError(message, WRONG_USE)
 
 
-def _prepare(options: argparse.Namespace) -> tuple[Env, Policy]:
-    """Make everything the episode needs, cheapest checks first: what can be refused without jax is."""
+def _prepare(options: argparse.Namespace) -> _Game:
+    """Make everything the episodes need, cheapest checks first: what can be refused without jax is."""
     from ibal import envs
+    from ibal.adversaries import TABLE
 
     for path in options.out:
         _check_target(path)
-    name = envs.resolve(options.env)
-    find_policy = _policy_maker(options.policy)
-    env = envs.make(name)  # an error inside the user's own function keeps its traceback
+    _check_once("--policy", options.policy)
+    for name in options.attack:
+        TABLE.resolve(name.partition("[")[0])  # what stands in brackets are options
+    _check_once("--attack", options.attack)
+    if options.attackers is not None and not options.attackers.is_dir():
+        raise _refused(f"--attackers {options.attackers}: there is no such folder")
+    if options.env is not None:
+        envs.resolve(options.env)
+    _check_number(len(options.policy), len(options.attack))
+    teams = _teams(options)
+    name, given = _environment(options.env, teams)
+    env = envs.make(name, **given)  # an error inside the user's own function keeps its traceback
     if env.frame is None or env.spec.scene is None:
         missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
-        raise _refused(f'"{options.env}" cannot be drawn ({missing}); environments with a picture: smac/*')
-    return env, find_policy(env.spec)
+        raise _refused(f'"{options.env or name}" cannot be drawn ({missing}); environments with a picture: smac/*')
+    from ibal.evaluate.bank import Bank
+    from ibal.evaluate.perturb import perturb
+
+    bank = Bank(options.attackers)
+    try:
+        world, params = perturb(env, options.perturbation)
+        made = [bank.on(attack, env.spec) for attack in options.attack]
+    except (ValueError, FileNotFoundError) as error:
+        raise _refused(str(error)) from error
+    return _Game(world, params, [(team.label, team.make(env.spec)) for team in teams], made)
 
 
 def _check_target(path: Path) -> None:
@@ -106,26 +161,79 @@ def _check_target(path: Path) -> None:
         raise _refused(f"--out {path}: this is a folder; name a file")
 
 
-def _policy_maker(name: str) -> Callable[[EnvSpec], Policy]:
-    """Find what makes the policy: a scripted one, a weight file, or the user's own function."""
-    if Path(name).suffix.lower() in WEIGHTS:
-        if not Path(name).is_file():
-            raise _refused(f"--policy {name}: there is no such file")
+def _check_once(flag: str, words: list[str]) -> None:
+    if twice := [word for i, word in enumerate(words) if word in words[:i]]:
+        raise _refused(f"{flag} {twice[0]} is given twice: the two episodes would be the same")
 
-        return partial(_read_policy, name)
-    if name not in SCRIPTED and ":" not in name and Path(name).exists():
+
+def _check_number(policies: int, attacks: int) -> None:
+    if policies * attacks == 1:
+        return
+    from ibal.viz.player import MOST
+
+    if policies * attacks > MOST:
+        raise _refused(
+            f"{policies} policies under {attacks} attacks are {policies * attacks} episodes; at most {MOST} stand side "
+            "by side: name fewer --policy or --attack"
+        )
+
+
+def _teams(options: argparse.Namespace) -> list[_Who]:
+    """Find the policies of the command line; two that would have one label are told apart by all that was typed."""
+    teams = [_team(name, options.policy_seed) for name in options.policy]
+    if options.policy_seed is not None and not any(Path(name).is_dir() for name in options.policy):
+        raise _refused("--policy-seed chooses among the seeds of a run folder, but no --policy is a folder")
+    labels = [team.label for team in teams]
+    return [
+        team._replace(label=name) if labels.count(team.label) > 1 else team
+        for team, name in zip(teams, options.policy, strict=True)
+    ]
+
+
+def _team(name: str, seed: int | None) -> _Who:
+    """Find what makes a policy: a run folder, a weight file, a scripted one, or the user's own function."""
+    path = Path(name)
+    is_file = path.suffix.lower() in WEIGHTS
+    if is_file and not path.is_file():
+        raise _refused(f"--policy {name}: there is no such file")
+    if is_file or (path.is_dir() and name not in SCRIPTED):
+        return _trained(path, seed)
+    if name not in SCRIPTED and ":" not in name and path.exists():
         raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
     SCRIPTED.resolve(name)
-    return partial(_call_policy, name)
+    return _Who(name, partial(_call_policy, name))
 
 
-def _read_policy(path: str, spec: EnvSpec) -> Policy:
-    from ibal.nets.pymarl import load_policy
+def _trained(path: Path, seed: int | None) -> _Who:
+    from ibal.nets.bundle import find_policies, load_policy
 
     try:
-        return load_policy(path, spec)
-    except (OSError, ValueError) as error:
+        files = find_policies(path)
+        file = files[0]
+        if seed is not None and path.is_dir():
+            there = {int(found.stem.removeprefix("seed-")): found for found in files if found.stem.startswith("seed-")}
+            if seed not in there:
+                has = ", ".join(map(str, there)) or "no seeds to choose from"
+                raise _refused(f"--policy-seed {seed}: {path} has {has}")
+            file = there[seed]
+        team = load_policy(file)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         raise _refused(f"--policy {error}") from error
+    of_run = file.parent.name == "policy" and file.stem.startswith("seed-")
+    label = path.stem if not of_run else file.parent.resolve().parent.name
+    if of_run and (len(files) > 1 or path == file):
+        label += f" {file.stem}"
+    return _Who(label or str(path), partial(_bind, file, team), team.meta)
+
+
+def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:
+    from ibal.nets.pymarl import check_fits, pymarl_agent
+
+    try:
+        check_fits(file, team.params, spec)
+    except ValueError as error:
+        raise _refused(f"--policy {error}") from error
+    return pymarl_agent(spec, team.params.hidden_size).bind(team.params)
 
 
 def _call_policy(name: str, spec: EnvSpec) -> Policy:
@@ -145,37 +253,89 @@ def _call_policy(name: str, spec: EnvSpec) -> Policy:
     return policy
 
 
-def _play(env: Env, policy: Policy, options: argparse.Namespace) -> Trajectory:
+def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, Any]]:
+    """Choose what all play in: what --env names, else what they were trained on, with the options of then."""
+    from ibal import envs
+
+    wanted = None if asked is None else envs.resolve(asked)
+    trained: dict[str, tuple[str, dict[str, Any]]] = {}
+    for team in teams:
+        name, given = team.meta.get("env"), dict(team.meta.get("env_options") or {})
+        if name is not None and wanted in (None, name):
+            trained.setdefault(f"{name} {json.dumps(given, sort_keys=True) if given else ''}".strip(), (name, given))
+    if len(trained) > 1:
+        raise _refused(
+            f"the policies were trained on {' and '.join(trained)}; episodes side by side need one environment"
+        )
+    if trained:
+        return next(iter(trained.values()))
+    if wanted is None:
+        raise _refused(f'"{teams[0].label}" does not say which environment it plays; add --env NAME')
+    return wanted, {}
+
+
+def _play(game: _Game, options: argparse.Namespace, output: Output) -> list[Trajectory]:
+    """Play the one episode with every policy under every attack."""
     from ibal import rng
     from ibal.viz.record import record
 
     key = rng.episode(rng.root(options.seed), options.episode)
-    label = Path(options.policy).stem if Path(options.policy).suffix.lower() in WEIGHTS else options.policy
-    return record(env, policy, key, max_steps=options.max_steps, label=label)
+    out: list[Trajectory] = []
+    for (who, policy), attack in product(game.teams, game.attacks):
+        full = who if attack.name == "natural" else f"{who} under {attack.name}"
+        where = f"seed {options.seed}, episode {options.episode}"
+        output.note(f"playing {game.world.spec.name} with {full} ({where}) …")
+        attacker = attack.attackers[options.episode % len(attack.attackers)]  # as an evaluation shares them out
+        label = who if _only_policies_differ(game) else full
+        trajectory = record(
+            game.world, policy, key, game.params, adversary=attack.adversary, attacker=attacker,
+            max_steps=options.max_steps, label=label,
+        )  # fmt: skip
+        out.append(trajectory)
+    return out
 
 
-def _write(trajectory: Trajectory, spec: EnvSpec, path: Path, options: argparse.Namespace) -> None:
+def _only_policies_differ(game: _Game) -> bool:
+    return len(game.teams) > 1 and len(game.attacks) == 1
+
+
+def _write(game: _Game, trajectories: list[Trajectory], path: Path, options: argparse.Namespace) -> None:
+    spec = game.world.spec
     if path.suffix.lower() == ".gif":
         from ibal.viz.gif import write_gif
 
-        write_gif(trajectory, spec.scene, spec, path, fps=options.fps, width=options.width, theme=options.theme)
-    else:
-        from ibal.viz.player import write_player
+        write_gif(trajectories, spec.scene, spec, path, fps=options.fps, width=options.width, theme=options.theme)
+        return
+    from ibal.viz.player import write_comparison, write_player
 
-        write_player(trajectory, spec.scene, spec, path, title=options.title)
+    facts = [] if len(trajectories) == 1 else [f"seed {options.seed}, episode {options.episode}"]
+    if _only_policies_differ(game) and game.attacks[0].name != "natural":
+        facts.append(f"under {game.attacks[0].name}")
+    if options.perturbation != "none":
+        facts.append(options.perturbation)
+    write = write_player if len(trajectories) == 1 else write_comparison
+    write(trajectories, spec.scene, spec, path, title=options.title, summary=" · ".join(facts))
 
 
-def _announce(trajectory: Trajectory, options: argparse.Namespace, output: Output) -> None:
+def _announce(game: _Game, trajectories: list[Trajectory], options: argparse.Namespace, output: Output) -> None:
+    pairs = product((who for who, _ in game.teams), (attack.name for attack in game.attacks))
     data: dict[str, Any] = {
         "path": str(options.out[0]),
         "paths": [str(path) for path in options.out],
-        "steps": trajectory.length,
-        "return": round(trajectory.episode_return, 4),
-        "win": trajectory.win,
-    }
+        "episodes": [
+            {"policy": who, "attack": attack, "steps": one.length, "return": round(one.episode_return, 4),
+             "win": one.win}
+            for (who, attack), one in zip(pairs, trajectories, strict=True)
+        ],
+    }  # fmt: skip
+    lines = [f"{one.label}: {_summary(one)}" for one in trajectories]
+    paths = ", ".join(data["paths"])
+    output.result(data, f"{paths}: {_summary(trajectories[0])}" if len(lines) == 1 else "\n  ".join((paths, *lines)))
+
+
+def _summary(trajectory: Trajectory) -> str:
     outcome = {True: ", won", False: ", not won", None: ""}[trajectory.win]
-    summary = f"{trajectory.length} steps, return {trajectory.episode_return:.2f}{outcome}"
-    output.result(data, "\n".join(f"{path}: {summary}" for path in options.out))
+    return f"{trajectory.length} steps, return {trajectory.episode_return:.2f}{outcome}"
 
 
 def _at_least(low: float, kind: type, high: float = float("inf")) -> Callable[[str], Any]:

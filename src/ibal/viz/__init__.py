@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ibal.viz.gif import write_gif
-from ibal.viz.player import write_player
-from ibal.viz.record import Tamper, record
+from ibal.viz.player import write_comparison, write_player
+from ibal.viz.record import record
 from ibal.viz.trajectory import Overlay, Trajectory, to_json
 
-__all__ = ["Overlay", "Tamper", "Trajectory", "record", "to_json", "write_gif", "write_player"]
+__all__ = ["Overlay", "Trajectory", "record", "to_json", "write_comparison", "write_gif", "write_player"]

@@ -40,7 +40,7 @@ class Camera:
 
 def aim(position: np.ndarray, alive: np.ndarray, scene: Scene, width: int) -> Camera:
     """Frame every place where someone lived during the episode (``position`` [t, u, 2]), ``width`` pixels wide."""
-    flat = np.asarray(position, float)[alive]
+    flat = np.asarray(position, float)[np.asarray(alive, bool)]
     if not len(flat):
         flat = np.array([[0.0, 0.0], [scene.width, scene.height]])
     low = np.maximum(flat.min(0) - MARGIN, 0.0)
@@ -64,14 +64,15 @@ class Painter:
     """Draws the frames of one trajectory; holds what does not change between them."""
 
     def __init__(
-        self, trajectory: Trajectory, spec: EnvSpec, scene: Scene, width: int = 640, theme: str = "light"
-    ) -> None:
+        self, trajectory: Trajectory, spec: EnvSpec, scene: Scene, width: int = 640, theme: str = "light",
+        camera: Camera | None = None,
+    ) -> None:  # fmt: skip
         self.trajectory, self.spec, self.scene = trajectory, spec, scene
         self.colours: dict[str, Colour] = {name: rgb(value) for name, value in THEMES[theme].items()}
         self.glyphs: list[Glyph] = glyphs(scene.kinds)
         self.frames: Any = Frame._make(np.asarray(leaf) for leaf in trajectory.frames)  # NumPy from here on
         alive = self.frames.alive.astype(bool)
-        self.camera = aim(self.frames.position, alive, scene, width)
+        self.camera = camera or aim(self.frames.position, alive, scene, width)
         enemy_units = trajectory.enemy_units
         n, u = spec.n_agents, len(scene.teams)
         slots = np.arange(n, u) if enemy_units is None else np.asarray(enemy_units)

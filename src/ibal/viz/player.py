@@ -15,6 +15,7 @@ from ibal.viz.trajectory import SCHEMA, Trajectory, to_json
 
 # They share one scope; app.js starts the page, so it comes last.
 _SCRIPTS = ("data.js", "camera.js", "view.js", "strip.js", "panel.js", "app.js")
+MOST = 4  # episodes side by side that a screen has room for
 
 
 def write_player(
@@ -32,6 +33,30 @@ def write_player(
     ``scene`` replaces ``spec.scene``. ``title`` and ``summary`` stand at the top of the page.
     """
     return replace_file(path, player_html(trajectories, scene, spec, title=title, summary=summary).encode())
+
+
+def write_comparison(
+    trajectories: Sequence[Trajectory],
+    scene: Scene | None,
+    spec: EnvSpec,
+    path: str | Path,
+    *,
+    title: str = "",
+    summary: str = "",
+) -> Path:
+    """Write one page with two to four episodes side by side, played in step by one control bar; return the path.
+
+    ``Trajectory.label`` tells them apart, so there must be one each. Meant for episodes of one key, which meet the same
+    world. Raises ValueError for another number of them, or a label that is missing or comes twice.
+    """
+    labels = [trajectory.label for trajectory in trajectories]
+    if not 2 <= len(labels) <= MOST:
+        raise ValueError(f"a comparison shows 2 to {MOST} episodes side by side, not {len(labels)}")
+    if wrong := [label for i, label in enumerate(labels) if not label or label in labels[:i]]:
+        what = f'the label "{wrong[0]}" is given twice' if wrong[0] else "an episode has no label"
+        raise ValueError(f"{what}; give each episode of a comparison a label of its own (Trajectory.label)")
+    title = title or f"{spec.name}: {' · '.join(labels)}"
+    return write_player(trajectories, scene, spec, path, title=title, summary=summary)
 
 
 def player_html(

@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Int
 
 from ibal import rng
-from ibal.types import Env, Frame, Policy, TimeStep
+from ibal.adversaries import turn
+from ibal.adversaries.base import Adversary, natural
+from ibal.adversaries.turn import Game, Turn
+from ibal.types import Env, Frame, Policy
 from ibal.viz.trajectory import Overlay, Trajectory
 
-
-def _see_all(key: jax.Array, memory: Any, step: TimeStep, carry: Any) -> tuple[jax.Array, Any]:
-    return step.obs, memory
-
-
-def _obey(key: jax.Array, memory: Any, step: TimeStep, scores: Any, actions: jax.Array) -> tuple[jax.Array, Any]:
-    return actions, memory
-
-
-class Tamper(NamedTuple):
-    """Someone between the environment and the policy, as three functions and what they want shown.
-
-    ``begin(key) -> memory`` once; ``observe(key, memory, step, carry) -> (obs, memory)`` before the policy looks;
-    ``act(key, memory, step, scores, actions) -> (actions, memory)`` after it chose. ``overlay(memory)`` returns any of
-    ``{"groups": int[n], "masked": bool[n, o]}`` for the step just decided.
-    """
-
-    begin: Callable[[jax.Array], Any] = lambda key: ()
-    observe: Callable[[jax.Array, Any, TimeStep, Any], tuple[jax.Array, Any]] = _see_all
-    act: Callable[[jax.Array, Any, TimeStep, jax.Array, jax.Array], tuple[jax.Array, Any]] = _obey
-    overlay: Callable[[Any], dict[str, jax.Array]] = lambda memory: {}
+_NOBODY = natural()  # one object: a new one per recording would compile anew
 
 
 class _Row(NamedTuple):
-    """What one decision adds to the recording."""
+    """What one decision adds to the recording: what happened, and what the attack is shown to have done."""
 
-    intended: jax.Array
-    executed: jax.Array
-    seen: jax.Array
-    shown: dict[str, jax.Array]
-
-
-class _Game(NamedTuple):
-    """An episode at one time: the world, what it shows, and what its players remember."""
-
-    state: Any
-    step: TimeStep
-    carry: Any
-    memory: Any
-    last: jax.Array
+    turn: Turn
+    groups: Int[Array, "n"]
+    masked: Bool[Array, "n o"]
 
 
 def record(
@@ -62,15 +34,19 @@ def record(
     key: jax.Array,
     params: Any = None,
     *,
-    tamper: Tamper | None = None,
+    adversary: Adversary | None = None,
+    attacker: Any = None,
     max_steps: int | None = None,
     label: str = "",
 ) -> Trajectory:
     """Play one episode of ``policy`` in ``env`` and return it, cut where it terminated or was truncated.
 
-    The world and the policy draw what ``evaluate.episodes.play`` draws for the same key, so a replay shows the very
-    episode that was counted. ``params`` replaces ``env.params``; ``max_steps`` cuts earlier than ``spec.horizon``. Runs
-    on the host, one compiled step at a time: this stops with the episode, and compiles faster than a scan.
+    It is the very episode that ``evaluate.episodes.play`` counts for the same key, adversary and attacker (its state;
+    None: as its ``init`` makes it). ``params`` replaces ``env.params``; ``max_steps`` cuts earlier than
+    ``spec.horizon``. Groups and masks of the overlay are those that the adversary's memory holds in fields ``group``
+    bool[n] and ``mask`` bool[n, o]. Raises ValueError for an environment without a picture.
+
+    Runs on the host, one compiled step at a time: this stops with the episode, and compiles faster than a scan.
     """
     if env.frame is None:
         raise ValueError(f'environment "{env.spec.name}" cannot be drawn: its Env.frame is None')
@@ -78,48 +54,72 @@ def record(
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     limit = min(max_steps or env.spec.horizon, env.spec.horizon)
     params = env.params if params is None else params
-    meddler = tamper or Tamper()
-    game, frame = _start(env, policy, meddler, key, params)
+    attacking = _NOBODY if adversary is None else adversary
+    attacker = attacking.init(rng.root(0)) if attacker is None else attacker
+    game, frame = _begin(env.reset, env.frame, policy, attacking, key, attacker, params)
     enemy_units = _enemy_units(game.state, env.spec.n_agents)
     frames, steps, rows = [frame], [game.step], []
     for t in range(limit):
-        game, frame, row = _step(env.step, env.frame, policy, meddler, key, jnp.int32(t), game, params)
+        game, frame, row = _advance(
+            env.step, env.frame, policy, attacking, key, jnp.int32(t), game, attacker, params
+        )  # fmt: skip
         frames.append(frame)
         steps.append(game.step)
         rows.append(row)
         if bool(game.step.terminated) or bool(game.step.truncated):
             break
-    return _assemble(frames, steps, rows, enemy_units, tamper is not None, label)
-
-
-def _start(env: Env, policy: Policy, tamper: Tamper, key: jax.Array, params: Any) -> tuple[_Game, Frame]:
-    state, step, frame = _reset(env.reset, env.frame, key, params)
-    memory = tamper.begin(rng.stream(rng.stream(key, "attack"), "begin"))
-    last = jnp.full((env.spec.n_agents,), -1, jnp.int32)
-    return _Game(state, step, policy.start(), memory, last), frame
+    row = _stack(rows)
+    overlay = Overlay() if adversary is None else Overlay(row.groups, row.turn.seen, row.masked)
+    return Trajectory(
+        _stack(frames), _stack(steps), row.turn.intended, row.turn.executed, overlay, label, enemy_units
+    )  # fmt: skip
 
 
 # Compiled once for the same functions: recording the same policy again, or under another key, compiles nothing.
-@partial(jax.jit, static_argnums=(0, 1))
-def _reset(reset: Any, frame: Any, key: jax.Array, params: Any) -> tuple[Any, TimeStep, Frame]:
-    state, step = reset(rng.world_key(key, 0), params)
-    return state, step, frame(state, params)
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _begin(
+    reset: Any, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, attacker: Any, params: Any
+) -> tuple[Game, Frame]:
+    game = turn.begin(reset, policy, adversary, attacker, key, params)
+    return game, frame(game.state, params)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _step(
-    step: Any, frame: Any, policy: Policy, tamper: Tamper, key: jax.Array, t: jax.Array, game: _Game, params: Any
-) -> tuple[_Game, Frame, _Row]:
-    """One decision of everybody: attack on observations, policy, attack on actions, world."""
-    now = rng.at(rng.stream(key, "attack"), t)
-    seen, memory = tamper.observe(rng.stream(now, "observe"), game.memory, game.step, game.carry)
-    carry, scores = policy.scores(game.carry, seen, game.step.avail, game.last)
-    intended = policy.select(rng.team_key(key, t), scores, game.step.avail)
-    executed, memory = tamper.act(rng.stream(now, "act"), memory, game.step, scores, intended)
-    state, after = step(rng.world_key(key, t + 1), game.state, executed, params)
-    # Agents are told what they chose, not what was made of it.
-    game = _Game(state, after, carry, memory, intended.astype(jnp.int32))
-    return game, frame(state, params), _Row(intended, executed, seen, tamper.overlay(memory))
+def _advance(
+    step: Any, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, t: jax.Array, game: Game,
+    attacker: Any, params: Any,
+) -> tuple[Game, Frame, _Row]:  # fmt: skip
+    after, done = turn.advance(step, policy, adversary, attacker, key, t, game, params)
+    clean, alive = game.step.obs, game.step.alive
+    masked = done.seen != clean
+    if (mask := remembered(after.memory, "mask", clean.shape)) is not None:
+        # A zero that is hidden by a zero counts too, at steps where the adversary is at work: where another value in
+        # its place would not have come through.
+        other = game._replace(step=game.step._replace(obs=clean + 1))
+        through = turn.look(policy, adversary, attacker, key, t, other)[0] == other.step.obs
+        masked |= mask & alive[:, None] & ~through
+    group = remembered(after.memory, "group", alive.shape)
+    groups = jnp.zeros(alive.shape, jnp.int32) if group is None else jnp.where(group, 1, jnp.where(group.any(), 2, 0))
+    return after, frame(after.state, params), _Row(done, groups, masked)
+
+
+def remembered(memory: Any, name: str, shape: tuple[int, ...]) -> Bool[Array, "..."] | None:
+    """Return the boolean field ``name`` of an adversary's memory, None if there is none of this shape.
+
+    Of adversaries that are chained (a tuple of memories) it is the union, of one that attacks in some episodes only
+    (its own memory in the field ``memory``, and ``on``) it is False in the others.
+    """
+    field = getattr(memory, name, None)
+    if isinstance(field, jax.Array) and field.shape == shape and field.dtype == bool:
+        return field
+    if not isinstance(memory, tuple):
+        return None
+    inner = getattr(memory, "memory", None)
+    parts = memory if inner is None else (inner,)
+    found = [one for part in parts if (one := remembered(part, name, shape)) is not None]
+    if not found:
+        return None
+    return jnp.stack(found).any(axis=0) & getattr(memory, "on", True)
 
 
 def _enemy_units(state: Any, n_agents: int) -> np.ndarray | None:
@@ -130,14 +130,3 @@ def _enemy_units(state: Any, n_agents: int) -> np.ndarray | None:
 
 def _stack(records: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *records)
-
-
-def _assemble(
-    frames: list[Any], steps: list[TimeStep], rows: list[_Row], enemy_units: np.ndarray | None, attacked: bool,
-    label: str,
-) -> Trajectory:  # fmt: skip
-    row = _stack(rows)
-    overlay = Overlay()
-    if attacked:
-        overlay = Overlay(groups=row.shown.get("groups"), seen=row.seen, masked=row.shown.get("masked"))
-    return Trajectory(_stack(frames), _stack(steps), row.intended, row.executed, overlay, label, enemy_units)

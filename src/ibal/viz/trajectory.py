@@ -15,7 +15,7 @@ SCHEMA = 1  # raised whenever a reader of version n could misread the file
 class Overlay(NamedTuple):
     """What an attack did, all optional; row ``t`` belongs to the decision at time ``t``.
 
-    ``groups`` int[t, n]: 0 = left alone, 1 = G1 (attacked), 2 = G2 (the agents it is cut off from). ``seen`` float
+    ``groups`` int[t, n]: 0 = there are none, 1 = G1 (attacked), 2 = G2 (the others). ``seen`` float
     [t, n, o]: the observation handed to the policy. ``masked`` bool[t, n, o]: which entries the attack replaced
     (without it: where ``seen`` differs from the clean observation). ``notes``: one line of text per step.
     """
@@ -110,14 +110,15 @@ _FEATURE_UNIT = 0.001
 _REWARD_UNIT = 0.0001
 
 
+def _once(values: Any) -> np.ndarray:
+    """Leave one row of what never changes over time."""
+    values = np.asarray(values)
+    return values[:1] if len(values) > 1 and bool((values == values[:1]).all()) else values
+
+
 def _frames_json(frames: Frame) -> dict[str, Any]:
     """Pack each field; one that never changes keeps a time axis of length 1."""
-    fields = {}
-    for name, unit in _FRAME_UNITS.items():
-        values = np.asarray(getattr(frames, name))
-        constant = len(values) > 1 and bool((values == values[:1]).all())
-        fields[name] = pack(values[:1] if constant else values, unit)
-    return fields
+    return {name: pack(_once(getattr(frames, name)), unit) for name, unit in _FRAME_UNITS.items()}
 
 
 def _scene_json(scene: Scene) -> dict[str, Any]:
@@ -139,17 +140,18 @@ def _layout_json(layout: ObsLayout) -> dict[str, Any]:
 
 
 def _overlay_json(trajectory: Trajectory) -> dict[str, Any]:
+    """Pack what there is to tell: an attack that never struck leaves nothing."""
     overlay, out = trajectory.overlay, {}
-    masked = overlay.masked
-    if overlay.groups is not None:
-        out["groups"] = pack(overlay.groups)
+    masked, groups = overlay.masked, overlay.groups
+    if groups is not None and np.any(groups):
+        out["groups"] = pack(_once(groups))
     if overlay.seen is not None:
-        clean = np.asarray(trajectory.steps.obs)[: trajectory.length]
-        change = np.asarray(overlay.seen) - clean
-        out["change"] = pack(change, _FEATURE_UNIT)  # what was added to ``obs``: nearly always sparse
+        change = np.asarray(overlay.seen) - np.asarray(trajectory.steps.obs)[: trajectory.length]
         masked = change != 0 if masked is None else masked
-    if masked is not None:
-        out["masked"] = pack(masked)
+        if change.any():
+            out["change"] = pack(change, _FEATURE_UNIT)  # what was added to ``obs``: nearly always sparse
+    if masked is not None and np.any(masked):
+        out["masked"] = pack(_once(masked))
     if overlay.notes is not None:
         out["notes"] = list(overlay.notes)
     return out

@@ -4,13 +4,15 @@ these tests, so that they need no game engine. Three agents (one heals) against 
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ibal.adversaries.base import Adversary, Threat, adversary
 from ibal.types import Block, Env, EnvSpec, Frame, ObsLayout, Policy, Scene, TimeStep
-from ibal.viz import Overlay, Tamper, Trajectory, record
+from ibal.viz import Overlay, Trajectory, record
 
 N, M = 3, 3
 U, A = N + M, 6 + M
@@ -133,28 +135,35 @@ def brawler(spec: EnvSpec = SPEC) -> Policy:
     )
 
 
-def jammer() -> Tamper:
+class Jam(NamedTuple):
+    """What the jammer remembers: who is attacked, who is blind to what, how often it was asked."""
+
+    group: jax.Array
+    mask: jax.Array
+    asked: jax.Array
+
+
+@cache  # one object: recording with it twice compiles once
+def jammer() -> Adversary:
     """Blind agent 1 to its allies, and make agent 0 stop on every third step."""
     blind = jnp.asarray(LAYOUT.mask("ally"))[None] & (jnp.arange(N) == 1)[:, None]
 
-    def observe(key, memory, step, carry):
-        return jnp.where(blind, 0.0, step.obs), memory
+    def act(key, state, memory, view):
+        strike = (memory.asked % 3 == 2) & (jnp.arange(N) == 0) & view.step.avail[:, 1]
+        return jnp.where(strike, 1, view.actions), memory._replace(asked=memory.asked + 1)
 
-    def act(key, memory, step, scores, actions):
-        strike = (memory % 3 == 2) & (jnp.arange(N) == 0) & step.avail[:, 1]
-        return jnp.where(strike, 1, actions), memory + 1
-
-    groups = jnp.array([1, 1, 2])
-    return Tamper(
-        begin=lambda key: jnp.asarray(0), observe=observe, act=act,
-        overlay=lambda memory: {"groups": groups, "masked": blind},
-    )  # fmt: skip
+    return adversary(
+        threat=Threat(channels=("obs", "act")),
+        begin=lambda key, state, step: Jam(jnp.array([True, True, False]), blind, jnp.asarray(0)),
+        observe=lambda key, state, memory, view: (jnp.where(memory.mask, 0.0, view.step.obs), memory),
+        act=act,
+    )
 
 
 def play(attacked: bool = False, seed: int = 0, label: str = "") -> Trajectory:
     """One recorded fight."""
-    tamper = jammer() if attacked else None
-    return record(make(), brawler(), jax.random.key(seed), tamper=tamper, label=label)
+    attack = jammer() if attacked else None
+    return record(make(), brawler(), jax.random.key(seed), adversary=attack, label=label)
 
 
 def blank(length: int = 3) -> Trajectory:

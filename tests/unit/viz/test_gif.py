@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibal.viz import write_gif
+from ibal import rng
+from ibal.viz import record, write_gif
 from ibal.viz.draw import Painter
+from ibal.viz.gif import GAP
 from ibal.viz.glyphs import KNOWN, glyphs
 from ibal.viz.theme import THEMES, rgb
 from unit.viz import skirmish
@@ -68,6 +70,23 @@ def test_walls_are_darker_than_the_ground(natural):
     picture = np.asarray(painter.frame(0), int)
     x, y = (round(v / 2) for v in painter.camera.at(8.0, 3.0))
     assert picture[y, x].tolist() == list(rgb(THEMES["light"]["wall"]))
+
+
+def test_several_stand_side_by_side_and_the_shorter_waits(natural, jammed, tmp_path):
+    short = record(skirmish.make(), skirmish.brawler(), rng.root(0), max_steps=3, label="short")
+    path = write_gif([short, jammed], None, skirmish.SPEC, tmp_path / "two.gif", width=200)
+    with Image.open(path) as film:
+        assert getattr(film, "n_frames", 0) == jammed.length + 1
+        assert film.width == 2 * 200 + GAP
+        left = []
+        for t in (2, 3, 4, jammed.length):
+            film.seek(t)
+            left.append(np.asarray(film.convert("RGB"))[:, :200])
+    assert (left[0] != left[1]).any()
+    np.testing.assert_array_equal(left[1], left[2])
+    np.testing.assert_array_equal(left[1], left[3])
+    with pytest.raises(ValueError, match="at least one"):
+        write_gif([], None, skirmish.SPEC, tmp_path / "none.gif")
 
 
 @pytest.mark.parametrize("bad", [{"fps": 0.0}, {"fps": 100.0}, {"width": 20}])

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ibal.viz import write_player
+from ibal.viz import write_comparison, write_player
 from ibal.viz.files import replace_file
 from ibal.viz.player import embed, player_html
 from ibal.viz.theme import THEMES
@@ -82,6 +82,22 @@ def test_ids_are_unique_and_every_colour_is_defined(page):
 def test_no_trajectory_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         player_html([], None, skirmish.SPEC)
+
+
+def test_a_comparison_needs_two_to_four_labels_of_their_own(natural, jammed, tmp_path):
+    path = tmp_path / "x.html"
+    assert write_comparison([natural, jammed], None, skirmish.SPEC, path) == path
+    assert "<title>test/skirmish: natural · jammed</title>" in path.read_text()
+    path.unlink()
+    for wrong, sentence in (
+        ([natural], "2 to 4 episodes side by side, not 1"),
+        ([natural] * 5, "not 5"),
+        ([natural, natural], 'the label "natural" is given twice'),
+        ([natural, skirmish.blank()], "an episode has no label"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            write_comparison(wrong, None, skirmish.SPEC, path)
+    assert not path.exists()
 
 
 def test_a_page_replaces_the_old_one_and_leaves_nothing_else(tmp_path):

@@ -9,12 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibal import rng
+from ibal import make, rng
+from ibal.adversaries import TABLE
+from ibal.adversaries.base import Threat, adversary
+from ibal.adversaries.base import natural as natural_adversary
+from ibal.adversaries.combine import Sometimes, chain, during, with_probability
+from ibal.adversaries.config import RandomConfig
+from ibal.evaluate.bank import as_evaluated
 from ibal.evaluate.episodes import play
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluate.scripted import nearest, random_policy
 from ibal.types import Policy
-from ibal.viz import Tamper, record
-from ibal.viz.record import _enemy_units
+from ibal.viz import Trajectory, record
+from ibal.viz.record import _enemy_units, remembered
 from unit.viz import skirmish
 
 
@@ -30,25 +36,47 @@ def test_shapes_and_end(natural):
     assert natural.rewards.shape == (t,)
 
 
+@pytest.mark.slow
 def test_replay_shows_the_episode_that_play_counts():
     env, policy = skirmish.make(), random_policy(skirmish.SPEC)
-    keys = rng.episodes(rng.root(3), 3)
-    counted = play(env, policy, keys)
-    shown = [record(env, policy, key) for key in keys]
+    for attack in (None, RandomConfig().build(skirmish.SPEC)):
+        check_counted(env, policy, rng.episodes(rng.root(3), 3), attack)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["interaction", "random"])
+def test_replay_shows_the_episode_that_play_counts_under_attack_on_smac(name):
+    env = make("smac/3m")
+    attack = as_evaluated(TABLE.make(name)).build(env.spec)
+    shown = check_counted(env, nearest(env.spec), rng.episodes(rng.root(5), 3), attack, attack.init(rng.root(4)))
+    assert any((one.intended != one.executed).any() for one in shown)
+    assert all(one.overlay.masked.any() for one in shown)
+    if name == "interaction":
+        sizes = [[(one.overlay.groups == group).sum(axis=1) for group in (0, 1, 2)] for one in shown]
+        assert all((zero == 0).all() and (one == 1).all() and (two == 2).all() for zero, one, two in sizes)
+
+
+def check_counted(env, policy, keys, attack, attacker=None) -> list[Trajectory]:
+    counted = play(env, policy, keys, adversary=attack, attacker=attacker)
+    shown = [record(env, policy, key, adversary=attack, attacker=attacker) for key in keys]
     assert [s.length for s in shown] == counted.length.tolist()
+    assert [s.win for s in shown] == counted.win.tolist()
     np.testing.assert_allclose([s.episode_return for s in shown], counted.returns, rtol=1e-5)
+    return shown
 
 
-def test_a_tamper_that_does_nothing_changes_nothing():
+def test_an_adversary_that_does_nothing_changes_nothing():
     env, policy, key = skirmish.make(), random_policy(skirmish.SPEC), rng.root(5)
-    plain, watched = record(env, policy, key), record(env, policy, key, tamper=Tamper())
+    plain, watched = record(env, policy, key), record(env, policy, key, adversary=natural_adversary())
     np.testing.assert_array_equal(plain.executed, watched.executed)
     np.testing.assert_array_equal(plain.steps.obs, watched.steps.obs)
     np.testing.assert_array_equal(watched.overlay.seen, watched.steps.obs[:-1])
+    assert not watched.overlay.masked.any()
+    assert not watched.overlay.groups.any()
     assert plain.overlay.seen is None
 
 
-def test_intended_and_executed_actions_differ_only_where_the_tamper_struck(jammed, natural):
+def test_intended_and_executed_actions_differ_only_where_the_attack_struck(jammed, natural):
     np.testing.assert_array_equal(natural.intended, natural.executed)
     swapped = jammed.intended != jammed.executed
     assert swapped[:, 0].any()
@@ -56,25 +84,61 @@ def test_intended_and_executed_actions_differ_only_where_the_tamper_struck(jamme
     assert (jammed.executed[swapped] == 1).all()
 
 
-def test_the_policy_sees_what_the_tamper_shows_and_is_told_what_it_chose():
-    """A policy that answers with what it was given: action 2 when it saw zeros, and the last action it remembers."""
+def test_the_policy_sees_what_the_attack_shows_and_is_told_what_it_chose():
+    """A policy that answers with what it was given: action 2 when it saw zeros, else one more than it remembers."""
 
     def scores(carry, obs, avail, last):
         blind = (obs == 0).all(axis=1)
-        return last, jnp.where(blind[:, None], jnp.arange(9)[None] == 2, jnp.arange(9)[None] == 3).astype(jnp.float32)
+        wanted = jnp.where(blind, 2, jnp.where(last < 0, 3, 7 - last))  # 3, 4, 3, 4, ...
+        return last, (wanted[:, None] == jnp.arange(9)[None]).astype(jnp.float32)
 
     policy = Policy(lambda: jnp.zeros(3, jnp.int32), scores, lambda key, s, avail: jnp.argmax(s, axis=1))
-    tamper = Tamper(
-        observe=lambda key, memory, step, carry: (step.obs.at[0].set(0.0), carry),
-        act=lambda key, memory, step, s, actions: (jnp.ones_like(actions), memory),
-        begin=lambda key: jnp.zeros(3, jnp.int32),
-        overlay=lambda memory: {"groups": memory},
+    attack = adversary(
+        threat=Threat(channels=("obs", "act")),
+        observe=lambda key, state, memory, view: (view.step.obs.at[0].set(0.0), memory),
+        act=lambda key, state, memory, view: (jnp.ones_like(view.actions), memory),
     )
-    trajectory = record(skirmish.make(), policy, rng.root(0), tamper=tamper, max_steps=4)
-    told = trajectory.overlay.groups  # the carry at time t is what the policy was told at time t - 1
-    np.testing.assert_array_equal(trajectory.intended, [[2, 3, 3]] * 4)
+    trajectory = record(skirmish.make(), policy, rng.root(0), adversary=attack, max_steps=3)
+    np.testing.assert_array_equal(trajectory.intended, [[2, 3, 3], [2, 4, 4], [2, 3, 3]])
     np.testing.assert_array_equal(trajectory.executed, 1)
-    np.testing.assert_array_equal(told[1:], [[-1, -1, -1], [2, 3, 3], [2, 3, 3]])
+
+
+def test_hidden_zeros_count_as_masked_but_not_those_of_the_dead(jammed):
+    blind = skirmish.LAYOUT.mask("ally")
+    alive = np.asarray(jammed.steps.alive)[:-1, 1]
+    assert (np.asarray(jammed.steps.obs)[:-1, 1][:, blind] == 0).any()  # an ally out of sight, or dead
+    np.testing.assert_array_equal(jammed.overlay.masked[:, 1], alive[:, None] & blind[None])
+    assert not jammed.overlay.masked[:, [0, 2]].any()
+    np.testing.assert_array_equal(jammed.overlay.groups, np.tile([1, 1, 2], (jammed.length, 1)))
+
+
+def test_an_attack_is_shown_only_while_it_is_on():
+    def watch(attack):
+        return record(skirmish.make(), skirmish.brawler(), rng.root(0), adversary=attack, max_steps=4).overlay
+
+    blind = skirmish.LAYOUT.mask("ally")
+    absent = watch(with_probability(0.0, skirmish.jammer()))
+    assert not absent.groups.any()
+    assert not absent.masked.any()
+    late = watch(during(chain(natural_adversary(), with_probability(1.0, skirmish.jammer())), first=2))
+    np.testing.assert_array_equal(late.masked[:, 1], [blind & False, blind & False, blind, blind])
+    np.testing.assert_array_equal(late.groups[0], [1, 1, 2])
+
+
+def test_what_is_remembered_is_found_in_chains_and_gates():
+    two, none = jnp.array([True, True, False]), jnp.zeros(3, bool)
+    jam = skirmish.Jam(two, jnp.zeros((3, 4), bool), jnp.asarray(0))
+    other = jam._replace(group=~two)
+    assert remembered((), "group", (3,)) is None
+    assert remembered(jam, "mask", (3, 5)) is None  # of another shape: something else
+    assert remembered(jam, "asked", ()) is None  # not a yes or no
+    for memory, wanted in (
+        (jam, two), (((), jam), two), ((jam, other), two | ~two), (Sometimes(jnp.asarray(False), jam), none),
+        ((Sometimes(jnp.asarray(False), jam), Sometimes(jnp.asarray(True), (other, ()))), ~two),
+    ):  # fmt: skip
+        found = remembered(memory, "group", (3,))
+        assert found is not None
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_max_steps_cuts_and_win_is_unknown_without_the_metric():

@@ -73,13 +73,19 @@ def test_fields_that_never_change_are_written_once(natural):
 
 def test_overlay_tells_what_the_attack_did(jammed):
     overlay = to_json(jammed, skirmish.SPEC)["overlay"]
-    np.testing.assert_array_equal(unpack(overlay["groups"])[0], [1, 1, 2])
+    np.testing.assert_array_equal(unpack(overlay["groups"]), [[1, 1, 2]])  # one row: they never change
     masked = unpack(overlay["masked"]).astype(bool)
     np.testing.assert_array_equal(masked[3, 1], skirmish.LAYOUT.mask("ally"))
     assert not masked[:, [0, 2]].any()
     seen = unpack(overlay["change"]) + np.asarray(jammed.steps.obs)[: jammed.length]
     np.testing.assert_allclose(seen, jammed.overlay.seen, atol=0.00051)
     assert to_json(jammed, skirmish.SPEC)["intended"] is not None
+
+
+def test_an_attack_that_never_struck_leaves_nothing(natural):
+    seen = np.asarray(natural.steps.obs)[: natural.length]
+    idle = Overlay(np.zeros((natural.length, skirmish.N), int), seen, np.zeros(seen.shape, bool))
+    assert to_json(natural._replace(overlay=idle), skirmish.SPEC)["overlay"] == {}
 
 
 def test_without_a_mask_the_changed_entries_are_the_masked_ones(jammed):

@@ -24,7 +24,8 @@ function buildStage(replay) {
   const strip = element("canvas", { class: "strip", role: "img", "aria-label": "Health of both teams and reward over time; click to go there" });
   const note = replay.notes ? element("div", { class: "note-line" }) : null;
   const picture = element("div", { class: "picture" }, canvas, banner);
-  const figure = element("figure", { class: "stage" }, element("figcaption", {}, element("b", { text: replay.name }), numbers), picture, strip, ...(note ? [note] : []));
+  const caption = element("figcaption", {}, element("b", { text: replay.name }), ...(replays.length > 1 ? [outcome(replay)] : []), numbers);
+  const figure = element("figure", { class: "stage" }, caption, picture, strip, ...(note ? [note] : []));
   byId("stages").append(figure);
   const stage = { replay, canvas, banner, numbers, figure, picture, note, view: new View(replay, canvas), strip: new Strip(replay, strip, steps) };
   canvas.addEventListener("click", (event) => { choose(replay.index); select(pick(stage, event, 10)); });
@@ -34,6 +35,12 @@ function buildStage(replay) {
   strip.addEventListener("pointerdown", (event) => { strip.setPointerCapture(event.pointerId); jump(event); });
   strip.addEventListener("pointermove", (event) => { if (event.buttons) jump(event); });
   return stage;
+}
+
+const MOODS = { WIN: "win", LOSS: "loss", "TIME UP": "loss" };
+function outcome(replay) {
+  const { word, return: total } = replay.outcome;
+  return element("span", { class: "outcome " + (MOODS[word] || "") }, element("strong", { text: word }), ` return ${total.toFixed(2)} in ${replay.length} steps`);
 }
 
 const momentOf = (replay) => Math.min(state.smooth ? state.time : step(), replay.length);
@@ -166,8 +173,8 @@ function drawStage(stage) {
   const over = t === replay.length;
   banner.hidden = !over;
   if (over && banner.dataset.done !== "1") {
-    const { word } = replay.outcome, mood = { WIN: "win", LOSS: "loss", "TIME UP": "loss" };
-    banner.className = "banner " + (mood[word] || "");
+    const { word } = replay.outcome;
+    banner.className = "banner " + (MOODS[word] || "");
     banner.replaceChildren(element("strong", { text: word }), `return ${replay.outcome.return.toFixed(2)} in ${replay.length} steps`);
     banner.dataset.done = "1";
   }
@@ -186,7 +193,7 @@ function layout() {
   readColours();
   const several = replays.length > 1, wide = innerWidth > 640, columns = wide ? Math.min(replays.length, 2) : 1;
   byId("stages").style.setProperty("--columns", columns);
-  const tallest = Math.max(220, innerHeight * (several && !wide ? 0.4 : wide ? 0.62 : 0.5));
+  const tallest = Math.max(several ? 180 : 220, innerHeight * (several && !wide ? 0.24 : wide ? 0.53 : 0.5));
   const box = VIEWS[state.view] || VIEWS.fight, aspect = clamp((box[2] - box[0]) / (box[3] - box[1]), several ? 1.1 : 1.35, several ? 1.5 : 2);
   for (const stage of stages) {
     const room = stage.picture.clientWidth;
@@ -211,12 +218,14 @@ function buildLegend() {
       if (!kinds.has(key)) kinds.set(key, [kind, replay.team(u)]);
     }
   }
-  const line = (colour, text) => element("span", { style: `color:var(--${colour})` }, element("i", { class: "swatch" }), element("em", { style: "font-style:normal;color:var(--muted)", text }));
+  const line = (colour, text, shape = "") => element("span", { style: `color:var(--${colour})` }, element("i", { class: "swatch " + shape }), element("em", { style: "font-style:normal;color:var(--muted)", text }));
   legend.replaceChildren(
     ...[...kinds.values()].sort((a, b) => a[1] - b[1]).map(([kind, team]) => element("span", {}, glyphIcon(kind, team), `${team ? "enemy" : "agent"} ${kind.name.replaceAll("_", " ")}`)),
     line("agent", "agents’ health"), line("enemy", "enemies’ health"), line("muted", "reward"));
-  if (replays.some((r) => r.attacked)) legend.append(line("one", "attacked / replaced"));
-  if (replays.some((r) => r.groups)) legend.append(line("two", "cut off from (G2)"));
+  const some = (has) => replays.some(has);
+  if (some((r) => r.groups)) legend.append(line("one", "G1, attacked", "ring"), line("two", "G2, the others", "ring"));
+  if (some((r) => r.masked)) legend.append(line("one", "hidden from or changed for the selected agent", "ring dots"));
+  if (some((r) => r.json.intended)) legend.append(line("swap", "what a replaced action was meant to be", "dash"));
 }
 
 function onKey(event) {
@@ -297,8 +306,9 @@ const VIEWS = {
   fight: padded(replays.flatMap(bounds).reduce(union)),
   map: mapBox(replays[0].scene),
 };
-// For scripts that drive the page: where a unit is drawn, in window coordinates.
+// For scripts that drive the page: what draws a stage, and where a unit is drawn, in window coordinates.
 window.replay = {
+  view: (stage = 0) => stages[stage].view,
   where: (unit, stage = 0) => {
     const view = stages[stage].view, frame = stages[stage].canvas.getBoundingClientRect();
     const [x, y] = view.place(momentOf(replays[stage]), unit);

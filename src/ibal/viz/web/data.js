@@ -12,6 +12,9 @@ function unpack(packed) {
   return values;
 }
 
+// "is_marine" -> "marine": a feature's name for people.
+const plain = (name) => name.replace(/^is_|^can_/, "").replaceAll("_", " ");
+
 // A field over time: at(t, i) of an array [time, ...]; a time axis of length 1 means that it never changes.
 class Series {
   constructor(packed) {
@@ -98,6 +101,30 @@ class Replay {
     return Math.abs(value) < 5e-4 ? 0 : value; // below the precision that was written
   }
   isMasked(t, agent, d) { return Boolean(this.masked) && t < this.length && this.masked.at(t, agent * this.obsSize + d) > 0; }
+
+  // What the attack did to an agent's sight: [{who, what, how}], blocks that lost the same together.
+  harm(t, agent) {
+    const found = new Map();
+    for (const [kind, slot, start, features] of this.json.layout.blocks) {
+      const hit = features.map((_, k) => k).filter((k) => this.isMasked(t, agent, start + k));
+      if (!hit.length) continue;
+      const how = hit.every((k) => this.seen(t, agent, start + k) === 0) ? "hidden" : "changed";
+      const all = hit.length === features.length && features.length > 1;
+      const what = all ? "everything" : hit.map((k) => plain(features[k])).join(", ");
+      const unit = this.unitOf(agent, kind, slot), key = [kind, what, how].join("|");
+      if (!found.has(key)) found.set(key, { kind, what, how, names: [] });
+      if (kind !== "own") found.get(key).names.push(unit >= 0 ? this.tag(unit) : slot);
+    }
+    const plural = { ally: "allies", enemy: "enemies" };
+    return [...found.values()].map(({ kind, what, how, names }) => {
+      const all = names.length === this.json.layout.blocks.filter((block) => block[0] === kind).length;
+      let who = `${(names.length > 1 && plural[kind]) || kind} ${names.join(", ")}`;
+      if (kind === "own") who = "itself";
+      else if (all && names.length > 1) who = `all ${plural[kind] || kind}`;
+      else if (all && !plural[kind]) who = kind;
+      return { who, what, how };
+    });
+  }
 
   // The unit that a block of `agent`'s observation describes, or -1.
   unitOf(agent, kind, slot) {

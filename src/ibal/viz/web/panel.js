@@ -118,7 +118,8 @@ class Panel {
     }
     this.facts = element("p", { class: "facts" });
     this.state = element("p");
-    this.box.append(this.facts, this.state);
+    this.harm = element("ul", { class: "harm" });
+    this.box.append(this.facts, this.state, this.harm);
     this.box.append(element("div", { class: "tables" }, ...this.sections().map((group) => element("div", { class: "scroller" }, this.table(group)))));
   }
 
@@ -137,7 +138,7 @@ class Panel {
   table(blocks) {
     const [kind, , , features] = blocks[0], titles = { enemy: "Enemies", ally: "Allies", own: "Itself", move: "Can move" };
     const head = element("tr", {}, element("td", { style: "border:0;background:none" }));
-    for (const name of features) head.append(element("th", { scope: "col", title: name }, element("span", { text: name.replace(/^is_|^can_/, "").replaceAll("_", " ") })));
+    for (const name of features) head.append(element("th", { scope: "col", title: name }, element("span", { text: plain(name) })));
     const body = element("tbody");
     for (const block of blocks) body.append(this.tableRow(block));
     return element("table", {}, element("caption", { text: titles[kind] || kind }), element("thead", {}, head), body);
@@ -197,10 +198,12 @@ class Panel {
     this.facts.replaceChildren(...facts.map((text) => element("span", { text })), act);
     const group = replay.group(t, agent), lines = [];
     if (!replay.alive(t, agent)) lines.push("This agent is dead: it observes zeros.");
-    if (group) lines.push(group === 1 ? "Group G1: attacked." : "Group G2: G1 is cut off from it.");
-    if (masked) lines.push(`${masked} of ${replay.obsSize} features replaced by the attack.`);
+    if (group) lines.push(group === 1 ? "In G1, the attacked group." : "In G2, the other group.");
+    if (masked) lines.push(`${masked} of ${replay.obsSize} features replaced by the attack:`);
     this.state.textContent = lines.join(" ");
     this.state.hidden = !lines.length;
+    this.harm.replaceChildren(...replay.harm(t, agent).map(({ who, what, how }) => element("li", {}, element("b", { text: who }), `: ${what} ${how}`)));
+    this.harm.hidden = !masked;
   }
 }
 

@@ -253,7 +253,8 @@ class View {
     pen.font = `${agent ? 700 : 500} ${size}px system-ui, sans-serif`;
     const half = pen.measureText(text).width / 2 + 3, cx = x + r * 0.85, cy = y + r * 0.95;
     pen.beginPath(); pen.roundRect(cx - half, cy - size * 0.65, 2 * half, size * 1.3, 4);
-    pen.fillStyle = agent ? ink.ink : ink.panel; pen.fill();
+    const swapped = agent && this.replay.swapped(t, unit);
+    pen.fillStyle = swapped ? ink.swap : agent ? ink.ink : ink.panel; pen.fill();
     pen.strokeStyle = agent ? ink.page : this.colour(unit); pen.lineWidth = 1; pen.stroke();
     pen.fillStyle = agent ? ink.page : ink.ink; pen.textAlign = "center"; pen.textBaseline = "middle";
     pen.fillText(text, cx, cy + 0.5);
