@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Work on ibal from a fresh clone with nothing but Python 3.11+ and pip.
 
-    python3 dev.py demo              play a game of StarCraft micromanagement and write it as a web page
+    python3 dev.py demo              train a robust team and a fragile one, attack both, show what happens
     python3 dev.py test [...]        lint, format, types, tests; what follows goes to pytest
     python3 dev.py run <command ...> run the ibal command: python3 dev.py run env list
     python3 dev.py setup             only make .venv, with everything for development
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-DEMO = ["replay", "--env", "smac/MMM", "--policy", "random", "--out", "mmm.html"]
+DEMO = ["demo"]
 
 
 def main(argv: "list[str]") -> int:

@@ -35,12 +35,7 @@ class Asked(NamedTuple):
 
 def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
-    from ibal.adversaries import TABLE
-    from ibal.evaluate.bank import variant
-
-    attacks = _words("--attacks", options.attacks or "natural")
-    for name in attacks:
-        TABLE.resolve(variant(name)[0])
+    attacks = attack_names(options.attacks or "natural")
     perturbations = _words("--perturbations", options.perturbations or "none")
     from ibal.evaluate.perturb import checked
 
@@ -56,6 +51,17 @@ def asked(options: argparse.Namespace) -> Asked:
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
     return Asked(attacks, perturbations, options.attackers, options.refit, options.out, options.episodes, options.seed)
+
+
+def attack_names(text: str) -> tuple[str, ...]:
+    """Read ``natural,interaction[fill=mean]``. Raises CommandError, or UnknownName with the closest attack."""
+    from ibal.adversaries import TABLE
+    from ibal.evaluate.bank import variant
+
+    names = _words("--attacks", text)
+    for name in names:
+        TABLE.resolve(variant(name)[0])
+    return names
 
 
 def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:

@@ -11,11 +11,14 @@ from ibal.cli.output import OK, WRONG_USE, CommandError
 from ibal.registry import UnknownName, hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("ibal.cli.demo", "train a robust team and a fragile one, attack both, show what happens"),
     "env": ("ibal.cli.env", "list, describe and check environments"),
     "replay": ("ibal.cli.replay", "play an episode and write a moving picture of it"),
     "train": ("ibal.cli.train", "train a team, or continue a training"),
     "attack": ("ibal.cli.attack", "fit an attack to policies, or list the attacks"),
     "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
+    "analyse": ("ibal.cli.analyse", "say why an attack works: numbers and pictures"),
+    "curves": ("ibal.cli.curves", "draw learning curves, natural and under attacks"),
     "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }
 

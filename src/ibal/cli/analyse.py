@@ -1,0 +1,311 @@
+"""``ibal analyse``: why an interaction-breaking attack works on a policy, as numbers and pictures.
+
+ibal analyse runs/qmix-8m --attacker attackers/8m --out analysis/8m
+ibal analyse qmix_8m.safetensors --env 8m --attacker a.safetensors --attacker2 b.safetensors --out analysis/8m
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ibal.adversaries.bundle import Attacker
+    from ibal.evaluate.matrix import Team
+    from ibal.types import EnvSpec, Episodes
+
+RULES = ("block", "dimension")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal analyse`` with the arguments after ``analyse``."""
+    options = _parser().parse_args(argv)
+    output = output_of(options)
+    _check(options)
+    from ibal.cli.evaluate import teams_of
+
+    label, team = teams_of([options.policy], options.env)[0]
+    attackers = _attackers(options, team.env.spec)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        numbers = _analyse(options, label, team, attackers, output)
+        text = json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n"
+        (options.out / "numbers.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename or options.out}: {error.strerror or error}") from error
+    except ValueError as error:  # what the attacker or the environment does not have
+        raise CommandError(str(error), WRONG_USE) from error
+    output.note(f"wrote {options.out / 'numbers.json'} and the pictures beside it")
+    output.result(_plain(numbers), as_text(numbers))
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="ibal analyse",
+        description="Say why an interaction-breaking attack works on a policy: whether its masks hide the other group, "
+        "what the actions it chooses tell, and what its sum over pairs and entries leaves out. Writes numbers.json and "
+        "dimensions, actions and redundancy as .svg and .png.",
+        allow_abbrev=False,
+    )
+    add = out.add_argument
+    add("policy", metavar="POLICY", help="a run folder (its lowest seed), a bundle or a PyMARL file")
+    add("--attacker", type=Path, required=True, metavar="FILE",
+        help="a fitted attacker, or a folder: its first one for this environment")  # fmt: skip
+    add("--attacker2", type=Path, metavar="FILE", help="a second one, to see what two fits agree on (default: the "
+        "second of the folder, if it has one)")  # fmt: skip
+    add("--env", metavar="NAME", help="environment (default: the one the policy was trained on)")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="where numbers and pictures go")
+    add("--episodes", type=int, default=512, metavar="N", help="natural episodes to measure on (default 512)")
+    add("--steps", type=int, default=600, metavar="N", help="gradient steps of each model fitted here (default 600)")
+    add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
+    add("--agent", type=int, default=0, metavar="I", help="the agent of the picture (default 0)")
+    add("--seed", type=int, default=0, metavar="N", help="of episodes and models (default 0)")
+    add_flags(out)
+    return out
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.episodes < 2 or options.steps < 1 or options.seed < 0 or not 0 <= options.epsilon <= 1:
+        raise CommandError("--episodes is at least 2, --steps 1, --seed 0, and --epsilon in 0..1", WRONG_USE)
+    if options.out.exists() and not options.out.is_dir():
+        raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
+
+
+def _attackers(options: argparse.Namespace, spec: EnvSpec) -> list[tuple[str, Attacker]]:
+    """Read one attacker or two, and refuse what has not learned what is to be looked at."""
+    from ibal.adversaries.bundle import load_attacker
+
+    files = _files(options.attacker, spec)
+    if options.attacker2 is not None:
+        files = [files[0], _files(options.attacker2, spec)[0]]
+    out = []
+    for file in files[:2]:
+        try:
+            found = load_attacker(file, spec)
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error), WRONG_USE) from error
+        if getattr(found.state, "theta", None) is None or getattr(found.state, "phi", None) is None:
+            raise CommandError(
+                f'{file} holds "{found.attack}", which has not learned both what entries and what actions tell; fit an '
+                "interaction attacker with masks=block or dimension and actions=information",
+                WRONG_USE,
+            )
+        out.append((str(file), found))
+    return out
+
+
+def _files(path: Path, spec: EnvSpec) -> list[Path]:
+    """Return the attackers that a path means, in order of their names."""
+    if not path.is_dir():
+        if not path.exists():
+            raise CommandError(f"there is no attacker {path}; fit one with ibal attack", WRONG_USE)
+        return [path]
+    about = {file: _said(file) for file in sorted(path.rglob("*.json"))}
+    fitted = {file: world for file, (attack, world) in about.items() if attack == "interaction"}
+    if found := [file.with_suffix(".safetensors") for file, world in fitted.items() if world == spec.name]:
+        return found
+    there = ", ".join(sorted(set(fitted.values()))) or "none at all"
+    raise CommandError(
+        f"{path} has no interaction attacker fitted on {spec.name} (it has: {there}); fit one with ibal attack",
+        WRONG_USE,
+    )
+
+
+def _said(file: Path) -> tuple[str | None, str]:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        return str(about["attack"]), str(about["env"])
+    except (ValueError, KeyError, TypeError):
+        return None, ""
+
+
+def _analyse(
+    options: argparse.Namespace, label: str, team: Team, attackers: list[tuple[str, Attacker]], output: Output
+) -> dict[str, Any]:
+    from ibal import rng
+    from ibal.adversaries import groups
+    from ibal.experiments.fitting import natural_episodes, policy_of
+
+    spec, key = team.env.spec, rng.stream(rng.root(options.seed), "analyse")
+    most = groups.largest(attackers[0][1].config, spec)
+    if not 0 < most < spec.n_agents:
+        raise ValueError(f"{attackers[0][0]} attacks {most} of {spec.n_agents} agents; there are no two groups")
+    if not 0 <= options.agent < spec.n_agents:
+        raise ValueError(f"--agent is {options.agent}; {spec.name} has agents 0..{spec.n_agents - 1}")
+    output.note(f"playing {options.episodes} episodes of {spec.name} with {label} …")
+    episodes = natural_episodes(
+        rng.stream(key, "play"), team.env, policy_of(team), options.episodes, options.epsilon
+    )  # fmt: skip
+    numbers: dict[str, Any] = {
+        "policy": label, "env": spec.name, "attackers": [file for file, _ in attackers], "most": most,
+        "episodes": len(episodes.length), "steps": options.steps, "epsilon": options.epsilon, "seed": options.seed,
+    }  # fmt: skip
+    for name, part in (("dimensions", _dimensions), ("actions", _actions), ("redundancy", _redundancy)):
+        output.note(f"{name} …")
+        numbers[name] = part(options, spec, rng.stream(key, name), episodes, attackers, most)
+    return numbers
+
+
+def _dimensions(
+    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
+    most: int,
+) -> dict[str, Any]:  # fmt: skip
+    import numpy as np
+
+    from ibal.evaluate import information
+    from ibal.viz import information as viz
+
+    config, state = attackers[0][1].config, attackers[0][1].state
+    scores = np.asarray(state.scores)
+    groups = information.groups_of(spec.n_agents, most)
+    out: dict[str, Any] = {"groups": len(groups), "rules": {}, "roles": information.by_role(scores, spec)}
+    one = _shown(spec.n_agents, most, options.agent)[None]
+    strips: dict[str, np.ndarray] = {}
+    for rule in RULES:
+        dims = config.dims if rule == config.masks else None
+        hidden = information.masks(scores, spec, groups, rule, dims)
+        out["rules"][rule] = information.aim(scores, spec, groups, hidden)
+        name = {"block": "hidden: whole blocks", "dimension": "hidden: largest L (literal)"}[rule]
+        strips[name] = information.masks(scores, spec, one, rule, dims)[0]
+    out["pairs"] = information.found(scores, spec, groups)
+
+    used = strips[list(strips)[RULES.index(config.masks)]]
+    club = config.club
+    before = information.measured(key, club, spec, episodes, options.steps)
+    after = information.measured(key, club, spec, episodes, options.steps, mask=used)
+    others = information.apart(one)[0]
+    total = [float(np.maximum(np.where(others[..., None], s, 0).sum(1), 0)[one[0]].sum()) for s in (before, after)]
+    out["measured"] = {
+        "group": np.flatnonzero(one[0]), "before": total[0], "after": total[1],
+        "removed": 1 - total[1] / total[0] if total[0] > 0 else math.nan,
+    }  # fmt: skip
+
+    i = options.agent
+    about, anew = (np.einsum("jd,j->d", s[i], others[i]) for s in (scores, after))
+    strips = {name: mask[i] for name, mask in strips.items()} | {
+        "truth: the other group": information.truth(spec, one)[0, i]
+    }
+    hidden = used[i]
+    out["agent"] = {
+        "agent": i, "group": np.flatnonzero(one[0]), "names": list(spec.obs_layout.names), "before": about,
+        "after": np.where(hidden, 0.0, about), "measured": anew, **strips,
+    }  # fmt: skip
+    members = ", ".join(map(str, np.flatnonzero(one[0])))
+    title = f"{spec.name}: what agent {i} sees tells about the actions of the other group (G1: {members})"
+    picture = viz.Dimensions(
+        title, spec.obs_layout, about, np.where(hidden, 0.0, about), anew, strips, out["roles"]
+    )  # fmt: skip
+    viz.write(viz.dimensions(picture), options.out / "dimensions")
+    return out
+
+
+def _shown(n_agents: int, most: int, agent: int) -> np.ndarray:
+    """Return the group of the picture: the agent and those after it."""
+    import numpy as np
+
+    return (np.arange(n_agents) - agent) % n_agents < most
+
+
+def _actions(
+    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
+    most: int,
+) -> dict[str, Any]:  # fmt: skip
+    from ibal.evaluate import information
+    from ibal.viz import information as viz
+
+    found = [
+        information.candidates(key, one.config.action, spec, one.state.phi.params, episodes, most)
+        for _, one in attackers
+    ]
+    rows = [information.told(each, spec) for each in found]
+    labels = ["this attacker", "a second fit"][: len(rows)]
+    viz.write(
+        viz.actions(f"{spec.name}: what an agent of G1 tells by its action", rows, labels), options.out / "actions"
+    )
+    agreement = information.agreement(found[0], found[1]) if len(found) > 1 else None
+    return {"attackers": rows, "agreement": agreement}
+
+
+def _redundancy(
+    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
+    most: int,
+) -> dict[str, Any]:  # fmt: skip
+    import jax
+
+    from ibal.evaluate import information
+    from ibal.viz import information as viz
+
+    cut = len(episodes.length) * 3 // 4  # the rest is measured on
+    train, test = (
+        jax.tree.map(lambda leaf, part=part: leaf[part], episodes) for part in (slice(cut), slice(cut, None))
+    )
+    club = attackers[0][1].config.club
+    found = information.redundancy(key, club, spec, train, test, most, options.steps)
+    steps = found.per_step()
+    title = f"{spec.name}: does the sum over pairs and entries stand for the group? (G1: {most} drawn at random)"
+    viz.write(viz.redundancy(title, steps), options.out / "redundancy")
+    return {"mean": {name: float(getattr(found, name).mean()) for name in found._fields[1:]}, "per_step": steps}
+
+
+def as_text(numbers: dict[str, Any]) -> str:
+    """Return the figures that matter most as a short table."""
+    d, a, r = numbers["dimensions"], numbers["actions"], numbers["redundancy"]["mean"]
+    pairs, lines = d["pairs"], [f"{numbers['policy']} on {numbers['env']}, G1 of {numbers['most']}", ""]
+    lines.append(
+        f"{'hidden entries':<22}{'precision':>10}{'of G1':>8}{'chance':>8}{'recall':>8}{'information removed':>21}"
+    )
+    for rule, name in (("block", "whole blocks"), ("dimension", "largest L (literal)")):
+        row, first = d["rules"][rule]["all"], d["rules"][rule]["first"]
+        chance = row["chance_blocks"] if rule == "block" else row["chance"]
+        lines.append(
+            f"{name:<22}{_two(row['precision']):>10}{_two(first['precision']):>8}{_two(chance):>8}"
+            f"{_two(row['recall']):>8}{_two(row['removed']):>21}"
+        )
+    lines += [
+        f"block of the right partner in {_two(pairs['all']['precision'])} of the pairs "
+        f"(G1: {_two(pairs['first']['precision'])}, chance {_two(pairs['all']['chance'])}); information on G2 measured "
+        f"anew under masks: {_two(d['measured']['removed'])} removed",
+        "",
+    ]  # fmt: skip
+    row = a["attackers"][0]
+    usual = sorted(zip(row["executed"], row["actions"], strict=True), reverse=True)[:3]
+    lines.append(
+        f"actions in combat: replaced {_two(row['replaced'])}, median spread {_two(row['spread'])} nats, intended "
+        f"ranks {_two(row['rank_of_intended'])} (0 tells least); executed: "
+        + ", ".join(f"{name} {_two(share)}" for share, name in usual)
+    )
+    if a["agreement"]:
+        both = a["agreement"]
+        lines.append(
+            f"two fits: rank correlation {_two(both['rank_correlation'])}, same action {_two(both['same'])} "
+            f"(chance {_two(both['chance'])})"
+        )
+    for reading, name in (("club", "CLUB bound"), ("mixture", "information")):
+        group, parts = r[f"{reading}_group"], r[f"{reading}_parts"]
+        lines.append(f"{name}: group {group:.3f}, sum of parts {parts:.3f}, redundancy {group - parts:+.3f} nats")
+    return "\n".join(lines)
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    """Make JSON of arrays and records; what is no number becomes null."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,115 @@
+"""``ibal demo``: what this library is for, from nothing, in a few minutes.
+
+Trains a team on 3m, continues it once without and once with interaction-breaking attacks, attacks both, and writes
+table, learning curves and replays. Every step is a command of ``ibal``, printed before it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+
+ENV = "smac/3m"
+START, MORE = 150_000, 350_000  # environment steps: of the common start, and of each team after it
+TRIED = "natural,random,occlude-retreat,interaction"
+HARMED = "none,dis-1,hp-10"
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal demo`` with the arguments after ``demo``."""
+    options = _parser().parse_args(argv)
+    output = output_of(options)
+    if options.scale <= 0:
+        raise CommandError(f"--scale is {options.scale}; a number above 0 was expected", WRONG_USE)
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise CommandError(f"--out {options.out} exists; name another folder, or delete it", WRONG_USE)
+    begun = time.monotonic()
+    for name, arguments in commands(options.out, options.scale, options.seed):
+        _run(name, arguments, output)
+    minutes = (time.monotonic() - begun) / 60
+    entries = json.loads((options.out / "evaluation" / "summary.json").read_text(encoding="utf-8"))["entries"]
+    data = {"out": str(options.out), "minutes": round(minutes, 2), "rows": entries}
+    output.result(data, as_text(entries, options.out, minutes))
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="ibal demo",
+        description="Train a team on 3m, continue it without and with interaction-breaking attacks, attack both; write "
+        "the table, the learning curves and replays of both under attack. A few minutes on two cores.",
+        allow_abbrev=False,
+    )
+    out.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER", help="a new folder (default demo)")
+    out.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the trainings (default 0)")
+    out.add_argument("--scale", type=float, default=1.0, metavar="X",
+                     help="how much is trained and played, of the usual (default 1)")  # fmt: skip
+    add_flags(out)
+    return out
+
+
+def commands(out: Path, scale: float, seed: int) -> list[tuple[str, list[str]]]:
+    """Return the commands of the demo in their order: name and arguments."""
+
+    def count(usual: int) -> str:
+        return str(max(1, round(usual * scale)))
+
+    def train(name: str, steps: int, *more: str) -> tuple[str, list[str]]:
+        budget = ["--steps", count(steps), "--seed", str(seed), "--train.snapshot-every", count(50_000)]
+        return "train", ["--env", ENV, "--preset", "laptop", *budget, "--out", str(out / name), *more]
+
+    start, teams, bank = str(out / "start"), [str(out / "vanilla"), str(out / "ibal")], str(out / "attackers")
+    attacked = ["--attackers", bank]
+    show = [word for team in teams for word in ("--policy", team)]
+    return [
+        train("start", START),
+        ("attack", [start, "--out", bank, "--episodes", count(512), "--steps", count(1000), "--check", "0"]),
+        train("vanilla", MORE, "--init", start),
+        train("ibal", MORE, "--init", start, "--method", "ibal"),
+        ("evaluate", [*teams, "--attacks", TRIED, "--perturbations", HARMED, *attacked, "--episodes", count(512),
+                      "--out", str(out / "evaluation")]),
+        ("curves", [*teams, "--attacks", "interaction", *attacked, "--episodes", count(128),
+                    "--out", str(out / "curves")]),
+        ("replay", [*show, "--attack", "interaction", *attacked, "--out", str(out / "replays.html")]),
+    ]  # fmt: skip
+
+
+def _run(name: str, arguments: Sequence[str], output: Output) -> None:
+    """Run one command; what it would print as its result is left to the end of the demo."""
+    import contextlib
+    import importlib
+    import io
+
+    from ibal.cli.main import COMMANDS
+
+    output.note("$ " + shlex.join(["ibal", name, *arguments]))
+    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[name][0]).main
+    with contextlib.redirect_stdout(io.StringIO()):
+        status = run([*arguments, "--quiet"] if output.quiet else list(arguments))
+    if status != OK:
+        raise CommandError(f"ibal {name} ended with status {status}", status)
+
+
+def as_text(entries: Sequence[dict[str, Any]], out: Path, minutes: float) -> str:
+    """Return the table, how to read it, and what was written."""
+    from ibal.cli.evaluate_matrix import as_text as table
+
+    named = [entry | {"policy": Path(entry["policy"]).name} for entry in entries]
+    return "\n".join([
+        table(named, 160),
+        "",
+        "Win rates with 95 % intervals. Both teams continue the same start; ibal met attacks on the way, vanilla none.",
+        "interaction is an attacker fitted to that start, before either of them: neither has trained against it.",
+        "worst is the worst attack of each episode.",
+        "",
+        f"{out / 'replays.html'}: both teams in the same attacked game",
+        f"{out / 'curves' / 'curves.svg'}: learning curves, natural and attacked",
+        f"{out / 'evaluation' / 'episodes.parquet'}: every episode ({minutes:.1f} minutes in all)",
+    ])  # fmt: skip

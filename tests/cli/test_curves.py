@@ -1,0 +1,75 @@
+"""``ibal curves``: what trainings have logged, and their snapshots under attacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ibal.cli.curves import as_text, curves_of, final, logged
+from ibal.cli.main import main
+
+TINY = ["--preset", "smoke", "--env", "climbing", "--steps", "400", "--learner.hidden", "8", "--train.chunk", "1",
+        "--train.eval-every", "100", "--train.eval-episodes", "4"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A training that kept snapshots, and the same under another name without them."""
+    folder = tmp_path_factory.mktemp("runs")
+    kept = ["--train.snapshot-every", "200"]
+    assert main(["train", *TINY, *kept, "--out", str(folder / "kept"), "--quiet"]) == 0
+    shutil.copytree(folder / "kept", folder / "bare", ignore=shutil.ignore_patterns("snapshots"))
+    config = (folder / "bare" / "config.toml").read_text()
+    (folder / "bare" / "config.toml").write_text(config.replace('"vanilla"', '"rand-act"'))
+    return folder / "kept", folder / "bare"
+
+
+def test_curves_and_the_table(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["curves", *map(str, runs), "--out", str(tmp_path / "c"), "--json"]) == 0
+    last = json.loads(capsys.readouterr().out)["final"]
+    assert [(row["method"], row["attack"], row["env"]) for row in last] == [
+        ("rand-act", "natural", "toy/climbing"), ("vanilla", "natural", "toy/climbing"),
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "c" / "curves.jsonl").read_text().splitlines()]
+    steps = [row["env_steps"] for row in rows if row["method"] == "vanilla"]
+    assert len(steps) > 2
+    assert last[1]["env_steps"] == max(steps)
+    assert (tmp_path / "c" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "million environment steps" in (tmp_path / "c" / "curves.svg").read_text()
+
+
+def test_snapshots_are_played_under_attacks(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--attacks", "random-act[p=1]", "--episodes", "4", "--out", str(tmp_path / "c")]
+    assert main(["curves", str(runs[0]), *asked, "--quiet"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "c" / "curves.jsonl").read_text().splitlines()]
+    attacked = [row for row in rows if row["attack"] == "random-act[p=1]"]
+    written = json.loads((runs[0] / "snapshots").glob("*.json").__next__().read_text())["env_steps"]
+    assert written in [row["env_steps"] for row in attacked]
+    assert len(attacked) >= 2
+    assert all(row["episodes"] == 4 for row in attacked)
+    capsys.readouterr()
+    assert main(["curves", str(runs[1]), *asked]) == 2
+    assert "kept no snapshots to attack; train with --train.snapshot-every" in capsys.readouterr().err
+
+
+def test_what_is_no_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["curves", str(tmp_path / "nothing"), "--out", str(tmp_path / "c")]) == 2
+    assert "config.toml does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_rows_become_curves_and_ends(runs: tuple[Path, Path]) -> None:
+    row = {"env": "e", "method": "m", "run": "a", "attack": "natural", "seed": 0, "episodes": 100, "return": 1.0}
+    rows = [row | {"env_steps": 20, "win": 0.5}, row | {"env_steps": 10, "win": 0.25}]
+    rows += [row | {"run": "b", "seed": 1, "env_steps": 10, "win": 1.0}]
+    curves = curves_of(rows)
+    assert [(list(c.steps), list(c.values)) for c in curves] == [([10, 20], [0.25, 0.5]), ([10], [1.0])]
+    ends = final(rows)
+    assert [(end["run"], end["env_steps"]) for end in ends] == [("a", 20), ("b", 10)]
+    assert as_text(ends).splitlines()[2] == "| e | natural | m | 0 | 20 | 0.500 [0.404, 0.596] | 1.00 |"
+    assert {row["attack"] for row in logged(runs[0])} == {"natural"}

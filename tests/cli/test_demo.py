@@ -1,0 +1,38 @@
+"""``ibal demo``: its commands are the commands a user would write, and its table names the teams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibal.cli import demo
+from ibal.cli.main import COMMANDS, main
+from ibal.cli.train import parse
+
+
+def test_the_trainings_share_start_and_budget() -> None:
+    commands = demo.commands(Path("d"), 1.0, 3)
+    assert [name for name, _ in commands] == ["train", "attack", "train", "train", "evaluate", "curves", "replay"]
+    assert all(name in COMMANDS for name, _ in commands)
+    start, vanilla, ibal = (parse(arguments) for name, arguments in commands if name == "train")
+    assert (start[1].seed, start[1].train.steps) == (3, demo.START)
+    assert vanilla[0].init == ibal[0].init == Path("d/start")
+    assert (vanilla[1].method, ibal[1].method) == ("vanilla", "ibal")
+    assert vanilla[1].learner == ibal[1].learner
+    assert vanilla[1].train == ibal[1].train
+    smaller = [arguments for name, arguments in demo.commands(Path("d"), 0.1, 0) if name == "train"]
+    assert parse(smaller[0])[1].train.steps == demo.START // 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--scale", "0"], "--scale is 0.0"), (["--out", "."], "--out . exists; name another")]
+)
+def test_wrong_use(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_command_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "commands", lambda out, scale, seed: [("evaluate", ["nothing", "--quiet"])])
+    assert main(["demo", "--out", str(tmp_path / "d"), "--quiet"]) == 2
