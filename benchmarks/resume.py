@@ -32,34 +32,34 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     args = parser.parse_args(argv)
     draw = random.Random(args.seed)
+    # Spread over the whole training: a moment drawn from the time of one start would mostly fall into compilation.
+    targets = sorted(draw.uniform(0, args.steps) for _ in range(args.kills))
     with tempfile.TemporaryDirectory() as scratch:
         whole, torn = Path(scratch, "whole"), Path(scratch, "torn")
-        started = time.monotonic()
         subprocess.run(command(whole, args.steps), check=True, capture_output=True)
-        span = time.monotonic() - started
         moments: list[dict[str, float]] = []
-        while len(moments) < args.kills:
-            process = subprocess.Popen(command(torn, args.steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            wait = draw.uniform(0.2, 1.0) * span
-            try:
-                _, errors = process.communicate(timeout=wait)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-                moments.append({"after_s": round(wait, 2), "steps": reached(torn)})
-                common.log(f"kill {len(moments)} after {wait:.1f} s, at step {reached(torn):.0f}")
-                continue
-            if process.returncode:
-                raise SystemExit(f"the training failed: {errors.decode()[-2000:]}")
-            if len(moments) < args.kills:  # it came to its end before the kill: the rest of the kills fall on a new one
-                check(whole, torn)
-                subprocess.run(["rm", "-r", str(torn)], check=True)
+        for target in targets:
+            moments.append(kill_at(torn, args.steps, target, draw.uniform(0, 1.5)))
+            common.log(f"kill {len(moments)} at step {moments[-1]['step']:.0f}")
         subprocess.run(command(torn, args.steps), check=True, capture_output=True)
         equal = check(whole, torn)
     common.log(f"{args.kills} kills: metrics and policy are {'equal, bit for bit' if equal else 'DIFFERENT'}")
     if args.json:
         print(json.dumps({"kills": moments, "equal": equal}))
     return 0 if equal else 1
+
+
+def kill_at(out: Path, steps: int, target: float, later: float) -> dict[str, float]:
+    """Go on with the training, and kill it ``later`` seconds after it has reached the step ``target``."""
+    process = subprocess.Popen(command(out, steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while reached(out) < target and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(later)
+    if process.poll() not in (None, 0):
+        raise SystemExit(f"the training failed: {process.communicate()[1].decode()[-2000:]}")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return {"target": round(target), "later_s": round(later, 3), "step": reached(out)}
 
 
 def command(out: Path, steps: int) -> list[str]:

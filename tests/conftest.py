@@ -18,4 +18,6 @@ if sys.prefix != sys.base_prefix and not os.environ.get("JAX_COMPILATION_CACHE_D
     jax.config.update("jax_compilation_cache_dir", os.path.join(sys.prefix, "jax-cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
+jax.devices()  # from here on their number stands, whatever a command asks for
+
 install_import_hook("ibal", "typechecker.check")

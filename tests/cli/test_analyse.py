@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,12 +12,11 @@ import pytest
 from ibal import make, rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
-from ibal.adversaries.interaction import fit
+from ibal.adversaries.interaction import State, init, replace_scores
 from ibal.cli.main import main
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
-from unit.mi.toys import random_play
 
 LEAK = make("toy/leak")
 SMALL = InteractionConfig(
@@ -25,12 +25,25 @@ SMALL = InteractionConfig(
 
 
 def attackers(folder: Path) -> Path:
-    played = random_play(LEAK, 0, 100)
-    learn = jax.jit(lambda key, episodes: fit(key, SMALL, LEAK.spec, episodes, 60, estimates=1))
+    """Two attackers with scores of chance: what they are worth is none of a command's business."""
+    spec = LEAK.spec
+
+    @jax.jit
+    def drawn(key: jax.Array) -> State:
+        state = init(key, SMALL, spec)
+        return replace_scores(state, jax.random.normal(key, state.scores.shape), state.mean)
+
     for seed in (0, 1):
-        state = learn(rng.root(seed), played)
-        save_attacker(folder / f"a{seed}.safetensors", "interaction", SMALL, LEAK.spec, state)
+        save_attacker(folder / f"a{seed}.safetensors", "interaction", SMALL, spec, drawn(rng.root(seed)))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_in_haste() -> Iterator[None]:
+    """Nearly all of the time goes into compiling programs that then run for a moment."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_numbers_and_pictures(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, bank = files
-    asked = ["--episodes", "40", "--steps", "20", "--epsilon", "1", "--out", str(tmp_path / "x")]
+    asked = ["--episodes", "40", "--steps", "5", "--epsilon", "1", "--out", str(tmp_path / "x")]
     assert main(["analyse", str(run), "--attacker", str(bank), *asked, "--json"]) == 0
     streams = capsys.readouterr()
     numbers = json.loads(streams.out)

@@ -240,7 +240,7 @@ def _redundancy(
 ) -> dict[str, Any]:  # fmt: skip
     import jax
 
-    from ibal.evaluate import information
+    from ibal.evaluate.redundancy import redundancy
     from ibal.viz import information as viz
 
     cut = len(episodes.length) * 3 // 4  # the rest is measured on
@@ -248,7 +248,7 @@ def _redundancy(
         jax.tree.map(lambda leaf, part=part: leaf[part], episodes) for part in (slice(cut), slice(cut, None))
     )
     club = attackers[0][1].config.club
-    found = information.redundancy(key, club, spec, train, test, most, options.steps)
+    found = redundancy(key, club, spec, train, test, most, options.steps)
     steps = found.per_step()
     title = f"{spec.name}: does the sum over pairs and entries stand for the group? (G1: {most} drawn at random)"
     viz.write(viz.redundancy(title, steps), options.out / "redundancy")

@@ -8,7 +8,9 @@ What is set comes from the preset, then from the file of ``--config``, then from
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
@@ -186,6 +188,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     from ibal.train.runner import TrainingError, run
 
     output = Output(json=args.json, quiet=args.quiet)
+    use_cores(config.seeds)
     env = _environment(config)
     table = as_dict(config)
     adversary = _adversary(config, env)
@@ -214,6 +217,17 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
         raise CommandError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
     output.result(summary | {"config_hash": config_hash(config)}, as_text(summary))
     return OK if summary["finished"] else FAILED
+
+
+def use_cores(seeds: int) -> None:
+    """Make every core of a CPU a device of its own if the seeds can be dealt to them evenly; 0: all of them."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = max(k for k in range(1, min(cores, seeds or cores) + 1) if seeds % k == 0)
+    # Too late where jax is in use already, as in a program that calls this command: then there is one device.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", devices)
 
 
 def _environment(config: RunConfig) -> Any:

@@ -13,21 +13,26 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
 from ibal.adversaries.base import natural
+from ibal.learners.base import Learner
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.train.config import TrainConfig
-from ibal.train.loop import Trainer, compiled, epsilon, trainer
+from ibal.train.loop import DEVICE, Trainer, compiled, epsilon, trainer
 from ibal.train.rollout import collect
+from ibal.train.state import TrainState
 from ibal.types import Env, EnvSpec
 
 PAPER_HOURS = {"3m": 36.57, "2s3z": 42.22, "8m": 52.90, "MMM": 57.57}  # 10M steps of QMIX, paper, Table 14
 
 
 class TrainSpeed(NamedTuple):
-    """Seconds are per iteration; shares are of the whole iteration; ``gflops`` counts useful work only."""
+    """Shares are of the whole iteration; ``gflops`` is the useful work of one learner, ``gflops_all`` that of one per
+    device (per core, in ``ibal bench train``), each with a seed of its own."""
 
     steps_per_s: float
     environment: float
@@ -36,6 +41,7 @@ class TrainSpeed(NamedTuple):
     rest: float
     padding: float
     gflops: float
+    gflops_all: float
     update_ms: float
     first_call_s: float
 
@@ -103,9 +109,29 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
         rest=1 - sum(spans.values()) / whole,
         padding=float(np.mean(padding)),
         gflops=useful / update_s / 1e9,
+        gflops_all=useful * len(jax.local_devices()) / _everywhere(learn, one, chosen) / 1e9,
         update_ms=1e3 * update_s,
         first_call_s=first,
     )
+
+
+def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
+    """Return the seconds of an update that every device makes for a seed of its own."""
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        update = jax.jit(learn.update)
+        return seconds(lambda: update(one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+    spread = NamedSharding(Mesh(np.array(devices), (DEVICE,)), P(DEVICE))
+    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), (one.learner, one.replay.episodes))
+    states, episodes = jax.device_put(copies, spread)
+
+    def mine(states: Any, episodes: Any) -> Any:
+        new, _ = learn.update(tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))
+        return jax.tree.map(lambda leaf: leaf[None], new)
+
+    parts = {"mesh": spread.mesh, "in_specs": P(DEVICE), "out_specs": P(DEVICE), "check_vma": False}
+    update = jax.jit(jax.shard_map(mine, **parts))
+    return seconds(lambda: update(states, episodes), 8)
 
 
 def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: int) -> tuple[float, float]:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from ibal import rng, tree
@@ -18,7 +21,8 @@ from ibal.train.rollout import Rollout, collect
 from ibal.train.state import Progress, TrainState
 from ibal.types import Env
 
-SEED = "seed"  # the axis over which several seeds are trained at once
+SEED = "seed"  # the axis over which the seeds of one device are trained at once
+DEVICE = "device"  # the axis of devices that have seeds of their own
 
 
 class Trainer(NamedTuple):
@@ -102,16 +106,31 @@ def trainer(
 def compiled(make: Callable[[str | None], Trainer], seeds: int) -> Trainer:
     """Compile a trainer whose arrays have a leading axis of ``seeds``; the state that goes in is used up.
 
-    ``make(axis)`` builds the trainer of one seed. A single seed is not vmapped: products of batches of one matrix are
-    slower than products of matrices.
+    ``make(axis)`` builds the trainer of one seed. Where there are several devices, each takes as many seeds as the
+    others (``devices_for``), and nothing is exchanged. The seeds of a device are vmapped, but a single one is not:
+    products of batches of one matrix are slower than products of matrices.
     """
-    if seeds > 1:
-        one = make(SEED)
-        over = lambda f: jax.vmap(f, axis_name=SEED)  # noqa: E731
-    else:
-        one = make(None)
-        over = lambda f: lambda x: jax.tree.map(lambda leaf: leaf[None], f(jax.tree.map(lambda leaf: leaf[0], x)))  # noqa: E731
+    devices = devices_for(seeds)
+    vmapped = seeds > len(devices)
+    one = make(SEED if vmapped else None)
+
+    def over(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        if vmapped:
+            many: Callable[[Any], Any] = jax.vmap(f, axis_name=SEED)
+        else:
+            many = lambda x: jax.tree.map(lambda leaf: leaf[None], f(tree.at(x, 0)))  # noqa: E731
+        if len(devices) == 1:
+            return many
+        mesh = Mesh(np.array(devices), (DEVICE,))
+        return jax.shard_map(many, mesh=mesh, in_specs=P(DEVICE), out_specs=P(DEVICE), check_vma=False)
+
     return Trainer(jax.jit(over(one.init)), jax.jit(over(one.chunk), donate_argnums=0))
+
+
+def devices_for(seeds: int) -> list[Any]:
+    """Return the devices that train ``seeds`` seeds: as many as can have the same number of them each."""
+    found = jax.local_devices()
+    return found[: max(k for k in range(1, len(found) + 1) if seeds % k == 0)]
 
 
 def epsilon(env_steps: jax.Array, config: TrainConfig) -> Float[Array, ""]:

@@ -167,7 +167,7 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
     keys = rng.episodes(rng.stream(rng.root(0), "eval"), episodes)
     results: list[dict[str, Any]] = []
     for i, seed in enumerate(this.seeds):
-        played = play(this.env, this.team, keys, tree.at(state.learner.params.agent, i))
+        played = play(this.env, this.team, keys, _weights(state, i))
         result = {
             "seed": seed,
             "env_steps": int(state.progress.env_steps[i]),
@@ -179,6 +179,11 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
         this.log.write("eval", result)
         results.append(result)
     return results
+
+
+def _weights(state: TrainState, seed: int) -> Any:
+    """Return the agent of one seed on one device: what lies on many is computed by all of them."""
+    return jax.device_put(tree.at(state.learner.params.agent, seed), jax.local_devices()[0])
 
 
 def _save(this: _Run, state: TrainState, played: int) -> None:
@@ -200,7 +205,7 @@ def _export(this: _Run, state: TrainState, folder: str, suffix: str = "") -> Non
         meta = this.meta | {"seed": seed, "env_steps": int(state.progress.env_steps[i])}
         save_bundle(
             this.out / folder / f"seed-{seed}{suffix}.safetensors",
-            tree.at(state.learner.params.agent, i),
+            _weights(state, i),
             this.env.spec,
             meta,
         )
