@@ -13,6 +13,7 @@ import dataclasses
 from typing import Any
 
 from ibal.cli.output import OK, CommandError, add_flags, output_of
+from ibal.experiments.config import RunConfig
 from ibal.experiments.presets import apply_preset
 from ibal.options import ConfigError
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
     parser.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
     parser.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
+    parser.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
     parser.add_argument("--cores", type=int, default=0, help="cores of a CPU that get a seed each (default: all)")
     add_flags(parser)
     args = parser.parse_args(argv)
@@ -74,8 +76,24 @@ def main(argv: list[str]) -> int:
                 f"{count} seeds on {name} in one program: {together:.0f} steps/s; one after another {alone:.0f}; "
                 f"ratio {together / alone:.2f}"
             )
+    for method in [word for word in args.methods.split(",") if word]:
+        for name in args.maps.split(","):
+            output.note(f"measuring the cost of {method} on {name} …")
+            lines.append(_cost(method, name, next(iter(presets.values())), data))
     output.result(data, "\n".join(lines))
     return OK
+
+
+def _cost(method: str, name: str, config: RunConfig, data: dict[str, Any]) -> str:
+    """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
+    from ibal.envs import make
+    from ibal.experiments.methods import adversary_of
+    from ibal.train import bench
+
+    env, train = make(name), dataclasses.replace(config.train, replay=SHORT["replay"])
+    ratio, rounds = bench.relative_cost(env, config.learner, train, adversary_of(method, env.spec))
+    data.setdefault("costs", {})[f"{method}/{name}"] = {"ratio": ratio, "rounds": rounds}
+    return f"{method} on {name}: {ratio:.3f} of vanilla's time per step (rounds {min(rounds):.3f} to {max(rounds):.3f})"
 
 
 HEAD = (

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
-from ibal.adversaries.base import natural
+from ibal.adversaries.base import Adversary, natural
 from ibal.learners.base import Learner
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
@@ -148,6 +148,37 @@ def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: in
         return (int(state.progress.env_steps.sum()) - before) / (time.perf_counter() - started)
 
     return rate(count), rate(1)
+
+
+def relative_cost(
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, *, warm_up: int = 5, rounds: int = 8
+) -> tuple[float, list[float]]:
+    """Return the wall-clock per environment step of training against ``adversary``, with that of vanilla training as 1:
+    over all rounds, and round by round.
+
+    Chunks of the two alternate, so that noise of the machine falls on both; ``warm_up`` chunks of each come first.
+    """
+
+    def start(against: Adversary) -> tuple[Trainer, TrainState]:
+        learn = value_learner(env.spec, learner, against.reobserve if "obs" in against.threat.channels else None)
+        make = compiled(lambda axis: trainer(env, learn, against, learner.batch, train, axis), 1)
+        state = make.init(rng.root(0)[None])
+        for _ in range(warm_up):
+            state, _ = make.chunk(state)
+        return make, state
+
+    pair = [start(natural()), start(adversary)]
+    spent, steps = np.zeros((2, rounds)), np.zeros((2, rounds))
+    for k in range(rounds):
+        for which, (make, state) in enumerate(pair):
+            before, started = int(state.progress.env_steps[0]), time.perf_counter()
+            state, _ = jax.block_until_ready(make.chunk(state))
+            spent[which, k] = time.perf_counter() - started
+            steps[which, k] = int(state.progress.env_steps[0]) - before
+            pair[which] = make, state
+    each = (spent / steps)[1] / (spent / steps)[0]
+    total = spent.sum(1) / steps.sum(1)
+    return float(total[1] / total[0]), each.tolist()
 
 
 def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
