@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -11,15 +12,25 @@ import pytest
 
 from ibal import make, rng
 from ibal.adversaries import TABLE, build
-from ibal.adversaries.base import Adversary, Threat, adversary
+from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.adversaries.check import ContractError, Report, check_adversary
 from ibal.adversaries.combine import chain, during, with_probability
 from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.interaction import fixed, init
+from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.scripted import random_policy
 from ibal.types import Env
 
 LEAK = make("toy/leak", n_agents=4, noise=1)
+ALIKE = ("natural", "random", "random-obs", "random-act", "random-group")  # these need nothing to be declared
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_in_haste() -> Iterator[None]:
+    """Nearly all of the time goes into compiling programs that then run for a moment."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @cache
@@ -37,11 +48,19 @@ def unfitted(env: Env, **options: Any) -> Adversary:
     return fixed(config, env.spec, init(rng.root(0), config, env.spec))
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name not in ("interaction", "occlude-retreat")])
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "occlude-retreat"])
 def test_every_entry_keeps_its_threat_on_a_toy(name: str) -> None:
-    report = checked(build(name, LEAK.spec), LEAK, episodes=6)
+    attack = unfitted(LEAK) if name == "interaction" else build(name, LEAK.spec)
+    report = checked(attack, LEAK, episodes=6)
     touched = report.seen_otherwise + report.replaced
     assert touched > 0 if name != "natural" else touched == 0
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_every_entry_that_can_be_keeps_its_threat_where_nothing_is_declared(name: str) -> None:
+    env = make("toy/two-step")
+    report = checked(build(name, env.spec), env, episodes=16)
+    assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
 
 @pytest.mark.slow
@@ -55,7 +74,8 @@ def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
 
 OPTIONS = [
     {"masks": "dimension", "dims": 3}, {"masks": "random", "fill": "gaussian", "p": 0.3},
-    {"masks": "truth", "dims": 2, "fill": "mean", "actions": "off"}, {"masks": "off"}, {"sides": "first"},
+    {"masks": "truth", "dims": 2, "fill": "mean", "actions": "off"}, {"masks": "off"},
+    {"sides": "first", "actions": "random"},
 ]  # fmt: skip
 
 
@@ -82,6 +102,39 @@ def test_a_step_against_the_best_action_keeps_to_its_size() -> None:
 def test_an_attack_that_is_off_or_has_not_learned_changes_nothing(options: dict[str, Any]) -> None:
     report = checked(build("interaction", LEAK.spec, **options), LEAK, episodes=4)
     assert report.seen_otherwise == report.replaced == 0
+
+
+def results(env: Env, attack: Adversary, episodes: int) -> EpisodeResults:
+    played = play(env, random_policy(env.spec), rng.episodes(rng.root(4), episodes), adversary=attack)
+    return jax.tree.map(np.asarray, played)
+
+
+@cache
+def untouched(where: str, episodes: int) -> EpisodeResults:
+    return results(smac() if where == "3m" else LEAK, natural(), episodes)
+
+
+OFF = {
+    "nobody to attack": lambda env: unfitted(env, most=0),
+    "no episode": lambda env: with_probability(0.0, chain(build("random", env.spec), unfitted(env))),
+    "no step": lambda env: during(build("random", env.spec), first=env.spec.horizon),
+    "no size": lambda env: build("random", env.spec, sigma=0.0, p=0.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "off"),
+    [
+        *(("leak", off) for off in OFF),
+        ("3m", "nobody to attack"),
+        pytest.param("3m", "no episode", marks=pytest.mark.slow),
+    ],
+)
+def test_who_is_off_leaves_the_games_as_they_are_bit_for_bit(where: str, off: str) -> None:
+    env, count = (smac(), 4) if where == "3m" else (LEAK, 16)
+    played = results(env, OFF[off](env), count)
+    jax.tree.map(np.testing.assert_array_equal, played, untouched(where, count))
+    assert not played.attacked.any()
 
 
 def test_combinations_keep_their_threat() -> None:

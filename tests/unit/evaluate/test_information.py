@@ -13,6 +13,7 @@ import pytest
 from ibal import make, rng
 from ibal.evaluate import information
 from ibal.evaluate.information import Candidates
+from ibal.evaluate.redundancy import Redundancy, redundancy
 from ibal.mi import action, descent, reference
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.types import Block, EnvSpec, ObsLayout
@@ -152,10 +153,10 @@ def test_the_action_that_is_copied_most_tells_most() -> None:
 
 
 @cache
-def on_channels() -> information.Redundancy:
+def on_channels() -> Redundancy:
     train, test = toys.channels(0), toys.channels(1)
     config = ClubConfig(hidden=(32,), lr=5e-3, batch=768)
-    return information.redundancy(rng.root(0), config, toys.spec(), train, test, 1, 400, count=1500)
+    return redundancy(rng.root(0), config, toys.spec(), train, test, 1, 400, count=1500)
 
 
 def test_two_channels_of_one_action_are_redundant() -> None:
@@ -180,7 +181,7 @@ def test_the_redundancy_per_step() -> None:
     np.testing.assert_allclose(steps["mixture_redundancy"], steps["mixture_group"] - steps["mixture_parts"])
     time = np.array([0, 0, 1])
     one = np.array([1.0, 3.0, 5.0])
-    exact = information.Redundancy(time, one, np.zeros(3), one, one).per_step(fewest=2)
+    exact = Redundancy(time, one, np.zeros(3), one, one).per_step(fewest=2)
     assert exact["time"].tolist() == [0]
     assert exact["club_redundancy"].tolist() == [2.0]
     assert exact["club_error"].tolist() == pytest.approx([1 / np.sqrt(2)])
