@@ -123,12 +123,7 @@ OFF = {
 
 
 @pytest.mark.parametrize(
-    ("where", "off"),
-    [
-        *(("leak", off) for off in OFF),
-        ("3m", "nobody to attack"),
-        pytest.param("3m", "no episode", marks=pytest.mark.slow),
-    ],
+    ("where", "off"), [*(("leak", off) for off in OFF), pytest.param("3m", "no episode", marks=pytest.mark.slow)]
 )
 def test_who_is_off_leaves_the_games_as_they_are_bit_for_bit(where: str, off: str) -> None:
     env, count = (smac(), 4) if where == "3m" else (LEAK, 16)
