@@ -17,7 +17,7 @@ from typing import Any
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
 
 ENV = "smac/3m"
-START, MORE = 150_000, 350_000  # environment steps: of the common start, and of each team after it
+START, MORE = 150_000, 900_000  # environment steps: of the common start, and of each team after it
 TRIED = "natural,random,occlude-retreat,interaction"
 HARMED = "none,dis-1,hp-10"
 
@@ -62,7 +62,7 @@ def commands(out: Path, scale: float, seed: int) -> list[tuple[str, list[str]]]:
         return str(max(1, round(usual * scale)))
 
     def train(name: str, steps: int, *more: str) -> tuple[str, list[str]]:
-        budget = ["--steps", count(steps), "--seed", str(seed), "--train.snapshot-every", count(50_000)]
+        budget = ["--steps", count(steps), "--seed", str(seed), "--train.snapshot-every", count(100_000)]
         return "train", ["--env", ENV, "--preset", "laptop", *budget, "--out", str(out / name), *more]
 
     start, teams, bank = str(out / "start"), [str(out / "vanilla"), str(out / "ibal")], str(out / "attackers")
