@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, check_folder, output_of, unwritable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         text = json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n"
         (options.out / "numbers.json").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or options.out}: {error.strerror or error}") from error
+        raise unwritable(error, options.out) from error
     except ValueError as error:  # what the attacker or the environment does not have
         raise CommandError(str(error), WRONG_USE) from error
     output.note(f"wrote {options.out / 'numbers.json'} and the pictures beside it")
@@ -75,8 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> None:
     if options.episodes < 2 or options.steps < 1 or options.seed < 0 or not 0 <= options.epsilon <= 1:
         raise CommandError("--episodes is at least 2, --steps 1, --seed 0, and --epsilon in 0..1", WRONG_USE)
-    if options.out.exists() and not options.out.is_dir():
-        raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
+    check_folder(options.out)
 
 
 def _attackers(options: argparse.Namespace, spec: EnvSpec) -> list[tuple[str, Attacker]]:
@@ -108,23 +107,16 @@ def _files(path: Path, spec: EnvSpec) -> list[Path]:
         if not path.exists():
             raise CommandError(f"there is no attacker {path}; fit one with ibal attack", WRONG_USE)
         return [path]
-    about = {file: _said(file) for file in sorted(path.rglob("*.json"))}
-    fitted = {file: world for file, (attack, world) in about.items() if attack == "interaction"}
-    if found := [file.with_suffix(".safetensors") for file, world in fitted.items() if world == spec.name]:
+    from ibal.evaluate.bank import attackers_in
+
+    fitted = {file: world for file, (attack, world) in attackers_in(path).items() if attack == "interaction"}
+    if found := [file for file, world in fitted.items() if world == spec.name]:
         return found
     there = ", ".join(sorted(set(fitted.values()))) or "none at all"
     raise CommandError(
         f"{path} has no interaction attacker fitted on {spec.name} (it has: {there}); fit one with ibal attack",
         WRONG_USE,
     )
-
-
-def _said(file: Path) -> tuple[str | None, str]:
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        return str(about["attack"]), str(about["env"])
-    except (ValueError, KeyError, TypeError):
-        return None, ""
 
 
 def _analyse(

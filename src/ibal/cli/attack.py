@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, check_folder, output_of, unwritable
 from ibal.options import ConfigError, pairs, with_options
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
         raise CommandError(str(error), WRONG_USE) from error
     if not hasattr(config, "fit"):
         raise CommandError(f'"{attack}" learns nothing: evaluate it as it is, with --attacks {attack}', WRONG_USE)
-    if options.out.exists() and not options.out.is_dir():
-        raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
+    check_folder(options.out)
     if options.check < 0:
         raise CommandError(f"--check is {options.check}; 0 or more episodes were expected", WRONG_USE)
     from ibal.experiments.fitting import FitPlan
@@ -105,7 +104,7 @@ def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check:
     except ValueError as error:  # an option that is impossible in this environment
         raise CommandError(str(error), WRONG_USE) from error
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+        raise unwritable(error, path) from error
     return {"attacker": str(path)} | (_effect(config, state, team, check) if check else {})
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
 
 if TYPE_CHECKING:
     from ibal.viz.curves import Curve
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     try:
         _write(rows, options.out)
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or options.out}: {error.strerror or error}") from error
+        raise unwritable(error, options.out) from error
     output.note(f"wrote curves.jsonl, curves.svg and curves.png into {options.out}")
     last = final(rows)
     output.result({"final": last, "out": str(options.out)}, as_text(last))
@@ -177,8 +177,9 @@ def as_text(rows: Sequence[dict[str, Any]]) -> str:
 
 def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
     from ibal.files import replace_text
-    from ibal.viz.curves import draw, write
+    from ibal.viz.curves import draw
+    from ibal.viz.files import write_figure
 
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "curves.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write(draw(curves_of(rows), {"win": "win rate", "return": "return"}[_score(rows)]), out / "curves")
+    write_figure(draw(curves_of(rows), {"win": "win rate", "return": "return"}[_score(rows)]), out / "curves")

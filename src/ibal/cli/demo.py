@@ -7,6 +7,9 @@ table, learning curves and replays. Every step is a command of ``ibal``, printed
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import io
 import json
 import shlex
 import time
@@ -83,10 +86,6 @@ def commands(out: Path, scale: float, seed: int) -> list[tuple[str, list[str]]]:
 
 def _run(name: str, arguments: Sequence[str], output: Output) -> None:
     """Run one command; what it would print as its result is left to the end of the demo."""
-    import contextlib
-    import importlib
-    import io
-
     from ibal.cli.main import COMMANDS
 
     output.note("$ " + shlex.join(["ibal", name, *arguments]))

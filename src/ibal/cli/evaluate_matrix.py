@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import FAILED, WRONG_USE, CommandError, Output
+from ibal.cli.output import WRONG_USE, CommandError, Output, check_folder, unwritable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,8 +48,8 @@ def asked(options: argparse.Namespace) -> Asked:
         raise CommandError(f"--attackers {options.attackers}: there is no such folder", WRONG_USE)
     if options.refit and (options.attackers or not options.out):
         raise CommandError("--refit fits attackers of its own into --out FOLDER; give that, not --attackers", WRONG_USE)
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise CommandError(f"--out {options.out}: this is a file; name a folder", WRONG_USE)
+    if options.out is not None:
+        check_folder(options.out)
     return Asked(attacks, perturbations, options.attackers, options.refit, options.out, options.episodes, options.seed)
 
 
@@ -78,7 +78,7 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
     try:
         done = evaluate(todo, Plan(ask.episodes, ask.seed), ask.out, output.note)
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or ask.out}: {error.strerror or error}", FAILED) from error
+        raise unwritable(error, ask.out) from error
     if ask.out is not None:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
     data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}

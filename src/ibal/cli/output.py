@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 OK, FAILED, WRONG_USE = 0, 1, 2
@@ -17,6 +18,17 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+def unwritable(error: OSError, path: Path | None) -> CommandError:
+    """Say which file could not be written, or ``path`` where the system names none, and why."""
+    return CommandError(f"cannot write {error.filename or path}: {error.strerror or error}", FAILED)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse an ``--out`` that names a file where a folder is needed."""
+    if path.exists() and not path.is_dir():
+        raise CommandError(f"--out {path}: this is a file; name a folder", WRONG_USE)
 
 
 @dataclass(frozen=True)

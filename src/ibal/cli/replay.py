@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
 from ibal.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
             _write(game, trajectories, path, options)
             output.note(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB)")
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or options.out[0]}: {error.strerror or error}") from error
+        raise unwritable(error, options.out[0]) from error
     _announce(game, trajectories, options, output)
     return OK
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, unwritable
 from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml, validated
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
@@ -214,7 +214,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     except (TrainingError, CheckpointError, LogError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+        raise unwritable(error, out) from error
     output.result(summary | {"config_hash": config_hash(config)}, as_text(summary))
     return OK if summary["finished"] else FAILED
 
@@ -223,8 +223,10 @@ def use_cores(seeds: int) -> None:
     """Make every core of a CPU a device of its own if the seeds can be dealt to them evenly; 0: all of them."""
     import jax
 
+    from ibal.train.loop import workers_for
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = max(k for k in range(1, min(cores, seeds or cores) + 1) if seeds % k == 0)
+    devices = workers_for(seeds or cores, cores)
     # Too late where jax is in use already, as in a program that calls this command: then there is one device.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", devices)

@@ -104,14 +104,21 @@ class Bank:
                 f'"{name}" has to be fitted before it attacks {spec.name}; fit it with ibal attack, and name the '
                 "folder of attackers with --attackers"
             )
-        held = {file: _says(file) for file in sorted(self.folder.rglob("*.json"))}
+        held = attackers_in(self.folder)
         wanted = TABLE.resolve(name), spec.name
         if files := [file for file, what in held.items() if what == wanted]:
-            return [_read(file.with_suffix(".safetensors"), spec) for file in files]
-        there = ", ".join(sorted({f"{what[0]} for {what[1]}" for what in held.values() if what})) or "no attacker"
+            return [_read(file, spec) for file in files]
+        there = ", ".join(sorted({f"{attack} for {env}" for attack, env in held.values()})) or "no attacker"
         raise ValueError(
             f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
         )
+
+
+def attackers_in(folder: Path) -> dict[Path, tuple[str, str]]:
+    """Return the bundles (``.safetensors``) of a folder and of those in it, in the order of their names, each with its
+    attack and its environment."""
+    says = {file.with_suffix(".safetensors"): _says(file) for file in sorted(folder.rglob("*.json"))}
+    return {file: what for file, what in says.items() if what is not None}
 
 
 def _says(file: Path) -> tuple[str, str] | None:

@@ -22,8 +22,9 @@ from ibal.learners.base import Learner
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.train.config import TrainConfig
-from ibal.train.loop import DEVICE, Trainer, compiled, epsilon, trainer
+from ibal.train.loop import DEVICE, Trainer, epsilon
 from ibal.train.rollout import collect
+from ibal.train.runner import build
 from ibal.train.state import TrainState
 from ibal.types import Env, EnvSpec
 
@@ -70,7 +71,7 @@ def step_flops(spec: EnvSpec, learner: ValueConfig) -> int:
 def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int = 3, repeats: int = 3) -> TrainSpeed:
     """Train for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
     learn = value_learner(env.spec, learner)
-    make = compiled(lambda axis: trainer(env, learn, natural(), learner.batch, train, axis), 1)
+    make = build(env, learner, train, 1, natural())
     started = time.perf_counter()
     state, _ = make.chunk(make.init(rng.root(0)[None]))
     jax.block_until_ready(state.progress)
@@ -136,10 +137,9 @@ def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
 
 def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: int) -> tuple[float, float]:
     """Return the steps per second of ``count`` seeds in one program, and of the same one after another."""
-    learn = value_learner(env.spec, learner)
 
     def rate(seeds: int) -> float:
-        make: Trainer = compiled(lambda axis: trainer(env, learn, natural(), learner.batch, train, axis), seeds)
+        make = build(env, learner, train, seeds, natural())
         state = make.init(jnp.stack([rng.root(seed) for seed in range(seeds)]))
         for _ in range(2):
             state, _ = make.chunk(state)
@@ -160,8 +160,7 @@ def relative_cost(
     """
 
     def start(against: Adversary) -> tuple[Trainer, TrainState]:
-        learn = value_learner(env.spec, learner, against.reobserve if "obs" in against.threat.channels else None)
-        make = compiled(lambda axis: trainer(env, learn, against, learner.batch, train, axis), 1)
+        make = build(env, learner, train, 1, against)
         state = make.init(rng.root(0)[None])
         for _ in range(warm_up):
             state, _ = make.chunk(state)

@@ -130,7 +130,12 @@ def compiled(make: Callable[[str | None], Trainer], seeds: int) -> Trainer:
 def devices_for(seeds: int) -> list[Any]:
     """Return the devices that train ``seeds`` seeds: as many as can have the same number of them each."""
     found = jax.local_devices()
-    return found[: max(k for k in range(1, len(found) + 1) if seeds % k == 0)]
+    return found[: workers_for(seeds, len(found))]
+
+
+def workers_for(seeds: int, most: int) -> int:
+    """Return how many of ``most`` workers can have the same number of ``seeds`` each."""
+    return max(k for k in range(1, most + 1) if seeds % k == 0)
 
 
 def epsilon(env_steps: jax.Array, config: TrainConfig) -> Float[Array, ""]:

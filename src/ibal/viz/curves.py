@@ -6,14 +6,10 @@ write(figure, "docs/results/curves")             # curves.svg and curves.png
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
-from ibal.viz.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,19 +63,6 @@ def draw(curves: Sequence[Curve], label: str = "win rate") -> Figure:
     if len(methods) > 1:
         figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False)
     return figure
-
-
-def write(figure: Figure, path: str | Path) -> list[Path]:
-    """Write ``path`` with the endings .svg and .png, each complete or not at all; return both."""
-    from matplotlib import rc_context
-
-    written = []
-    for suffix in (".svg", ".png"):
-        content = io.BytesIO()
-        with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ibal"}):
-            figure.savefig(content, format=suffix[1:], dpi=130, metadata={"Date": None} if suffix == ".svg" else None)
-        written.append(replace_file(Path(path).with_suffix(suffix), content.getvalue()))
-    return written
 
 
 def _lines(axis: Axes, curves: Sequence[Curve], name: str, colour: str) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SVG: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "ibal"}  # text stays text, names stay the same
 
 
 def replace_file(path: str | Path, content: bytes) -> Path:
@@ -24,3 +32,20 @@ def replace_file(path: str | Path, content: bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return target
+
+
+def write_figure(figure: Figure, stem: str | Path, style: Mapping[Any, Any] = SVG) -> list[Path]:
+    """Write ``stem``.svg and ``stem``.png, each complete or not at all, and return both paths.
+
+    ``style`` holds matplotlib's settings while it draws. No date is written: the same numbers give the same files.
+    """
+    from matplotlib import rc_context
+
+    paths = []
+    for ending in (".svg", ".png"):
+        content = io.BytesIO()
+        with rc_context(dict(style)):
+            metadata = {"Date": None} if ending == ".svg" else None
+            figure.savefig(content, format=ending[1:], dpi=130, metadata=metadata)
+        paths.append(replace_file(Path(f"{stem}{ending}"), content.getvalue()))
+    return paths

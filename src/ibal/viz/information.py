@@ -8,7 +8,6 @@ IBAL Figures 2, 7(d) and 14.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ibal.types import ObsLayout
-from ibal.viz.files import replace_file
+from ibal.viz.files import SVG, write_figure
 from ibal.viz.theme import THEMES
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ COLOURS = THEMES["light"]
 BLUE, VERMILION, INK, MUTED, LINE = (COLOURS[name] for name in ("agent", "enemy", "ink", "muted", "line"))
 PALE = "#bcd4f2"  # the blue, lightened: bars that are to be covered by others
 FONT: dict[Any, Any] = {"font.size": 9, "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK,
-        "text.color": INK, "xtick.color": INK, "ytick.color": INK, "svg.fonttype": "none",
-        "svg.hashsalt": "ibal"}  # fmt: skip
+        "text.color": INK, "xtick.color": INK, "ytick.color": INK, **SVG}  # fmt: skip
 
 
 class Dimensions(NamedTuple):
@@ -151,18 +149,8 @@ def redundancy(title: str, steps: Mapping[str, np.ndarray]) -> Figure:
 
 
 def write(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write ``stem``.svg (text stays text) and ``stem``.png; return both paths."""
-    from matplotlib import rc_context
-
-    paths = []
-    for ending in (".svg", ".png"):
-        content = io.BytesIO()
-        with rc_context(FONT):
-            # Without a date the same numbers give the same file.
-            metadata = {"Date": None} if ending == ".svg" else None
-            figure.savefig(content, format=ending[1:], dpi=130, metadata=metadata)
-        paths.append(replace_file(Path(f"{stem}{ending}"), content.getvalue()))
-    return paths
+    """Write ``stem``.svg and ``stem``.png in the style of these pictures; return both paths."""
+    return write_figure(figure, stem, FONT)
 
 
 def _figure(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibal.viz.curves import Curve, draw, write
+from ibal.viz.curves import Curve, draw
+from ibal.viz.files import write_figure
 
 
 def test_a_panel_per_environment_and_measure_and_a_line_per_method(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_a_panel_per_environment_and_measure_and_a_line_per_method(tmp_path: Pat
     assert [line.get_label() for line in thick] == ["vanilla", "ibal"]
     np.testing.assert_allclose(np.asarray(thick[0].get_xdata()), [0, 1, 2])
     np.testing.assert_allclose(np.asarray(thick[0].get_ydata()), [0, 0.3, 0.5], atol=1e-6)
-    assert [path.suffix for path in write(figure, tmp_path / "c")] == [".svg", ".png"]
+    assert [path.suffix for path in write_figure(figure, tmp_path / "c")] == [".svg", ".png"]
     assert "vanilla" in (tmp_path / "c.svg").read_text()
 
 
