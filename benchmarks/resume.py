@@ -27,20 +27,22 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=150_000)
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     args = parser.parse_args(argv)
     draw = random.Random(args.seed)
-    # Spread over the whole training: a moment drawn from the time of one start would mostly fall into compilation.
-    targets = sorted(draw.uniform(0, args.steps) for _ in range(args.kills))
     with tempfile.TemporaryDirectory() as scratch:
         whole, torn = Path(scratch, "whole"), Path(scratch, "torn")
         subprocess.run(command(whole, args.steps), check=True, capture_output=True)
         moments: list[dict[str, float]] = []
-        for target in targets:
-            moments.append(kill_at(torn, args.steps, target, draw.uniform(0, 1.5)))
-            common.log(f"kill {len(moments)} at step {moments[-1]['step']:.0f}")
+        for _ in range(args.kills):
+            # Counted from where the last kill has left it: a moment of the clock would mostly fall into the start.
+            further = draw.uniform(0, args.steps / args.kills)
+            moments.append(kill(torn, args.steps, further, draw.uniform(0, 0.4)))
+            common.log(
+                f"kill {len(moments)} at step {moments[-1]['step']:.0f}, {moments[-1]['new']:.0f} since the last"
+            )
         subprocess.run(command(torn, args.steps), check=True, capture_output=True)
         equal = check(whole, torn)
     common.log(f"{args.kills} kills: metrics and policy are {'equal, bit for bit' if equal else 'DIFFERENT'}")
@@ -49,17 +51,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if equal else 1
 
 
-def kill_at(out: Path, steps: int, target: float, later: float) -> dict[str, float]:
-    """Go on with the training, and kill it ``later`` seconds after it has reached the step ``target``."""
+def kill(out: Path, steps: int, further: float, later: float) -> dict[str, float]:
+    """Go on with the training, and kill it ``later`` seconds after it has trained for ``further`` steps more."""
+    before = reached(out)
     process = subprocess.Popen(command(out, steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while reached(out) < target and process.poll() is None:
+    while reached(out) <= before + further and process.poll() is None:
         time.sleep(0.02)
     time.sleep(later)
-    if process.poll() not in (None, 0):
-        raise SystemExit(f"the training failed: {process.communicate()[1].decode()[-2000:]}")
+    if process.poll() is not None:
+        said = process.communicate()[1].decode()[-2000:]
+        raise SystemExit(
+            f"the training failed: {said}" if process.returncode else "it ended too soon; try more --steps"
+        )
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    return {"target": round(target), "later_s": round(later, 3), "step": reached(out)}
+    return {"further": round(further), "later_s": round(later, 3), "step": reached(out), "new": reached(out) - before}
 
 
 def command(out: Path, steps: int) -> list[str]:
