@@ -64,6 +64,12 @@ def test_the_preset_is_overridden_by_the_file_and_that_by_the_flags(tmp_path: Pa
     assert dict(config.env_options) == {"step_mul": 2, "obs_last_action": True}
 
 
+def test_a_continued_team_does_not_explore_from_the_beginning_again() -> None:
+    started = configured("--init", "runs/start", "--train.epsilon-end", "0.1").train
+    assert (started.epsilon_start, started.epsilon_end) == (0.1, 0.1)
+    assert configured("--init", "runs/start", "--train.epsilon_start", "0.7").train.epsilon_start == 0.7
+
+
 def test_a_training_is_given_everything_and_its_folder_says_so(
     tmp_path: Path, runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,7 +94,7 @@ def test_a_step_against_the_best_action_keeps_to_its_size() -> None:
     policy = pymarl_agent(LEAK.spec, 8).bind(agent(rng.root(0), size, LEAK.spec.n_actions, 8))
     attack = unfitted(LEAK, most=2, fill="fgsm", eps=0.2, actions="off")
     assert attack.threat.eps == 0.2
-    assert attack.threat.knowledge == "gradient"
+    assert attack.threat.knowledge == ("gradient",)
     assert check_adversary(attack, LEAK, policy).seen_otherwise > 0
 
 

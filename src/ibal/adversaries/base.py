@@ -21,12 +21,13 @@ from ibal.types import Actions, Episodes, Policy, TimeStep
 class Threat:
     """What an adversary may see and change; reports print it and tests hold the adversary to it.
 
-    ``knowledge``: "none", "query" (scores of the victim), "gradient" or "state" (the true state). ``channels``: "obs",
-    "act". ``agents``: how many agents it may touch at a step (None: all); ``eps``: largest change of one observation
-    entry; ``dims``: largest number of changed entries per agent; ``p``: share of steps on which it acts.
+    ``knowledge``: any of "scores" (the victim's), "gradient" (of its scores), "weights" (the victim's own) and "state"
+    (the true one). ``channels``: "obs", "act". ``agents``: how many agents it may touch at a step (None: all); ``eps``:
+    largest change of one observation entry; ``dims``: largest number of changed entries per agent; ``p``: share of
+    steps on which it acts.
     """
 
-    knowledge: str = "none"
+    knowledge: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     agents: int | None = None
     eps: float | None = None
@@ -104,6 +105,17 @@ def adversary(
         update or (lambda key, state, episodes, feedback: (state, {})),
         reobserve,
     )
+
+
+def refusal(threat: Threat, policy: Policy) -> str | None:
+    """Say what the attack must know of a victim and this one does not show; None: nothing."""
+    shown = {"scores": ("scores",), "gradient": ("scores", "gradient")}.get(policy.reveals, ())
+    shown += ("weights",) * (policy.weights is not None and policy.apply is not None)
+    missing = [word for word in threat.knowledge if word != "state" and word not in shown]
+    words = {
+        "scores": "scores of its actions", "gradient": "scores that have a gradient", "weights": "weights to work on",
+    }  # fmt: skip
+    return words[missing[0]] if missing else None
 
 
 def natural() -> Adversary:

@@ -19,7 +19,7 @@ from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat
 from ibal.types import Episodes, TimeStep
 
-KNOWLEDGE = ("none", "query", "gradient", "state")  # from least to most
+KNOWLEDGE = ("scores", "gradient", "weights", "state")
 
 
 def chain(*parts: Adversary) -> Adversary:
@@ -143,7 +143,7 @@ def _together(threats: list[Threat]) -> Threat:
 
     return replace(
         threats[0],
-        knowledge=max((t.knowledge for t in threats), key=KNOWLEDGE.index),
+        knowledge=tuple(word for word in KNOWLEDGE if any(word in t.knowledge for t in threats)),
         channels=tuple(c for c in ("obs", "act") if any(c in t.channels for t in threats)),
         agents=total([t.agents for t in attacking]),
         eps=total([t.eps for t in seen]),

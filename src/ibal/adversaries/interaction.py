@@ -349,9 +349,9 @@ def _threat(config: InteractionConfig, spec: EnvSpec, most: int) -> Threat:
     channels = ("obs",) * sees + ("act",) * acts
     learned = acts and config.learns_actions
     needs = {
+        "scores": learned and config.action.marginal == "M2",
         "gradient": sees and config.fill == "fgsm",
         "state": learned and config.action.tau == "T3",
-        "query": learned and config.action.marginal == "M2",
     }
     dims = None
     if sees:
@@ -363,7 +363,7 @@ def _threat(config: InteractionConfig, spec: EnvSpec, most: int) -> Threat:
     eps = config.eps if sees and config.fill == "fgsm" else None
     everybody = sees and config.sides == "both"
     return Threat(
-        knowledge=next((name for name, needed in needs.items() if needed), "none"),
+        knowledge=tuple(name for name, needed in needs.items() if needed),
         channels=channels,
         agents=None if everybody else most,
         eps=eps,

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         path = options.out / f"{_stem(attack, team)}.safetensors"
         if path.exists():
             raise CommandError(f"{path} exists; name another folder with --out, or delete it", WRONG_USE)
-        output.note(f"fitting {attack} to {label}: {plan.episodes} episodes, {plan.steps} steps …")
+        output.note(f"fitting {attack} to {label} …")
         rows.append(
             {"policy": label, "env": team.env.spec.name} | _fit(path, attack, config, team, plan, options.check)
         )
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="where the attackers go")
     add("--episodes", type=int, default=512, metavar="N", help="natural episodes to learn from (default 512)")
     add("--steps", type=int, default=1000, metavar="N", help="gradient steps of each model (default 1000)")
+    add("--rounds", type=int, metavar="N",
+        help="iterations of 32 episodes of an attack that learns by playing (default: its own number)")  # fmt: skip
     add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
     add("--seed", type=int, default=0, metavar="N", help="of episodes and models (default 0)")
     add("--check", type=int, default=256, metavar="N",
@@ -77,21 +79,21 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     """Check everything that needs no policy."""
     from ibal.adversaries import TABLE
+    from ibal.experiments.fitting import FitPlan, fits
 
     attack = TABLE.resolve(options.attack)
     try:
         config = with_options(TABLE.make(attack), pairs("--set", options.set))
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
-    if not hasattr(config, "fit"):
+    if not fits(config):
         raise CommandError(f'"{attack}" learns nothing: evaluate it as it is, with --attacks {attack}', WRONG_USE)
     check_folder(options.out)
     if options.check < 0:
         raise CommandError(f"--check is {options.check}; 0 or more episodes were expected", WRONG_USE)
-    from ibal.experiments.fitting import FitPlan
-
     try:
-        return attack, config, FitPlan(options.episodes, options.steps, options.epsilon, options.seed)
+        plan = FitPlan(options.episodes, options.steps, options.rounds, options.epsilon, options.seed)
+        return attack, config, plan
     except ValueError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
@@ -142,11 +144,12 @@ def _list(argv: list[str]) -> int:
     add_flags(parser)
     output: Output = output_of(parser.parse_args(argv))
     from ibal.adversaries import TABLE
+    from ibal.experiments.fitting import fits
 
     rows = []
     for name, entry in TABLE.entries.items():
         config = TABLE.make(name)
-        rows.append({"name": name, "help": entry.help, "learns": hasattr(config, "fit"), "options": _flat(config)})
+        rows.append({"name": name, "help": entry.help, "learns": fits(config), "options": _flat(config)})
     width = max(len(row["name"]) for row in rows)
     lines = [f"{row['name']:<{width}}  {row['help']}{' (has to be fitted)' * row['learns']}" for row in rows]
     for row in rows:

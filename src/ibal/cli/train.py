@@ -57,7 +57,9 @@ class TrainArgs:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Run folder; must not exist yet, except with --resume. Without it: runs/<mixer>-<environment>."""
     init: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run folder to take the learned networks from; the replay and all counters start anew."""
+    """Run folder to take the learned networks from; the replay and all counters start anew. Such a team explores with
+    train.epsilon-end from its first step on: begun again at 1, it would unlearn what it knows among random team mates.
+    Unless --train.epsilon-start is given."""
     resume: bool = False
     """Continue the training in --out, with its own configuration; only its length and how it is kept may change."""
     tensorboard: bool = False
@@ -98,6 +100,9 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     steps = args.train.steps if args.steps is None else args.steps
     if _continues(given) and not {"steps", "train.steps"} & given.keys():  # a preset's budget was not asked for
         steps = load_toml(Path(given["out"]) / CONFIG_FILE).train.steps
+    explore = args.train.epsilon_end if "init" in given else args.train.epsilon_start
+    if "train.epsilon-start" in given:
+        explore = args.train.epsilon_start
     config = RunConfig(
         env=resolve(args.env),
         env_options=_options("--env-option", args.env_option, base.env_options),
@@ -106,7 +111,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         seed=args.seed,
         seeds=args.seeds,
         learner=args.learner,
-        train=dataclasses.replace(args.train, steps=steps),
+        train=dataclasses.replace(args.train, steps=steps, epsilon_start=explore),
     )
     return args, validated(config)
 

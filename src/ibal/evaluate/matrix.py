@@ -25,7 +25,7 @@ import polars as pl
 
 import ibal
 from ibal import rng
-from ibal.adversaries.base import Adversary
+from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.perturb import perturb
 from ibal.files import appear
@@ -93,7 +93,8 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
     """Return all cells, in the order in which they are played and tabulated.
 
     ``attacks(name, team)`` makes an attack for the team's environment; it must return the same object for the same
-    environment. Raises ValueError for a policy that comes twice, or a perturbation that an environment cannot follow.
+    environment. Raises ValueError for a policy that comes twice, a perturbation that an environment cannot follow, or a
+    victim that does not show what an attack must know of it.
     """
     seen: set[tuple[str, int | None]] = set()
     worlds: dict[tuple[int, str], tuple[Env, Any]] = {}
@@ -104,10 +105,24 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
         for name in perturbations:
             if (id(team.env), name) not in worlds:
                 worlds[id(team.env), name] = perturb(team.env, name)
-    return [
+    found = [
         Cell(team, attacks(name, team), perturbation, *worlds[id(team.env), perturbation])
         for team in teams for perturbation in perturbations for name in names
     ]  # fmt: skip
+    for cell in found:
+        _check_victim(cell)
+    return found
+
+
+def _check_victim(cell: Cell) -> None:
+    """Raise ValueError where an attack must know more of a victim than there is."""
+    player = cell.team.player
+    policy = player.bind(cell.team.params) if isinstance(player, Agent) else player
+    if missing := refusal(cell.attack.adversary.threat, policy):
+        raise ValueError(
+            f'"{cell.attack.name}" needs the {missing}, and "{cell.team.policy}" has none: it cannot '
+            "be attacked this way"
+        )
 
 
 def run(

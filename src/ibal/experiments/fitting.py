@@ -1,6 +1,9 @@
-"""Fit an attack that learns to a given victim: play episodes that nobody attacks, learn from them.
+"""Fit an attack that learns to a given victim.
 
     fitted = fit_attacker(InteractionConfig(), env, policy, FitPlan(seed=1))       # its state, for save_attacker
+
+An attack with a method ``fit`` learns from episodes that nobody attacks; one with ``learns_by_playing`` attacks the
+victim, which stays as it is, and improves by its own ``update``, as beside a team that trains.
 
 Source: IBAL Appendix D.1 (attackers fitted on policies of held-out seeds) and B.1 (what they learn from).
 """
@@ -16,14 +19,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
-from ibal.adversaries.base import natural
-from ibal.adversaries.bundle import save_attacker
+from ibal.adversaries.base import Feedback, natural, refusal
+from ibal.adversaries.bundle import adapted, save_attacker
+from ibal.evaluate.bank import as_evaluated
 from ibal.evaluate.matrix import Team
 from ibal.nets.agents import Agent
 from ibal.train.rollout import collect
 from ibal.types import Env, Episodes, Policy
 
-AT_ONCE = 128  # episodes that are played side by side
+AT_ONCE = 128  # natural episodes that are played side by side
+PLAYED = 32  # episodes of a round of an attack that learns by playing, as in an iteration of training
 
 
 @dataclass(frozen=True)
@@ -33,28 +38,65 @@ class FitPlan:
     episodes: int = 512
     """Natural episodes to learn from."""
     steps: int = 1000
-    """Gradient steps of each model."""
+    """Gradient steps of each model of an attack that learns from natural episodes."""
+    rounds: int | None = None
+    """Iterations of an attack that learns by playing, ``PLAYED`` episodes each; None: as many as it says itself."""
     epsilon: float = 0.05
     """Share of the victim's actions that are random legal ones: a team that never deviates teaches little."""
     seed: int = 0
     """Of the episodes and of the models."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.steps < 1 or self.seed < 0 or not 0 <= self.epsilon <= 1:
-            raise ValueError(f"{self}: episodes and steps are at least 1, seed at least 0, epsilon is in 0..1")
+        least = min(self.episodes, self.steps, 1 if self.rounds is None else self.rounds)
+        if least < 1 or self.seed < 0 or not 0 <= self.epsilon <= 1:
+            raise ValueError(f"{self}: episodes, steps, rounds are at least 1, seed at least 0, epsilon is in 0..1")
 
 
 def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
-    """Return what ``config``'s adversary has learned of ``policy``: the state that ``config.build(spec)`` plays with.
+    """Return what ``config``'s adversary has learned of ``policy``: the state that ``as_fitted(config)`` plays with.
 
-    Raises ValueError for an attack that learns nothing.
+    Raises ValueError for an attack that learns nothing, or needs to know more of the policy than there is.
     """
-    if not hasattr(config, "fit"):
+    if not fits(config):
         raise ValueError(f"{type(config).__name__} learns nothing, so there is nothing to fit; evaluate it as it is")
+    if missing := refusal(config.build(env.spec).threat, policy):
+        raise ValueError(f"{type(config).__name__} needs the {missing}, and this policy has none")
     key = rng.stream(rng.root(plan.seed), "fit")
+    if not hasattr(config, "fit"):
+        return _by_playing(key, config, env, policy, plan)
     episodes = natural_episodes(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
     learn = jax.jit(lambda key, episodes: config.fit(key, env.spec, episodes, plan.steps))
     return learn(rng.stream(key, "learn"), episodes)
+
+
+def fits(config: Any) -> bool:
+    """Say whether an attack is to be fitted: with these options it learns."""
+    return hasattr(config, "fit") or getattr(config, "learns_by_playing", False)
+
+
+def as_fitted(config: Any) -> Any:
+    """Return the options that a fitted attack is kept with: who has learned by playing is done with learning."""
+    return config if hasattr(config, "fit") else as_evaluated(config)
+
+
+def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
+    """Let the attack play against the policy and update itself; return what its evaluated form needs."""
+    attack, team = config.build(env.spec), exploring(policy, plan.epsilon)
+    rounds = config.rounds if plan.rounds is None else plan.rounds
+
+    def one(carry: tuple[Any, jax.Array], index: jax.Array) -> tuple[tuple[Any, jax.Array], None]:
+        state, steps = carry
+        here = rng.at(key, index)
+        played = collect(env, team, attack, state, rng.episodes(rng.stream(here, "play"), PLAYED))
+        steps = steps + played.episodes.length.sum(dtype=jnp.float32)
+        success = played.metrics.get("win", jnp.zeros(PLAYED)).mean(dtype=jnp.float32)
+        feedback = Feedback(success, played.returns.mean(), steps, index)
+        state, _ = attack.update(rng.stream(here, "update"), state, played.episodes, feedback)
+        return (state, steps), None
+
+    begin = attack.init(rng.stream(key, "init")), jnp.float32(0)
+    learn = jax.jit(lambda begin: jax.lax.scan(one, begin, jnp.arange(rounds))[0][0])
+    return adapted(learn(begin), as_fitted(config).build(env.spec).init)
 
 
 def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsilon: float) -> Episodes:
@@ -87,5 +129,5 @@ def save_fitted(path: Path, attack: str, config: Any, team: Team, plan: FitPlan)
     """Fit an attack to a team, write the bundle and return the state."""
     state = fit_attacker(config, team.env, policy_of(team), plan)
     about = {"victim": team.policy, "victim_seed": team.seed, "victim_sha256": team.digest, **asdict(plan)}
-    save_attacker(path, attack, config, team.env.spec, state, about)
+    save_attacker(path, attack, as_fitted(config), team.env.spec, state, about)
     return state

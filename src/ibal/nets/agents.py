@@ -69,7 +69,7 @@ class Agent(NamedTuple):
 
     def bind(self, params: Any) -> Policy:
         """Return the policy that plays with ``params``."""
-        return Policy(self.start, partial(self.scores, params), self.select)
+        return Policy(self.start, partial(self.scores, params), self.select, weights=lambda: params, apply=self.scores)
 
 
 def init(key: PRNGKey, input_size: int, n_actions: int, hidden: int = HIDDEN) -> PyMarlAgent:

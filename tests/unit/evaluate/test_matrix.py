@@ -18,6 +18,7 @@ from ibal.evaluate.episodes import play
 from ibal.evaluate.evaluation import evaluate
 from ibal.evaluate.matrix import Attack, Cell, Plan, Team, cells, run
 from ibal.evaluate.perturb import perturb
+from ibal.evaluate.scripted import random_policy
 from ibal.evaluate.summary import summarise
 from ibal.nets.agents import Agent
 from ibal.types import Env
@@ -194,6 +195,12 @@ def test_what_is_refused(teams: list[Team], attacks: dict[str, Attack], tmp_path
         cells([teams[0], teams[0]], find, ("natural",), ("none",))
     with pytest.raises(ValueError, match="hp-10 on walk"):
         cells(teams, find, ("natural",), ("hp-10",))
+    probing = attacks["push"].adversary._replace(threat=Threat(knowledge=("scores",), channels=("act",)))
+    blind = teams[0]._replace(player=random_policy(teams[0].env.spec))
+    with pytest.raises(ValueError, match=r'"probe" needs the scores of its actions, and "us" has none'):
+        cells(
+            [blind], lambda name, team: attacks["push"]._replace(name="probe", adversary=probing), ("probe",), ("none",)
+        )
     with pytest.raises(ValueError, match="no cell to play"):
         evaluate([], PLAN, tmp_path)
     with pytest.raises(ValueError, match="episodes is 0"):
