@@ -19,10 +19,21 @@ from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.interaction import fixed, init
 from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.scripted import random_policy
-from ibal.types import Env
+from ibal.nets.agents import init as agent
+from ibal.nets.pymarl import pymarl_agent
+from ibal.types import Env, Policy
 
 LEAK = make("toy/leak", n_agents=4, noise=1)
-ALIKE = ("natural", "random", "random-obs", "random-act", "random-group")  # these need nothing to be declared
+ALIKE = (
+    "natural",
+    "random",
+    "random-obs",
+    "random-act",
+    "fgsm",
+    "pgd",
+    "atla",
+    "random-group",
+)  # these need nothing to be declared
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,8 +49,16 @@ def smac() -> Env:
     return make("smac/3m")
 
 
+def network(env: Env) -> Policy:
+    """A victim with scores, gradients and weights: none of them trained."""
+    spec = env.spec
+    size = spec.obs_size + spec.n_actions + spec.n_agents
+    return pymarl_agent(spec, 8).bind(agent(rng.root(0), size, spec.n_actions, 8))
+
+
 def checked(attack: Adversary, env: Env, **options: Any) -> Report:
-    return check_adversary(attack, env, random_policy(env.spec), key=rng.root(3), **options)
+    victim = network(env) if set(attack.threat.knowledge) - {"state"} else random_policy(env.spec)
+    return check_adversary(attack, env, victim, key=rng.root(3), **options)
 
 
 def unfitted(env: Env, **options: Any) -> Adversary:
@@ -87,15 +106,10 @@ def test_the_options_of_interaction_keep_their_threat(options: dict[str, Any]) -
 
 
 def test_a_step_against_the_best_action_keeps_to_its_size() -> None:
-    from ibal.nets.agents import init as agent
-    from ibal.nets.pymarl import pymarl_agent
-
-    size = LEAK.spec.obs_size + LEAK.spec.n_actions + LEAK.spec.n_agents
-    policy = pymarl_agent(LEAK.spec, 8).bind(agent(rng.root(0), size, LEAK.spec.n_actions, 8))
     attack = unfitted(LEAK, most=2, fill="fgsm", eps=0.2, actions="off")
     assert attack.threat.eps == 0.2
     assert attack.threat.knowledge == ("gradient",)
-    assert check_adversary(attack, LEAK, policy).seen_otherwise > 0
+    assert check_adversary(attack, LEAK, network(LEAK)).seen_otherwise > 0
 
 
 @pytest.mark.parametrize("options", [{"most": 0}, {"most": 2}], ids=["nobody", "not yet"])

@@ -22,6 +22,9 @@ TABLE = Registry(
         "random": Entry(f"{_CONFIG}:RandomConfig", "noise on one agent's sight, a random action now and then"),
         "random-obs": Entry(f"{_CONFIG}:RandomObsConfig", "noise on what one random agent sees at every step"),
         "random-act": Entry(f"{_CONFIG}:RandomActConfig", "a random legal action of one random agent now and then"),
+        "fgsm": Entry(f"{_CONFIG}:FgsmConfig", "white-box noise against one agent's best action at every step"),
+        "pgd": Entry(f"{_CONFIG}:PgdConfig", "the same in ten small steps"),
+        "atla": Entry(f"{_CONFIG}:AtlaConfig", "a network learns how to bend what one agent sees"),
         "random-group": Entry(f"{_CONFIG}:RandomGroupConfig", "random legal actions of G1 at the rate of interaction"),
         "occlude-retreat": Entry(
             f"{_CONFIG}:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"

@@ -71,6 +71,83 @@ class RandomActConfig(RandomConfig):
 
 
 @dataclass(frozen=True)
+class FgsmConfig:
+    """Steps of what an agent sees against its own best action (Appendix D.2); white box."""
+
+    eps: float = 0.1
+    """Largest change of an entry of the observation."""
+    steps: int = 1
+    """Gradient steps: 1 is FGSM, more are PGD."""
+    agents: int = 1
+    """How many agents, drawn anew at every step, see something else."""
+
+    def __post_init__(self) -> None:
+        at_least(f"{type(self).__name__}.eps", self.eps, 0)
+        for key in ("steps", "agents"):
+            at_least(f"{type(self).__name__}.{key}", getattr(self, key), 1)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.fgsm import fgsm
+
+        return fgsm(self, spec)
+
+
+@dataclass(frozen=True)
+class PgdConfig(FgsmConfig):
+    """The same with ten small steps instead of a large one."""
+
+    steps: int = 10
+
+
+@dataclass(frozen=True)
+class AtlaConfig:
+    """A network that learns by reinforcement how to change what one random agent sees (Zhang et al. 2021)."""
+
+    eps: float = 0.1
+    """Largest change of an entry of the observation."""
+    hidden: int = 64
+    """Size of the two hidden layers of policy and value."""
+    lr: float = 3e-4
+    """Learning rate (Adam)."""
+    every: int = 2
+    """Iterations from one lesson of the attacker to the next."""
+    updates: int = 64
+    """Gradient steps of a lesson."""
+    minibatch: int = 128
+    """Steps of the environment in a gradient step."""
+    clip: float = 0.2
+    """How far PPO lets the probability of a change move in a lesson."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Lambda of the advantages."""
+    grad_clip: float = 0.5
+    """Largest global norm of the gradient."""
+    rounds: int = 400
+    """Iterations when it is fitted to a victim."""
+    evaluation: bool = False
+    """Attack as in evaluation: the mean of what was learned, no noise, no learning."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key in ("eps", "lr", "clip", "grad_clip"):
+            at_least(f"{name}.{key}", getattr(self, key), 0)
+        for key in ("hidden", "every", "updates", "minibatch", "rounds"):
+            at_least(f"{name}.{key}", getattr(self, key), 1)
+        for key in ("gamma", "gae_lambda"):
+            within(f"{name}.{key}", getattr(self, key), 0, 1)
+
+    @property
+    def learns_by_playing(self) -> bool:
+        return True
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.atla import atla
+
+        return atla(self, spec)
+
+
+@dataclass(frozen=True)
 class GroupConfig:
     """Who is attacked in an episode (G1), and how often its actions are replaced (Section 4.4)."""
 

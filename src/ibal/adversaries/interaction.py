@@ -22,6 +22,7 @@ from ibal import rng
 from ibal.adversaries import budget, groups
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
 from ibal.adversaries.config import InteractionConfig
+from ibal.adversaries.fgsm import best_actions, uphill
 from ibal.adversaries.groups import Schedule
 from ibal.adversaries.occlude import retreat
 from ibal.adversaries.random import legal
@@ -103,7 +104,7 @@ def interaction(config: InteractionConfig, spec: EnvSpec) -> Adversary:
         if config.fill in ("zero", "mean"):
             return reobserve(memory, view.step.obs), memory
         if config.fill == "fgsm":
-            changed = view.step.obs - config.eps * _uphill(view)
+            changed = view.step.obs - config.eps * uphill(view, view.step.obs, best_actions(view))
         else:
             changed = view.step.obs + config.sigma * jax.random.normal(key, view.step.obs.shape)
         return jnp.where(memory.mask & view.step.alive[:, None], changed, view.step.obs), memory
@@ -328,20 +329,6 @@ def _chooser(
         return found(who.any(), state.phi.params, moment)
 
     return least
-
-
-def _uphill(view: ObsView) -> Float[Array, "n o"]:
-    """Return the sign of the gradient of every agent's best value with respect to what it sees (dead agents: 0).
-
-    Source: Appendix D.2 (FGSM): the hidden state of before is constant, the best action that of the clean observation.
-    """
-
-    def best(obs: Float[Array, "n o"]) -> Float[Array, ""]:
-        _, scores = view.policy.scores(view.carry, obs, view.step.avail, view.last_action)
-        chosen = jnp.argmax(jnp.where(view.step.avail, jax.lax.stop_gradient(scores), -jnp.inf), axis=1)
-        return jnp.take_along_axis(scores, chosen[:, None], axis=1).sum()
-
-    return jnp.sign(jax.grad(best)(view.step.obs))
 
 
 def _threat(config: InteractionConfig, spec: EnvSpec, most: int) -> Threat:

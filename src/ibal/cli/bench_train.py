@@ -87,11 +87,13 @@ def main(argv: list[str]) -> int:
 def _cost(method: str, name: str, config: RunConfig, data: dict[str, Any]) -> str:
     """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
     from ibal.envs import make
-    from ibal.experiments.methods import adversary_of
+    from ibal.experiments.methods import adversary_of, learner_of
     from ibal.train import bench
 
     env, train = make(name), dataclasses.replace(config.train, replay=SHORT["replay"])
-    ratio, rounds = bench.relative_cost(env, config.learner, train, adversary_of(method, env.spec))
+    ratio, rounds = bench.relative_cost(
+        env, config.learner, train, adversary_of(method, env.spec), learner_of(method, config.learner)
+    )
     data.setdefault("costs", {})[f"{method}/{name}"] = {"ratio": ratio, "rounds": rounds}
     return f"{method} on {name}: {ratio:.3f} of vanilla's time per step (rounds {min(rounds):.3f} to {max(rounds):.3f})"
 

@@ -20,6 +20,7 @@ import tyro
 
 from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, unwritable
 from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml, validated
+from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
@@ -110,7 +111,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
         seeds=args.seeds,
-        learner=args.learner,
+        learner=learner_of(args.method, args.learner),
         train=dataclasses.replace(args.train, steps=steps, epsilon_start=explore),
     )
     return args, validated(config)

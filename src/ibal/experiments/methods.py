@@ -1,11 +1,13 @@
-"""The methods: what a team trains against. A method is a learner and a training adversary; adding one is one line."""
+"""The methods: how a team becomes robust. A method is a training adversary, and options of the learner where it has
+any; adding one is one line. All of them go with every mixer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ibal.learners.config import ValueConfig
 from ibal.options import Scalar, with_options
 from ibal.registry import UnknownName, hint
 
@@ -16,17 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """``adversary`` is a name of ``ibal.adversaries.TABLE``, built with ``options``; ``help`` is one line."""
+    """``adversary`` is a name of ``ibal.adversaries.TABLE``, built with ``options``; ``learner`` are fields of
+    ``ValueConfig``; ``help`` is one line."""
 
     adversary: str
     help: str
     options: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
 
+
+ERNIE = {"smooth": 0.1}
 
 METHODS: dict[str, Method] = {
     "vanilla": Method("natural", "nobody interferes"),
     "rand-obs": Method("random-obs", "noise on observations"),
     "rand-act": Method("random-act", "random actions now and then"),
+    "fgsm": Method("fgsm", "white-box noise on one agent's observation, against the team as it is"),
+    "atla": Method("atla", "an attacker on observations that learns in turns with the team"),
+    "ernie": Method("natural", "nobody interferes; values are kept from changing with small noise", learner=ERNIE),
     "ibal": Method("interaction", "interaction-breaking adversarial learning: the paper's method"),
     "ibal-fixed-p": Method("interaction", "ablation: P = 1/K, not adapted", {"alpha": 1.0}),
     "ibal-random-masks": Method("interaction", "ablation: random entries are hidden", {"masks": "random"}),
@@ -42,6 +51,13 @@ def method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownName(f'unknown method "{name}".{hint(name, METHODS)} Methods: {", ".join(METHODS)}')
     return METHODS[name]
+
+
+def learner_of(name: str, learner: ValueConfig) -> ValueConfig:
+    """Return ``learner`` with the method's options where it has the defaults. Raises UnknownName."""
+    default = ValueConfig()
+    changes = {k: v for k, v in method(name).learner.items() if getattr(learner, k) == getattr(default, k)}
+    return replace(learner, **changes)
 
 
 def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None = None) -> Adversary:

@@ -35,3 +35,11 @@ class ValueConfig:
     """Rate of the moving average per update."""
     batch: int = 32
     """Episodes per update."""
+    smooth: float = 0.0
+    """Weight of ERNIE's penalty on values that change with small changes of what is seen; 0: none."""
+    smooth_eps: float = 0.1
+    """Largest change of an entry of the observation that the penalty looks at."""
+    smooth_init: float = 0.01
+    """Standard deviation of the noise that the search for the worst change begins with."""
+    smooth_rows: int = 2
+    """Rows of a batch, of one horizon each, that the penalty is estimated on (a batch fills about 15)."""

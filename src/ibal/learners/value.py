@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.learners import optim
+from ibal.learners import ernie, optim
 from ibal.learners.base import Learner
 from ibal.learners.config import ValueConfig
 from ibal.learners.packing import Reobserve, Rows, pack, rows, slots
@@ -72,6 +72,10 @@ def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | Non
         state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
     ) -> tuple[ValueState, dict[str, Array]]:
         gradient, metrics = _gradient(state, episodes, chosen, mix, config, reobserve)
+        if config.smooth > 0:
+            smoothness, metrics["smoothness"] = _smoothness(state, episodes, chosen, spec, config, reobserve)
+            added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
+            gradient = gradient._replace(agent=added)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
         if config.lr_anneal:  # both optimisers step in proportion to their learning rate
             changes = jax.tree.map(lambda change: change * left, changes)
@@ -128,6 +132,37 @@ def _gradient(
     metrics = {name: value / steps for name, value in sums.items()}
     metrics["padding"] = 1 - steps / (worked * row_length).astype(jnp.float32)
     return jax.tree.map(lambda g: g / steps, gradient), metrics
+
+
+def _smoothness(
+    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
+    reobserve: Reobserve | None,
+) -> tuple[PyMarlAgent, Float[Array, ""]]:  # fmt: skip
+    """Gradient and value of ERNIE's penalty on ``config.smooth_rows`` packed rows, drawn anew at every update."""
+    packing = pack(slots(episodes)[chosen], episodes.obs.shape[1])
+    count = min(config.smooth_rows, chosen.shape[0])
+    key = rng.at(rng.stream(rng.root(0), "smooth"), state.updates)
+    last = jnp.maximum(packing.used - count, 0)
+    first = jax.random.randint(rng.stream(key, "rows"), (), 0, last + 1)
+    batch = rows(episodes, chosen, packing, first, count, reobserve)
+    keep, avail, choice = _by_agent(batch)
+    valid = jnp.repeat(batch.valid, spec.n_agents, axis=1)
+
+    def penalty(agent: PyMarlAgent) -> Float[Array, ""]:
+        here = rng.stream(key, "noise")
+        return ernie.penalty(here, agent, _inputs(batch), keep, avail, valid & choice, spec.obs_size, config)
+
+    value, gradient = jax.value_and_grad(penalty)(state.params.agent)
+    return gradient, value
+
+
+def _by_agent(batch: Rows) -> tuple[Float[Array, "t rn"], Bool[Array, "t rn a"], Bool[Array, "t rn"]]:
+    """Return, for rows and agents side by side, where histories go on, what is legal, and who has a choice (the dead
+    have none)."""
+    t, r, n, a = batch.avail.shape
+    keep = jnp.repeat(1 - batch.start.astype(jnp.float32), n, axis=1)
+    avail = batch.avail.reshape(t, r * n, a)
+    return keep, avail, avail.sum(-1) > 1
 
 
 def _loss(

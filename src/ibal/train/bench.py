@@ -151,22 +151,23 @@ def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: in
 
 
 def relative_cost(
-    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, *, warm_up: int = 5, rounds: int = 8
-) -> tuple[float, list[float]]:
-    """Return the wall-clock per environment step of training against ``adversary``, with that of vanilla training as 1:
-    over all rounds, and round by round.
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, other: ValueConfig | None = None, *,
+    warm_up: int = 5, rounds: int = 8,
+) -> tuple[float, list[float]]:  # fmt: skip
+    """Return the wall-clock per environment step of training against ``adversary`` (with the learner ``other``, if it
+    has one of its own), with that of vanilla training as 1: over all rounds, and round by round.
 
     Chunks of the two alternate, so that noise of the machine falls on both; ``warm_up`` chunks of each come first.
     """
 
-    def start(against: Adversary) -> tuple[Trainer, TrainState]:
-        make = build(env, learner, train, 1, against)
+    def start(against: Adversary, learns: ValueConfig) -> tuple[Trainer, TrainState]:
+        make = build(env, learns, train, 1, against)
         state = make.init(rng.root(0)[None])
         for _ in range(warm_up):
             state, _ = make.chunk(state)
         return make, state
 
-    pair = [start(natural()), start(adversary)]
+    pair = [start(natural(), learner), start(adversary, other or learner)]
     spent, steps = np.zeros((2, rounds)), np.zeros((2, rounds))
     for k in range(rounds):
         for which, (make, state) in enumerate(pair):

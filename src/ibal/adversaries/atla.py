@@ -1,0 +1,198 @@
+"""ATLA: an attacker that learns, by reinforcement, how to bend what one agent sees. PPO on the team's losses.
+
+At every step one random agent sees o + eps clip(delta, -1, 1), delta drawn from a Gaussian whose mean is a network of o
+and of the agent's number; the reward is what the team does not get. In training the attacker and the team learn in
+turns from the same episodes, the attacker in every second iteration: no step of the environment is played for it alone.
+
+Source: Zhang et al. 2021 ("alternating training with learned adversaries") and its official settings; IBAL Appendix D.2
+(one agent per step). Other than there: lessons are ``updates`` minibatches drawn with replacement, the learning rate is
+constant, and rewards are divided by the root mean square of the returns so far.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+from ibal import rng, tree
+from ibal.adversaries.base import Adversary, Feedback, ObsView, Threat, adversary
+from ibal.adversaries.config import AtlaConfig
+from ibal.nets.agents import linear
+from ibal.nets.layers import Linear, Mlp
+from ibal.ops.adam import adam
+from ibal.ops.returns import lambda_returns
+from ibal.types import EnvSpec, Episodes, PRNGKey, TimeStep
+
+KEPT = 0.95  # of the mean squared return at each lesson
+
+
+class Net(NamedTuple):
+    """Mean of the noise, logarithm of its standard deviation, and the value; in evaluation only the first."""
+
+    actor: Mlp
+    spread: Float[Array, "o"] | None
+    critic: Mlp | None
+
+
+class State(NamedTuple):
+    """What lasts. ``square`` is the mean squared return (0: none seen yet); in evaluation there is only ``net``."""
+
+    net: Net
+    opt: Any = None
+    square: Float[Array, ""] | None = None
+
+
+class Memory(NamedTuple):
+    """What the episode's noise is drawn from: the update draws it again instead of having it stored."""
+
+    key: UInt32[Array, "2"]
+
+
+class _Samples(NamedTuple):
+    """Steps to learn from, [m] each but ``x`` and ``delta``."""
+
+    x: Float[Array, "m i"]
+    delta: Float[Array, "m o"]
+    logp: Float[Array, "m"]
+    advantage: Float[Array, "m"]
+    target: Float[Array, "m"]
+
+
+def atla(config: AtlaConfig, spec: EnvSpec) -> Adversary:
+    """Make the attack for an environment; in evaluation it shows the mean of what it has learned."""
+    n = spec.n_agents
+
+    def begin(key: jax.Array, state: State, step: TimeStep) -> Memory:
+        return Memory(jax.random.key_data(key))
+
+    def observe(key: jax.Array, state: State, memory: Memory, view: ObsView) -> tuple[jax.Array, Memory]:
+        who, noise = _drawn(memory, view.time, spec)
+        x = jnp.concatenate((view.step.obs[who], jax.nn.one_hot(who, n)))
+        delta = perceptron(state.net.actor, x)
+        if state.net.spread is not None:
+            delta = delta + jnp.exp(state.net.spread) * noise
+        change = config.eps * jnp.clip(delta, -1.0, 1.0)
+        touched = (jnp.arange(n) == who) & view.step.alive
+        return view.step.obs + jnp.where(touched[:, None], change[None], 0.0), memory
+
+    def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
+        iteration = jnp.int32(0) if feedback.iteration is None else feedback.iteration
+        due = iteration % config.every == config.every - 1
+        state = jax.lax.cond(due, lambda s: _lesson(key, config, spec, s, episodes), lambda s: s, state)
+        assert state.net.spread is not None
+        return state, {"attacker_spread": jnp.exp(state.net.spread).mean()}
+
+    return adversary(
+        threat=Threat(channels=("obs",), agents=1, eps=config.eps),
+        init=lambda key: _init(key, config, spec),
+        begin=begin,
+        observe=observe,
+        update=None if config.evaluation else update,
+    )
+
+
+def perceptron(layers: Mlp, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
+    """Return the last layer's output; tanh in between."""
+    for layer in layers[:-1]:
+        x = jnp.tanh(linear(x, *layer))
+    return linear(x, *layers[-1])
+
+
+def _init(key: PRNGKey, config: AtlaConfig, spec: EnvSpec) -> State:
+    inputs, h = spec.obs_size + spec.n_agents, config.hidden
+    actor = _orthogonal(rng.stream(key, "actor"), (inputs, h, h, spec.obs_size), last=0.01)
+    if config.evaluation:
+        return State(Net(actor, None, None))
+    net: Any = Net(actor, jnp.zeros(spec.obs_size), _orthogonal(rng.stream(key, "critic"), (inputs, h, h, 1), last=1.0))
+    return State(net, _optimiser(config).init(net), jnp.float32(0))
+
+
+def _orthogonal(key: PRNGKey, sizes: tuple[int, ...], last: float) -> Mlp:
+    """Draw orthogonal layers of gain sqrt(2), the last one of gain ``last``; biases are zero."""
+    pairs = list(pairwise(sizes))
+    gains = [2**0.5] * (len(pairs) - 1) + [last]
+    return tuple(
+        Linear(jax.nn.initializers.orthogonal(gain)(rng.at(key, i), pair, jnp.float32), jnp.zeros(pair[1]))
+        for i, (pair, gain) in enumerate(zip(pairs, gains, strict=True))
+    )
+
+
+def _optimiser(config: AtlaConfig) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(config.grad_clip), adam(config.lr, eps=1e-5))
+
+
+def _drawn(memory: Memory, time: Int[Array, ""], spec: EnvSpec) -> tuple[Int[Array, ""], Float[Array, "o"]]:
+    """Return who is attacked at a step, and the noise before it is scaled."""
+    here = rng.at(jax.random.wrap_key_data(memory.key), time)
+    who = jax.random.randint(rng.stream(here, "who"), (), 0, spec.n_agents)
+    return who, jax.random.normal(rng.stream(here, "noise"), (spec.obs_size,))
+
+
+def _lesson(key: PRNGKey, config: AtlaConfig, spec: EnvSpec, state: State, episodes: Episodes) -> State:
+    """Take ``config.updates`` steps of PPO on the episodes, which this very attacker has disturbed."""
+    samples, valid, square = _samples(config, spec, state, episodes)
+    order = jnp.argsort(~valid, stable=True)  # the steps that were played come first
+    count = jnp.maximum(valid.sum(), 1)
+
+    def step(carry: tuple[Net, Any], index: Array) -> tuple[tuple[Net, Any], None]:
+        net, opt = carry
+        rows = order[jax.random.randint(rng.at(key, index), (config.minibatch,), 0, count)]
+        gradient: Any = jax.grad(_loss)(net, tree.at(samples, rows), config)
+        change: Any
+        change, opt = _optimiser(config).update(gradient, opt)
+        return (jax.tree.map(jnp.add, net, change), opt), None
+
+    (net, opt), _ = jax.lax.scan(step, (state.net, state.opt), jnp.arange(config.updates))
+    return State(net, opt, square)
+
+
+def _samples(
+    config: AtlaConfig, spec: EnvSpec, state: State, episodes: Episodes
+) -> tuple[_Samples, Bool[Array, "m"], Float[Array, ""]]:
+    """Return all steps, which of them were played, and the mean squared return with these episodes in it."""
+    net, old = state.net, state.square
+    assert net.spread is not None
+    assert net.critic is not None
+    assert old is not None
+    times = jnp.arange(episodes.obs.shape[1])
+    who, noise = jax.vmap(lambda m: jax.vmap(lambda t: _drawn(m, t, spec))(times))(episodes.memory)
+    seen = jnp.take_along_axis(episodes.obs, who[..., None, None], axis=2)[:, :, 0].astype(jnp.float32)
+    x = jnp.concatenate((seen, jax.nn.one_hot(who, spec.n_agents)), axis=-1)
+    played = times[None, :-1] < episodes.length[:, None]
+
+    lost = jnp.where(played, -episodes.reward, 0.0).T
+    discount = config.gamma * (1 - episodes.terminated.astype(jnp.float32)).T
+    whole = lambda_returns(lost, discount, jnp.zeros_like(lost), 1.0, played.T)
+    count = jnp.maximum(played.sum(), 1).astype(jnp.float32)
+    now = (whole**2).sum() / count
+    square = jnp.where(old > 0, KEPT * old + (1 - KEPT) * now, now)
+    scaled = lost / jnp.sqrt(jnp.maximum(square, 1e-8))
+
+    value = perceptron(net.critic, x)[..., 0].T
+    target = lambda_returns(scaled, discount, value[1:], config.gae_lambda, played.T)
+    advantage = jnp.where(played.T, target - value[:-1], 0.0)
+    centre = advantage.sum() / count
+    spread = jnp.sqrt((jnp.where(played.T, advantage - centre, 0.0) ** 2).sum() / count)
+    advantage = (advantage - centre) / (spread + 1e-5)
+
+    delta = perceptron(net.actor, x) + jnp.exp(net.spread)[None, None] * noise
+    logp = (-0.5 * noise**2).sum(-1) - net.spread.sum()
+    steps = x[:, :-1], delta[:, :-1], logp[:, :-1], advantage.T, target.T
+    flat = _Samples(*(a.reshape(-1, *a.shape[2:]) for a in steps))
+    return flat, played.reshape(-1), square
+
+
+def _loss(net: Net, batch: _Samples, config: AtlaConfig) -> Float[Array, ""]:
+    """PPO's clipped loss and half the squared error of the value. Constants of log p cancel in the ratio."""
+    assert net.spread is not None
+    assert net.critic is not None
+    off = (batch.delta - perceptron(net.actor, batch.x)) * jnp.exp(-net.spread)[None]
+    ratio = jnp.exp((-0.5 * off**2).sum(-1) - net.spread.sum() - batch.logp)
+    clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
+    gain = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
+    return 0.5 * ((perceptron(net.critic, batch.x)[:, 0] - batch.target) ** 2).mean() - gain

@@ -1,0 +1,56 @@
+"""White-box noise: a step, or several, of what an agent sees against its best action. FGSM and PGD.
+
+Source: IBAL Appendix D.2 (FGSM: one agent at every step, eps 0.1); Goodfellow et al. 2015; Madry et al. 2018 (PGD).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ibal.adversaries.base import Adversary, ObsView, Threat, adversary
+from ibal.adversaries.budget import within_box
+from ibal.adversaries.config import FgsmConfig
+from ibal.adversaries.groups import draw_members
+from ibal.types import EnvSpec
+
+
+def fgsm(config: FgsmConfig, spec: EnvSpec) -> Adversary:
+    """At every step ``config.agents`` random agents see up to eps more or less in every entry: ``config.steps`` steps
+    of sign(dQ_i(a*) / do_i) downhill, a* being the best action of the clean observation. The dead are drawn too, and
+    left alone. Results are not clipped to the range of observations."""
+    n, count = spec.n_agents, jnp.int32(min(config.agents, spec.n_agents))
+    size = config.eps if config.steps == 1 else 2.5 * config.eps / config.steps  # PGD's usual: it can cross the box
+
+    def observe(key: jax.Array, state: tuple[()], memory: tuple[()], view: ObsView) -> tuple[jax.Array, tuple[()]]:
+        clean = view.step.obs
+        who = draw_members(key, n, count) & view.step.alive
+        best = best_actions(view)
+
+        def down(_: Array, obs: Float[Array, "n o"]) -> Float[Array, "n o"]:
+            return within_box(obs - size * uphill(view, obs, best), clean, config.eps)
+
+        changed = jax.lax.fori_loop(0, config.steps, down, clean)
+        return jnp.where(who[:, None], changed, clean), memory
+
+    return adversary(
+        observe=observe,
+        threat=Threat(knowledge=("gradient",), channels=("obs",), agents=min(config.agents, n), eps=config.eps),
+    )
+
+
+def best_actions(view: ObsView) -> Int[Array, "n"]:
+    """Return everybody's best legal action as they see the world without an attack, after all attacks so far."""
+    _, scores = view.policy.scores(view.carry, view.step.obs, view.step.avail, view.last_action)
+    return jnp.argmax(jnp.where(view.step.avail, scores, -jnp.inf), axis=1)
+
+
+def uphill(view: ObsView, obs: Float[Array, "n o"], actions: Int[Array, "n"]) -> Float[Array, "n o"]:
+    """Return the sign of d Q_i(actions_i) / d o_i at ``obs`` for every agent; the hidden state is a constant."""
+
+    def total(obs: Float[Array, "n o"]) -> Float[Array, ""]:
+        _, scores = view.policy.scores(view.carry, obs, view.step.avail, view.last_action)
+        return jnp.take_along_axis(scores, actions[:, None], axis=1).sum()
+
+    return jnp.sign(jax.grad(total)(obs))

@@ -1,0 +1,116 @@
+"""ERNIE's penalty: its value by hand, the ascent goes up, and training with it makes a team smoother."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ibal import make, rng
+from ibal.adversaries.base import natural
+from ibal.evaluate.scripted import random_policy
+from ibal.learners.config import ValueConfig
+from ibal.learners.ernie import penalty, worst_noise
+from ibal.learners.value import value_learner
+from ibal.nets import agents
+from ibal.train.rollout import collect
+
+CONFIG = ValueConfig(smooth=0.1)
+T, B, SEEN, A = 6, 3, 4, 3
+KEY = rng.root(5)
+
+
+def world(hidden: int = 8) -> tuple[agents.PyMarlAgent, jax.Array, jax.Array, jax.Array, jax.Array]:
+    params = agents.init(rng.root(1), SEEN + 2, A, hidden)
+    inputs = jax.random.normal(rng.root(2), (T, B, SEEN + 2))
+    keep = jnp.ones((T, B)).at[3, 0].set(0.0)
+    avail = jnp.ones((T, B, A), bool).at[2, 1, 0].set(False)
+    counts = jnp.ones((T, B), bool).at[5].set(False)
+    return params, inputs, keep, avail, counts
+
+
+def by_hand(delta: np.ndarray) -> float:
+    """The mean KL over the steps that count, computed step by step."""
+    params, inputs, keep, avail, counts = world()
+    total = 0.0
+    for b in range(B):
+        hidden: list[Any] = [np.zeros((1, 8), np.float32)] * 2
+        for t in range(T):
+            logs = []
+            for side, extra in enumerate((np.zeros(SEEN, np.float32), delta[t, b])):
+                x = np.concatenate((np.asarray(inputs[t, b, :SEEN]) + extra, np.asarray(inputs[t, b, SEEN:])))
+                hidden[side] = hidden[side] * np.asarray(keep[t, b])
+                hidden[side], q = agents.apply(params, jnp.asarray(hidden[side]), jnp.asarray(x[None]))
+                legal = np.asarray(q)[0][np.asarray(avail[t, b])]
+                logs.append(legal - np.log(np.exp(legal).sum()))
+            total += float((np.exp(logs[0]) * (logs[0] - logs[1])).sum()) * bool(counts[t, b])
+    return total / int(counts.sum())
+
+
+def test_the_penalty_is_the_mean_divergence_under_the_noise_found() -> None:
+    params, inputs, keep, avail, counts = world()
+    found = penalty(KEY, params, inputs, keep, avail, counts, SEEN, CONFIG)
+
+    def penalty_at(delta: jax.Array) -> jax.Array:
+        calm, noisy = (_log_policy(params, inputs, keep, avail, d) for d in (jnp.zeros_like(delta), delta))
+        each = (jnp.exp(calm) * jnp.where(avail, calm - noisy, 0.0)).sum(-1)
+        return jnp.where(counts, each, 0.0).sum() / 15.0
+
+    delta = worst_noise(KEY, penalty_at, (T, B, SEEN), CONFIG)
+    assert float(jnp.abs(delta).max()) <= 0.1 + 1e-7
+    assert float(found) == pytest.approx(by_hand(np.asarray(delta)), rel=1e-4)
+    begin = CONFIG.smooth_init * jax.random.normal(KEY, delta.shape)
+    random = 0.1 * jnp.sign(jax.random.normal(rng.root(8), delta.shape))  # of the same size, without a gradient
+    assert float(penalty_at(delta)) > 5 * float(penalty_at(begin))
+    assert float(penalty_at(delta)) > 1.5 * float(penalty_at(random))
+
+
+def _log_policy(params: agents.PyMarlAgent, inputs: jax.Array, keep: jax.Array, avail: jax.Array, delta: jax.Array):
+    x = jnp.concatenate((inputs[..., :SEEN] + delta, inputs[..., SEEN:]), axis=-1)
+    _, q = agents.unroll(params, agents.start(params, B), x, keep)
+    return jax.nn.log_softmax(jnp.where(avail, q, -1e9), axis=-1)
+
+
+def test_descending_it_makes_the_team_smoother() -> None:
+    """How far values move per size of a random change: a local Lipschitz constant, measured without the penalty."""
+    params, inputs, keep, avail, counts = world()
+    step = optax.adam(1e-2)
+
+    def bend(params: agents.PyMarlAgent) -> float:
+        moved = 0.05 * jax.random.normal(rng.root(7), (T, B, SEEN))
+        q = [agents.unroll(params, agents.start(params, B), x, keep)[1]
+             for x in (inputs, inputs.at[..., :SEEN].add(moved))]  # fmt: skip
+        return float(jnp.linalg.norm(q[1] - q[0]) / jnp.linalg.norm(moved))
+
+    @jax.jit
+    def descend(carry: tuple[agents.PyMarlAgent, optax.OptState], index: jax.Array):
+        now, moments = carry
+        gradient = jax.grad(lambda p: penalty(rng.at(KEY, index), p, inputs, keep, avail, counts, SEEN, CONFIG))(now)
+        with jax.numpy_dtype_promotion("standard"):
+            change, moments = step.update(gradient, moments)
+        return (optax.apply_updates(now, change), moments), None
+
+    (after, _), _ = jax.lax.scan(descend, (params, step.init(params)), jnp.arange(60))
+    assert bend(after) < 0.5 * bend(params)
+
+
+def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone() -> None:
+    env = make("toy/leak", n_agents=4, noise=1)
+    played = collect(env, random_policy(env.spec), natural(), (), rng.episodes(rng.root(3), 8)).episodes
+    chosen, left = jnp.arange(8), jnp.float32(1)
+    small = {"hidden": 8, "batch": 8, "optimiser": "rmsprop", "grad_clip": 1e9}
+    plain, smooth, heavy = (value_learner(env.spec, ValueConfig(**small, smooth=w)) for w in (0.0, 1e-9, 1.0))
+    state = plain.init(rng.root(0))
+    after = [learner.update(state, played, chosen, left) for learner in (plain, smooth, heavy)]
+    assert "smoothness" not in after[0][1]
+    assert float(after[1][1]["smoothness"]) > 0
+    for a, b in zip(jax.tree.leaves(after[0][0].params), jax.tree.leaves(after[1][0].params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # a weight of next to nothing changes nothing
+    mixers = [jax.tree.leaves(one[0].params.mixer) for one in after]
+    assert all(np.array_equal(a, b) for a, b in zip(mixers[0], mixers[2], strict=True))
+    agent = [jnp.concatenate([leaf.ravel() for leaf in one[0].params.agent]) for one in after]
+    assert float(jnp.abs(agent[0] - agent[2]).max()) > 1e-4
