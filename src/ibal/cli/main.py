@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
     "analyse": ("ibal.cli.analyse", "say why an attack works: numbers and pictures"),
     "curves": ("ibal.cli.curves", "draw learning curves, natural and under attacks"),
+    "report": ("ibal.cli.report", "the paper's tables with your numbers beside"),
     "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }
 

@@ -1,0 +1,121 @@
+"""``ibal report``: the paper's tables with your numbers beside, or a summary of what was evaluated.
+
+ibal report evaluations/x
+ibal report evaluations/x --table 7
+ibal report evaluations/3m evaluations/2s3z --table 7 --format latex --out table7.tex
+
+An evaluation is a folder that ``ibal evaluate --out`` has written. Several are taken together: the seeds of one method
+may come from several of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
+from ibal.registry import hint
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMATS = ("markdown", "latex", "csv")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal report`` with the arguments after ``report``."""
+    options = _parser().parse_args(argv)
+    output = output_of(options)
+    if options.format not in FORMATS:
+        raise CommandError(
+            f'unknown format "{options.format}".{hint(options.format, FORMATS)} Formats: {", ".join(FORMATS)}',
+            WRONG_USE,
+        )
+    if options.table is None and options.format != "markdown":
+        raise CommandError(f"--format {options.format} is for --table N; a summary is Markdown (or --json)", WRONG_USE)
+    rows = read(options.evaluations)
+    try:
+        data, text = _summary(rows) if options.table is None else _table(rows, options, output)
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    if options.out is not None:
+        _write(text + "\n", options.out)
+        output.note(f"wrote {options.out}")
+    output.result(data, text)
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="ibal report",
+        description="Print a table of the paper with the numbers of evaluations beside: mean, standard deviation over "
+        "seeds, 95 % interval, and the difference. Without --table: all methods under all attacks that were played, "
+        "with interquartile mean, probability of improvement over vanilla, and worst case.",
+        allow_abbrev=False,
+    )
+    add = out.add_argument
+    add("evaluations", nargs="+", type=Path, metavar="EVALUATION", help="folders that ibal evaluate --out has written")
+    add("--table", type=int, metavar="N", help="number of the paper's table: 7, 8 (attacks), 9, 10 (perturbations), …")
+    add("--format", default="markdown", metavar="FORMAT",
+        help="markdown (default), latex (needs booktabs) or csv (one line per cell)")  # fmt: skip
+    add("--out", type=Path, metavar="FILE", help="write the text into a file, too")
+    add_flags(out)
+    return out
+
+
+def read(evaluations: Sequence[Path]) -> pl.DataFrame:
+    """Return the episodes of all evaluations together. Raises CommandError for a folder that is none."""
+    import polars as pl
+
+    frames: list[pl.DataFrame] = []
+    for folder in evaluations:
+        file = folder / "episodes.parquet"
+        if not folder.is_dir():
+            raise CommandError(f"{folder}: there is no such folder; name one that ibal evaluate --out wrote", WRONG_USE)
+        if not file.is_file():
+            raise CommandError(
+                f"{folder} is no evaluation: it has no {file.name}; ibal evaluate … --out {folder} writes it", WRONG_USE
+            )
+        try:
+            frames.append(pl.read_parquet(file))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise CommandError(f"{file} cannot be read: {str(error).splitlines()[0]}", WRONG_USE) from error
+        if missing := [name for name in _NEEDED if name not in frames[-1].columns]:
+            raise CommandError(f"{file} is not what ibal evaluate writes: it has no {', '.join(missing)}", WRONG_USE)
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+_NEEDED = ("policy", "method", "seed", "env", "attack", "perturbation", "episode", "key_seed", "win", "return")
+
+
+def _table(rows: pl.DataFrame, options: argparse.Namespace, output: Output) -> tuple[dict[str, Any], str]:
+    from ibal.report import formats
+    from ibal.report.tables import lay_out, long_form
+
+    made = lay_out(rows, options.table)
+    if made.absent:
+        output.note(f"nothing was evaluated of {', '.join(made.absent)}")
+    data = {"table": made.number, "title": made.title, "rows": long_form(made), "absent": list(made.absent)}
+    return data, formats.FORMATS[options.format](made)
+
+
+def _summary(rows: pl.DataFrame) -> tuple[dict[str, Any], str]:
+    from ibal.report.overview import as_markdown, overview
+
+    parts = overview(rows)
+    data = [part._asdict() | {"lines": [line._asdict() for line in part.lines]} for part in parts]
+    return {"parts": data}, as_markdown(parts)
+
+
+def _write(text: str, path: Path) -> None:
+    from ibal.files import appear
+
+    if path.is_dir():
+        raise CommandError(f"--out {path}: this is a folder; name a file", WRONG_USE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        appear(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise unwritable(error, path) from error

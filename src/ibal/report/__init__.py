@@ -1,0 +1,1 @@
+"""Evaluations beside the numbers that the paper printed."""

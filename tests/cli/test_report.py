@@ -1,0 +1,103 @@
+"""``ibal report``: evaluations beside the paper's tables, in every format; what it says when there is nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ibal.cli.main import main
+
+
+def write(folder: Path, method: str, rates: dict[str, int], seed: int = 0) -> str:
+    """Write an evaluation of ten episodes per attack, the first ``rates[attack]`` of them won."""
+    parts = [
+        pl.DataFrame({"policy": f"runs/{method}", "method": method, "seed": seed, "env": "smac/3m", "attack": attack,
+                      "perturbation": "none", "episode": range(10), "key_seed": 0, "attacker": 0,
+                      "win": [i < rate for i in range(10)], "return": [20.0 * (i < rate) for i in range(10)],
+                      "length": 30, "attacked": 0.0})
+        for attack, rate in rates.items()
+    ]  # fmt: skip
+    folder.mkdir()
+    pl.concat(parts).write_parquet(folder / "episodes.parquet")
+    return str(folder)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[str, str]:
+    return (
+        write(tmp_path / "a", "ibal", {"natural": 10, "interaction": 8}),
+        write(tmp_path / "b", "vanilla", {"natural": 9, "interaction": 1}),
+    )
+
+
+def test_a_table_of_several_evaluations(two: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", *two, "--table", "7"]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == "nothing was evaluated of 3s_vs_3z, 2s3z\n"
+    assert streams.out.startswith("## Table 7: Success rates (%) under adversarial attacks")
+    assert "**80.0** [" in streams.out
+    assert "+1.7 [" in streams.out  # 80.0 - 78.3
+    assert main(["report", *two, "--table", "7", "--json", "--quiet"]) == 0
+    streams = capsys.readouterr()
+    data = json.loads(streams.out)
+    assert (streams.err, data["table"], data["absent"]) == ("", 7, ["3s_vs_3z", "2s3z"])
+    found = {(row["method"], row["column"]): row for row in data["rows"]}
+    assert found["IBAL", "Interaction"]["difference"] == pytest.approx(1.7)
+    assert found["WALL", "EGA"]["ours_mean"] is None
+
+
+def test_formats_and_the_file(two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "table7.tex"
+    assert main(["report", *two, "--table", "7", "--format", "latex", "--out", str(out)]) == 0
+    streams = capsys.readouterr()
+    assert out.read_text() == streams.out
+    assert f"wrote {out}" in streams.err
+    assert streams.out.startswith(r"\begin{table*}")
+    assert [path.name for path in out.parent.iterdir()] == ["table7.tex"]
+    assert main(["report", *two, "--table", "7", "--format", "csv", "--quiet"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {line["scenario"] for line in lines} == {"3m"}
+    assert main(["report", *two, "--table", "7", "--out", str(tmp_path)]) == 2
+    assert "this is a folder; name a file" in capsys.readouterr().err
+
+
+def test_without_a_table_all_methods_under_all_attacks(
+    two: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", *two]) == 0
+    assert "| ibal    |    1 |   100.0 |        80.0 |       90.0 |" in capsys.readouterr().out
+    assert main(["report", *two, "--json"]) == 0
+    (part,) = json.loads(capsys.readouterr().out)["parts"]
+    assert (part["env"], part["score"], part["tasks"]) == ("smac/3m", "win rate", ["natural", "interaction"])
+    assert (part["lines"][0]["improvement"], part["lines"][0]["worst"]) == (1.0, pytest.approx(0.8))
+
+
+def test_what_is_wrong_is_one_sentence(
+    two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "episodes.parquet").write_text("no table")
+    (tmp_path / "other").mkdir()
+    pl.DataFrame({"policy": ["a"]}).write_parquet(tmp_path / "other" / "episodes.parquet")
+    for arguments, said in (
+        ([str(tmp_path / "nothing"), "--table", "7"], "there is no such folder"),
+        ([str(tmp_path / "empty")], "is no evaluation: it has no episodes.parquet"),
+        ([str(tmp_path / "broken")], "episodes.parquet cannot be read"),
+        ([str(tmp_path / "other")], "it has no method, seed, env, attack"),
+        ([two[0], "--table", "5"], "there are 1, 7, 8, 9, 10, 11, 12, 13, 14"),
+        ([two[0], "--table", "8"], "the evaluation has nothing of table 8 (8m, 1c3s5z, MMM;"),
+        ([two[0], "--table", "7", "--format", "latx"], 'unknown format "latx". Closest: "latex". Formats: markdown,'),
+        ([two[0], "--format", "csv"], "--format csv is for --table N"),
+        ([two[0], two[0], "--table", "7"], 'episodes of "runs/ibal (seed 0)" in smac/3m under natural come twice'),
+    ):
+        assert main(["report", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.startswith("ibal report: ")
+        assert len(error.splitlines()) == 1
