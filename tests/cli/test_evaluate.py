@@ -14,7 +14,7 @@ import pytest
 
 from ibal import rng
 from ibal.cli import evaluate_matrix
-from ibal.cli.evaluate import as_text, summary
+from ibal.cli.evaluate import as_text, summary, teams_of
 from ibal.cli.main import main
 from ibal.envs import make
 from ibal.evaluate.episodes import play
@@ -177,3 +177,11 @@ def test_wrong_use(arguments: list[str], message: str, capsys: pytest.CaptureFix
 def test_a_policy_of_another_environment_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), "--env", "smac/3m"]) == 2
     assert "smac/3m needs 42 inputs" in capsys.readouterr().err
+
+
+def test_a_team_of_another_mixer_is_no_row_of_the_papers_tables(run: Path) -> None:
+    for mixer, method in (("qmix", "ibal"), ("vdn", "ibal-vdn")):
+        path = run / f"{mixer}.safetensors"
+        config = {"learner": {"mixer": mixer}}
+        save_bundle(path, weights(0), SPEC, {"env": "toy/climbing", "method": "ibal", "config": config})
+        assert teams_of([str(path)], None)[0][1].method == method

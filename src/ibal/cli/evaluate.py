@@ -130,13 +130,20 @@ def teams_of(policies: Sequence[str], world_name: str | None) -> list[tuple[str,
     for entry in [entry for name in policies for entry in _entries(name)]:
         world, env = _world(entry, world_name, worlds)
         meta = entry.meta
-        method = meta.get("method", "unknown" if entry.file else "scripted")
+        method = _method(meta) if entry.file else "scripted"
         player = _player(entry, env, world, players)
         about = {"file": str(entry.file), "env_steps": meta.get("env_steps")} if entry.file else {}
         digest = hashlib.sha256(entry.file.read_bytes() if entry.file else entry.label.encode()).hexdigest()
         team = Team(entry.policy, method, meta.get("seed"), env, world, player, entry.params, digest, about)
         teams.append((entry.label, team))
     return teams
+
+
+def _method(meta: dict[str, Any]) -> str:
+    """Name how a team was trained; the paper's methods are QMIX's, so any other mixer is said ("ibal-vdn")."""
+    mixer = meta.get("config", {}).get("learner", {}).get("mixer", "qmix")
+    method = meta.get("method", "unknown")
+    return method if mixer == "qmix" else f"{method}-{mixer}"
 
 
 def _player(entry: _Entry, env: Env, world: str, made: dict[tuple[str, Any], Policy | Agent]) -> Policy | Agent:

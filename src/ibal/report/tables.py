@@ -23,7 +23,7 @@ METHODS = {
     "vanilla": "Vanilla QMIX", "rand-obs": "Rand-Obs", "rand-act": "Rand-Act", "fgsm": "FGSM", "atla": "ATLA",
     "ernie": "ERNIE", "romance": "ROMANCE", "wall": "WALL", "ibal": "IBAL",
 }  # fmt: skip
-# Episodes do not say which learner trained a team: methods count as the paper's rows with MAPPO only if named so.
+# The methods of another mixer carry its name ("ibal-vdn"); those of MAPPO are these.
 MAPPO = {"mappo": "MAPPO"} | {
     f"mappo-{name}": f"MAPPO+{METHODS[name]}" for name in ("rand-obs", "rand-act", "fgsm", "atla", "ibal")
 }
