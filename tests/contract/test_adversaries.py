@@ -32,6 +32,9 @@ ALIKE = (
     "fgsm",
     "pgd",
     "atla",
+    "ega",
+    "wolfpack",
+    "wolfpack-random",
     "random-group",
 )  # these need nothing to be declared
 
@@ -89,6 +92,12 @@ def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
     attack = unfitted(env) if name == "interaction" else build(name, env.spec)
     report = checked(attack, env, episodes=4, steps=30)
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
+
+
+@pytest.mark.parametrize("env", [LEAK, pytest.param(None, marks=pytest.mark.slow)], ids=["leak", "3m"])
+def test_an_archive_of_attackers_keeps_its_threat(env: Env | None) -> None:
+    env = env or smac()
+    assert checked(build("ega", env.spec, evaluation=True), env, episodes=4, steps=30).replaced > 0
 
 
 OPTIONS = [

@@ -25,6 +25,9 @@ TABLE = Registry(
         "fgsm": Entry(f"{_CONFIG}:FgsmConfig", "white-box noise against one agent's best action at every step"),
         "pgd": Entry(f"{_CONFIG}:PgdConfig", "the same in ten small steps"),
         "atla": Entry(f"{_CONFIG}:AtlaConfig", "a network learns how to bend what one agent sees"),
+        "ega": Entry(f"{_CONFIG}:EgaConfig", "an evolving population learns when to force whose worst action"),
+        "wolfpack": Entry(f"{_CONFIG}:WolfpackConfig", "one agent does its worst, then those whom that changes most"),
+        "wolfpack-random": Entry(f"{_CONFIG}:RandomWolfpackConfig", "the same, starting anywhere: nothing is learned"),
         "random-group": Entry(f"{_CONFIG}:RandomGroupConfig", "random legal actions of G1 at the rate of interaction"),
         "occlude-retreat": Entry(
             f"{_CONFIG}:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"

@@ -21,6 +21,9 @@ Sides = Literal["both", "first"]
 Fill = Literal["zero", "mean", "gaussian", "fgsm"]
 Chooser = Literal["information", "random", "retreat", "off"]
 Signal = Literal["success", "return"]
+Start = Literal["planner", "random"]
+Initial = Literal["random", "planner"]
+FollowUp = Literal["change", "near"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,170 @@ class AtlaConfig:
         from ibal.adversaries.atla import atla
 
         return atla(self, spec)
+
+
+@dataclass(frozen=True)
+class EgaConfig:
+    """A population of networks that learn when to force which agent to its worst action (ROMANCE; Yuan et al. 2023)."""
+
+    population: int = 4
+    """Attackers that play and learn at a time."""
+    archive: int = 15
+    """Most attackers that are kept; in evaluation every episode's attacker is one of them."""
+    budget: int | None = None
+    """Attacks in an episode. None: the value of the map, else 8."""
+    delta: float = 0.05
+    """Share of attacks in the reference policy that every attacker stays close to."""
+    sparsity: float = 0.04
+    """Lambda: how much staying close to the reference weighs against the reward."""
+    smoothing: float = 0.02
+    """Least probability of every choice while the budget lasts."""
+    penalty: float = 0.5
+    """What an issued attack costs the attacker."""
+    hidden: int = 64
+    """Size of the two hidden layers."""
+    lr: float = 1e-3
+    """Learning rate (RMSProp). Officially 2e-4: five times the steps."""
+    grad_clip: float = 5.0
+    """Largest global norm of an attacker's gradient."""
+    soft: float = 0.02
+    """Share of the network in its target network after a gradient step."""
+    diversity: float = 0.12
+    """Weight of the population's Jensen-Shannon divergence, in nats (officially 1.2, of a divergence divided by 10)."""
+    gamma: float = 0.99
+    """Discount per step."""
+    updates: int = 64
+    """Gradient steps of every attacker in an iteration."""
+    minibatch: int = 256
+    """Steps of the environment in a gradient step, the same for all attackers."""
+    replay: int = 16_384
+    """Steps of the environment to draw those from: the last ones."""
+    states: int = 64
+    """States on which the population is told to differ: half of them attacked ones, half not."""
+    points: int = 32
+    """Attacked states by which an attacker is compared with others."""
+    length: int = 25
+    """Iterations of a generation."""
+    generations: int = 24
+    """Generations over which rho, the tolerance of the archive for similar attackers, goes from start to end."""
+    rho_start: float = 0.9
+    """Rho of the first generation; 1 would let in everybody."""
+    rho_end: float = 0.5
+    """Rho from the last of ``generations`` on."""
+    freeze: float = 1.0
+    """Share of ``generations`` after which nobody learns any more and the archive stays as it is; at 1 both go on."""
+    temperature: float = 5.0
+    """Of the softmax over qualities by which the archive's attackers are chosen for the next population."""
+    fresh_start: float = 0.4
+    """Share of the chosen that are replaced by new random attackers, at the beginning."""
+    fresh_end: float = 0.05
+    """The same from ``early`` on."""
+    suppressed: float = 0.5
+    """Share of episodes, at the beginning, in which attacks are suppressed at times, so that other states are seen; it
+    falls to 0 until ``early``."""
+    early: float = 0.125
+    """Share of ``generations`` over which ``fresh`` and ``suppressed`` fall."""
+    rounds: int = 600
+    """Iterations when it is fitted to a victim."""
+    evaluation: bool = False
+    """Attack as in evaluation: the archive alone, no learning."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key in (
+            "population", "archive", "hidden", "updates", "minibatch", "replay", "states", "points", "length",
+            "generations", "rounds",
+        ):  # fmt: skip
+            at_least(f"{name}.{key}", getattr(self, key), 1)
+        if self.budget is not None:
+            at_least(f"{name}.budget", self.budget, 1)
+        for key in ("penalty", "lr", "grad_clip", "diversity"):
+            at_least(f"{name}.{key}", getattr(self, key), 0)
+        for key in ("sparsity", "temperature"):
+            at_least(f"{name}.{key}", getattr(self, key), 1e-6)
+        within(f"{name}.delta", self.delta, 1e-6, 1 - 1e-6)
+        for key in (
+            "smoothing", "soft", "gamma", "rho_start", "rho_end", "freeze", "fresh_start", "fresh_end", "suppressed",
+            "early",
+        ):  # fmt: skip
+            within(f"{name}.{key}", getattr(self, key), 0, 1)
+
+    @property
+    def learns_by_playing(self) -> bool:
+        return True
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.ega import ega
+
+        return ega(self, spec)
+
+
+@dataclass(frozen=True)
+class WolfpackConfig:
+    """One agent does its worst, then for some steps those whom that changes most do theirs (Lee et al. 2025)."""
+
+    budget: int | None = None
+    """Attacked steps of an episode, the first and the following ones alike. None: 12 in training, 8 in evaluation."""
+    follow_steps: int = 3
+    """Steps on which the followers are attacked after the first one."""
+    followers: int | None = None
+    """How many follow. None: (agents - 1) / 2, rounded down."""
+    start: Start = "planner"
+    """When an attack starts: where a network expects the largest fall of the team's value ("planner"), or anywhere
+    alike ("random"); either way at most ``window`` steps after the last start."""
+    initial: Initial = "random"
+    """Who is attacked first: anyone, or whoever the network expects most of ("planner")."""
+    followup: FollowUp = "change"
+    """Who follows: those whose values change most with the first action, or those who see most alike ("near")."""
+    nudge: float = 5e-4
+    """Size of the one step of Adam on a copy of the team's weights that shows whose values change."""
+    temperature: float = 0.5
+    """How strictly an attack starts at the expected best moment, in units of value: 0 would be always."""
+    window: int = 20
+    """Steps that the network looks back and ahead; at most the horizon."""
+    hidden: int = 64
+    """Width of both transformers."""
+    lr: float = 5e-4
+    """Their learning rate (Adam)."""
+    every: int = 2
+    """Iterations from one lesson of the planner to the next."""
+    updates: int = 16
+    """Gradient steps of each transformer in a lesson."""
+    windows: int = 16
+    """Windows of an episode in a gradient step."""
+    rounds: int = 400
+    """Iterations when it is fitted to a victim."""
+    evaluation: bool = False
+    """Attack as in evaluation: a smaller budget, no learning."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key, words in (("start", Start), ("initial", Initial), ("followup", FollowUp)):
+            one_of(f"{name}.{key}", getattr(self, key), words)
+        for key in ("budget", "followers"):
+            if getattr(self, key) is not None:
+                at_least(f"{name}.{key}", getattr(self, key), 0)
+        for key in ("follow_steps", "nudge", "lr"):
+            at_least(f"{name}.{key}", getattr(self, key), 0)
+        at_least(f"{name}.temperature", self.temperature, 1e-3)
+        for key in ("window", "hidden", "every", "updates", "windows", "rounds"):
+            at_least(f"{name}.{key}", getattr(self, key), 1)
+
+    @property
+    def learns_by_playing(self) -> bool:
+        return "planner" in (self.start, self.initial)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        from ibal.adversaries.wolfpack import wolfpack
+
+        return wolfpack(self, spec)
+
+
+@dataclass(frozen=True)
+class RandomWolfpackConfig(WolfpackConfig):
+    """The same attack starting anywhere: nothing is learned."""
+
+    start: Start = "random"
 
 
 @dataclass(frozen=True)

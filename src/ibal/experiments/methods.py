@@ -28,6 +28,8 @@ class Method:
 
 
 ERNIE = {"smooth": 0.1}
+# 800 generations of 24 episodes, officially, with no learning after 500; ten times as many episodes for 10^7 steps.
+ROMANCE = {"generations": 240, "freeze": 0.625}
 
 METHODS: dict[str, Method] = {
     "vanilla": Method("natural", "nobody interferes"),
@@ -35,7 +37,10 @@ METHODS: dict[str, Method] = {
     "rand-act": Method("random-act", "random actions now and then"),
     "fgsm": Method("fgsm", "white-box noise on one agent's observation, against the team as it is"),
     "atla": Method("atla", "an attacker on observations that learns in turns with the team"),
+    "romance": Method("ega", "an evolving population of attackers on actions", ROMANCE),
     "ernie": Method("natural", "nobody interferes; values are kept from changing with small noise", learner=ERNIE),
+    "wall": Method("wolfpack", "one agent does its worst at a bad moment, then those whom that changes most"),
+    "wall-random": Method("wolfpack-random", "ablation: the same at any moment, without a planner"),
     "ibal": Method("interaction", "interaction-breaking adversarial learning: the paper's method"),
     "ibal-fixed-p": Method("interaction", "ablation: P = 1/K, not adapted", {"alpha": 1.0}),
     "ibal-random-masks": Method("interaction", "ablation: random entries are hidden", {"masks": "random"}),
