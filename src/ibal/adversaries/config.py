@@ -175,7 +175,7 @@ class EgaConfig:
     grad_clip: float = 5.0
     """Largest global norm of an attacker's gradient."""
     soft: float = 0.02
-    """Share of the network in its target network after a gradient step."""
+    """Share of the network in its target network after a gradient step. Officially 0.005."""
     diversity: float = 0.12
     """Weight of the population's Jensen-Shannon divergence, in nats (officially 1.2, of a divergence divided by 10)."""
     gamma: float = 0.99

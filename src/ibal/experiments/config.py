@@ -154,7 +154,8 @@ def validated(config: RunConfig) -> RunConfig:
         _at_least(f"learner.{name}", getattr(learner, name), 1)
     for name in ("gamma", "td_lambda"):
         _within(f"learner.{name}", getattr(learner, name), 0.0, 1.0)
-    _at_least("learner.smooth_rows", learner.smooth_rows, 1)
+    for name in ("smooth_rows", "smooth_every"):
+        _at_least(f"learner.{name}", getattr(learner, name), 1)
     for name in ("smooth", "smooth_eps", "smooth_init"):
         _at_least(f"learner.{name}", getattr(learner, name), 0)
     for name in ("lr", "grad_clip"):

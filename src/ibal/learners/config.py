@@ -43,3 +43,5 @@ class ValueConfig:
     """Standard deviation of the noise that the search for the worst change begins with."""
     smooth_rows: int = 2
     """Rows of a batch, of one horizon each, that the penalty is estimated on (a batch fills about 15)."""
+    smooth_every: int = 5
+    """Updates from one with the penalty to the next; it counts as many times as much there."""

@@ -114,3 +114,9 @@ def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone()
     assert all(np.array_equal(a, b) for a, b in zip(mixers[0], mixers[2], strict=True))
     agent = [jnp.concatenate([leaf.ravel() for leaf in one[0].params.agent]) for one in after]
     assert float(jnp.abs(agent[0] - agent[2]).max()) > 1e-4
+    later = state._replace(updates=jnp.int32(1))  # the penalty is due at every fifth update
+    spared, metrics = heavy.update(later, played, chosen, left)
+    assert float(metrics["smoothness"]) == 0
+    for a, b in zip(jax.tree.leaves(plain.update(later, played, chosen, left)[0].params),
+                    jax.tree.leaves(spared.params), strict=True):  # fmt: skip
+        np.testing.assert_allclose(a, b, atol=1e-6)
