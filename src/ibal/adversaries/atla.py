@@ -25,6 +25,7 @@ from ibal.adversaries.config import AtlaConfig
 from ibal.nets.agents import linear
 from ibal.nets.layers import Linear, Mlp
 from ibal.ops.adam import adam
+from ibal.ops.among import among, drawn
 from ibal.ops.returns import lambda_returns
 from ibal.types import EnvSpec, Episodes, PRNGKey, TimeStep
 
@@ -81,7 +82,7 @@ def atla(config: AtlaConfig, spec: EnvSpec) -> Adversary:
         return view.step.obs + jnp.where(touched[:, None], change[None], 0.0), memory
 
     def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
-        iteration = jnp.int32(0) if feedback.iteration is None else feedback.iteration
+        iteration = feedback.now
         due = iteration % config.every == config.every - 1
         state = jax.lax.cond(due, lambda s: _lesson(key, config, spec, s, episodes), lambda s: s, state)
         assert state.net.spread is not None
@@ -136,12 +137,11 @@ def _drawn(memory: Memory, time: Int[Array, ""], spec: EnvSpec) -> tuple[Int[Arr
 def _lesson(key: PRNGKey, config: AtlaConfig, spec: EnvSpec, state: State, episodes: Episodes) -> State:
     """Take ``config.updates`` steps of PPO on the episodes, which this very attacker has disturbed."""
     samples, valid, square = _samples(config, spec, state, episodes)
-    order = jnp.argsort(~valid, stable=True)  # the steps that were played come first
-    count = jnp.maximum(valid.sum(), 1)
+    played = among(valid)
 
     def step(carry: tuple[Net, Any], index: Array) -> tuple[tuple[Net, Any], None]:
         net, opt = carry
-        rows = order[jax.random.randint(rng.at(key, index), (config.minibatch,), 0, count)]
+        rows = drawn(rng.at(key, index), played, config.minibatch)
         gradient: Any = jax.grad(_loss)(net, tree.at(samples, rows), config)
         change: Any
         change, opt = _optimiser(config).update(gradient, opt)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from ibal.types import Actions, Episodes, Policy, TimeStep
 
@@ -68,6 +69,11 @@ class Feedback(NamedTuple):
     env_steps: Float[Array, ""]
     iteration: jax.Array | None = None
 
+    @property
+    def now(self) -> jax.Array:
+        """The iteration; 0 where nobody counts."""
+        return jnp.int32(0) if self.iteration is None else self.iteration
+
 
 class Adversary(NamedTuple):
     """Six functions and a declaration. ``state`` is learned and lasts; ``memory`` is drawn for one episode.
@@ -116,6 +122,11 @@ def refusal(threat: Threat, policy: Policy) -> str | None:
         "scores": "scores of its actions", "gradient": "scores that have a gradient", "weights": "weights to work on",
     }  # fmt: skip
     return words[missing[0]] if missing else None
+
+
+def worst(scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Actions:
+    """Return everybody's worst legal action; the lowest index wins a tie."""
+    return jnp.argmin(jnp.where(avail, scores, jnp.inf), axis=1).astype(jnp.int32)
 
 
 def natural() -> Adversary:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary
+from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
 from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega_archive import Entry, Member, choose, consider, probabilities
 from ibal.adversaries.ega_lesson import Replay, Steps, budget, lesson, optimiser, recorded, remembered
@@ -95,13 +95,13 @@ def ega(config: EgaConfig, spec: EnvSpec) -> Adversary:
             now = jax.random.bernoulli(rng.stream(key, "suppressed"), 1 / 3)
             choice = jnp.where((view.time < log.quiet) | (log.third & now), n, choice)
             log = log._replace(choices=log.choices.at[view.time].set(choice.astype(small)))
-        worst = jnp.argmin(jnp.where(view.step.avail, view.scores, jnp.inf), axis=1).astype(view.actions.dtype)
+        bad = worst(view.scores, view.step.avail).astype(view.actions.dtype)
         struck = (jnp.arange(n) == choice) & view.step.alive
         used = memory.used + (choice < n).astype(jnp.int32)
-        return jnp.where(struck, worst, view.actions), Memory(memory.member, used, log)
+        return jnp.where(struck, bad, view.actions), Memory(memory.member, used, log)
 
     def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
-        iteration = jnp.int32(0) if feedback.iteration is None else feedback.iteration
+        iteration = feedback.now
         generation, steps = iteration // config.length, recorded(config, spec, episodes)
         replay = remembered(state.replay, steps)
         frozen = (generation >= int(config.freeze * config.generations)) & (config.freeze < 1)

@@ -16,12 +16,12 @@ from ibal import rng
 from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega_archive import Member, divergence, probabilities, soft_value
 from ibal.nets.layers import Mlp, apply
+from ibal.ops.among import among, drawn
+from ibal.ops.rmsprop import rmsprop
 from ibal.types import EnvSpec, Episodes, PRNGKey
 
 BUDGETS = {"smac/3m": 6}  # the official archives have 8, its code 6 where it does not say
 BUDGET = 8
-RMSPROP_DECAY = 0.99  # torch.optim.RMSprop calls it alpha
-EPS = 1e-5  # added outside the root
 
 
 class Steps(NamedTuple):
@@ -91,26 +91,23 @@ def lesson(
 ) -> tuple[Member, Float[Array, ""], Float[Array, ""]]:
     """Take ``config.updates`` gradient steps on mean_j (y_j - Q_j)^2 - alpha JSD; return their mean error and JSD."""
     nobody = population.net[-1].b.shape[-1] - 1
-    order, count = _first(steps.played)
-    attacked, issued = _first(steps.played & (steps.choice < nobody))
-    spared, others = _first(steps.played & (steps.choice == nobody))
+    played = among(steps.played)
+    attacked = among(steps.played & (steps.choice < nobody))
+    spared = among(steps.played & (steps.choice == nobody))
     half = config.states // 2
-
-    def draw(key: PRNGKey, rows: Array, among: Array, size: int) -> Array:
-        return rows[jax.random.randint(key, (size,), 0, jnp.maximum(among, 1))]
 
     def step(population: Member, index: Array) -> tuple[Member, tuple[Array, Array]]:
         here = rng.at(key, index)
-        rows = draw(rng.stream(here, "steps"), order, count, config.minibatch)
+        rows = drawn(rng.stream(here, "steps"), played, config.minibatch)
         seen = steps.x[rows].astype(jnp.float32)
         y = jax.vmap(lambda target: targets(config, target, steps, rows))(population.target)
         states = jnp.concatenate(
             (
-                draw(rng.stream(here, "attacked"), attacked, issued, half),
-                draw(rng.stream(here, "spared"), spared, others, config.states - half),
+                drawn(rng.stream(here, "attacked"), attacked, half),
+                drawn(rng.stream(here, "spared"), spared, config.states - half),
             )
         )
-        weight = jnp.concatenate((jnp.full(half, issued > 0), jnp.full(config.states - half, others > 0)))
+        weight = jnp.concatenate((jnp.full(half, attacked.many > 0), jnp.full(config.states - half, spared.many > 0)))
 
         def loss(nets: Mlp) -> tuple[Array, tuple[Array, Array]]:
             q = jax.vmap(lambda net: apply(net, seen))(nets)
@@ -132,12 +129,6 @@ def lesson(
     return population, error.mean(), differ.mean()
 
 
-def _first(wanted: Bool[Array, "b"]) -> tuple[Int[Array, "b"], Int[Array, ""]]:
-    """Return all rows, the wanted ones first, and how many those are."""
-    return jnp.argsort(~wanted, stable=True), wanted.sum()
-
-
 def optimiser(config: EgaConfig) -> optax.GradientTransformation:
     """Return clipping and PyTorch's RMSProp, for one attacker."""
-    step = optax.rmsprop(config.lr, decay=RMSPROP_DECAY, eps=EPS, eps_in_sqrt=False, initial_scale=0.0)
-    return optax.chain(optax.clip_by_global_norm(config.grad_clip), step)
+    return optax.chain(optax.clip_by_global_norm(config.grad_clip), rmsprop(config.lr))

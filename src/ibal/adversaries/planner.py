@@ -33,11 +33,12 @@ import optax
 from jaxtyping import Array, Bool, Float, Float16, Int
 
 from ibal import rng, tree
-from ibal.adversaries.base import Feedback
+from ibal.adversaries.base import Feedback, worst
 from ibal.adversaries.config import WolfpackConfig
 from ibal.nets.agents import linear
 from ibal.nets.layers import Linear, draw
 from ibal.ops.adam import adam
+from ibal.ops.among import among, drawn
 from ibal.types import EnvSpec, Episodes, PRNGKey
 
 KEPT = 0.9  # of the units of scores and falls at each lesson
@@ -150,7 +151,7 @@ def update(
     scores: Float16[Array, "b t n a"], feedback: Feedback,
 ) -> tuple[State, dict[str, Array]]:  # fmt: skip
     """Take a lesson in every ``config.every``-th iteration; ``scores`` are the team's, recorded while playing."""
-    iteration = jnp.int32(0) if feedback.iteration is None else feedback.iteration
+    iteration = feedback.now
     due = iteration % config.every == config.every - 1
     state = jax.lax.cond(due, lambda s: lesson(key, config, spec, s, episodes, scores), lambda s: s, state)
     assert state.centre is not None
@@ -205,8 +206,7 @@ def lesson(
 
 def draw_steps(key: PRNGKey, played: Bool[Array, "b t"], count: int) -> tuple[Int[Array, "m"], Int[Array, "m"]]:
     """Draw ``count`` steps, with replacement, of those that were played: their episodes and times."""
-    order = jnp.argsort(~played.reshape(-1), stable=True)
-    rows = order[jax.random.randint(key, (count,), 0, jnp.maximum(played.sum(), 1))]
+    rows = drawn(key, among(played.reshape(-1)), count)
     return rows // played.shape[1], rows % played.shape[1]
 
 
@@ -240,8 +240,7 @@ def imagine(
     others = jnp.arange(n) != initial
     luck = jax.random.uniform(rng.stream(key, "followers"), (n,)) + (legal.sum(1) > 1).astype(jnp.float32)
     pack = others & (jnp.argsort(jnp.argsort(jnp.where(others, -luck, jnp.inf))) < followers)
-    bad = jnp.argmin(jnp.where(legal, scores, jnp.inf), axis=1)
-    forced = jnp.where(others, seen.meant, bad.astype(jnp.int32))
+    forced = jnp.where(others, seen.meant, worst(scores, legal))
     past = _tokens(net, tree.at(seen.moment, slice(0, -1)), seen.executed, seen.time)
 
     def value(actions: Int[Array, "n"], pack: Bool[Array, "n"]) -> Float[Array, ""]:
@@ -253,8 +252,7 @@ def imagine(
             now = tree.at(_onward(net, tree.at(now, None), token, context, valid[None]), 0)
             context, valid = context[1:], valid[1:]
             best = jnp.argmax(jnp.where(legal, now.scores, -jnp.inf), axis=1)
-            least = jnp.argmin(jnp.where(legal, now.scores, jnp.inf), axis=1)
-            actions = jnp.where(pack, least, best).astype(jnp.int32)
+            actions = jnp.where(pack, worst(now.scores, legal), best.astype(jnp.int32))
             gained = jnp.take_along_axis(now.scores, actions[:, None], axis=1).sum()
             total = total + jnp.where(k < seen.left, gained, 0.0)
         return total

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 
 from ibal import rng
 from ibal.adversaries import planner
-from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary
+from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
 from ibal.adversaries.config import WolfpackConfig
 from ibal.adversaries.sparse import sparsely
 from ibal.types import Actions, EnvSpec, Episodes, Policy, PRNGKey, TimeStep
@@ -109,11 +109,6 @@ def wolfpack(config: WolfpackConfig, spec: EnvSpec) -> Adversary:
         act=act,
         update=update if learning else None,
     )
-
-
-def worst(scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Actions:
-    """Return everybody's worst legal action; the lowest index wins a tie."""
-    return jnp.argmin(jnp.where(avail, scores, jnp.inf), axis=1).astype(jnp.int32)
 
 
 def starts(key: PRNGKey, guess: Float[Array, "w"], since: Int[Array, ""]) -> Bool[Array, ""]:

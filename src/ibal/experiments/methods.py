@@ -28,8 +28,8 @@ class Method:
 
 
 ERNIE = {"smooth": 0.1}
-# 800 generations of 24 episodes, officially, with no learning after 500; ten times as many episodes for 10^7 steps.
-# Ten times as long as a fitting, so fewer gradient steps an iteration do.
+# 800 generations of 24 episodes, officially, with no learning after 500; ten times as many episodes for 10^7 steps: ten
+# times as long as a fitting, too, so that fewer gradient steps an iteration do.
 ROMANCE = {"generations": 240, "freeze": 0.625, "updates": 16}
 
 METHODS: dict[str, Method] = {

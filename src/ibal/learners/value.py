@@ -177,9 +177,13 @@ def _by_agent(batch: Rows) -> tuple[Float[Array, "t rn"], Bool[Array, "t rn a"],
     """Return, for rows and agents side by side, where histories go on, what is legal, and who has a choice (the dead
     have none)."""
     t, r, n, a = batch.avail.shape
-    keep = jnp.repeat(1 - batch.start.astype(jnp.float32), n, axis=1)
     avail = batch.avail.reshape(t, r * n, a)
-    return keep, avail, avail.sum(-1) > 1
+    return _keep(batch), avail, avail.sum(-1) > 1
+
+
+def _keep(batch: Rows) -> Float[Array, "t rn"]:
+    """Return 0 where an agent's history begins, rows and agents side by side."""
+    return jnp.repeat(1 - batch.start.astype(jnp.float32), batch.avail.shape[2], axis=1)
 
 
 def _loss(
@@ -224,8 +228,7 @@ def _inputs(batch: Rows) -> Float[Array, "t rn i"]:
 def _values(agent: PyMarlAgent, inputs: Float[Array, "t rn i"], batch: Rows) -> Float[Array, "t r n a"]:
     """Values of all actions at every slot; unavailable ones count ``UNAVAILABLE``."""
     t, r, n, a = batch.avail.shape
-    keep = jnp.repeat(1 - batch.start.astype(jnp.float32), n, axis=1)
-    _, q = agents.unroll(agent, agents.start(agent, r * n), inputs, keep)
+    _, q = agents.unroll(agent, agents.start(agent, r * n), inputs, _keep(batch))
     return jnp.where(batch.avail, q.reshape(t, r, n, a), UNAVAILABLE)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from ibal.evaluate import stats
 from ibal.report.formats import aligned, escape_markdown
-from ibal.report.tables import NAMELESS, check_once
+from ibal.report.tables import check_once, own_name
 
 BASELINE = "vanilla"
 ALL = "all environments"
@@ -54,8 +54,7 @@ def overview(rows: pl.DataFrame) -> list[Part]:
     Raises ValueError where an episode comes twice.
     """
     check_once(rows)
-    own = pl.when(pl.col("method").is_in(NAMELESS)).then("policy").otherwise("method")
-    named = rows.with_columns(own.alias("group"))
+    named = rows.with_columns(own_name().alias("group"))
     parts: list[Part] = []
     won: list[pl.DataFrame] = []
     for (env,), played in named.group_by("env", maintain_order=True):

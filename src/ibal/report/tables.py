@@ -205,8 +205,12 @@ def _column() -> pl.Expr:
 
 
 def _group(names: dict[str, str]) -> pl.Expr:
-    own = pl.when(pl.col("method").is_in(NAMELESS)).then("policy").otherwise("method")
-    return own.replace(names).alias("group")
+    return own_name().replace(names).alias("group")
+
+
+def own_name() -> pl.Expr:
+    """Return the method, or the policy where its method says nothing."""
+    return pl.when(pl.col("method").is_in(NAMELESS)).then("policy").otherwise("method")
 
 
 def _plays(number: int, scenario: str) -> str:
