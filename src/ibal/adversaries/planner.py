@@ -35,53 +35,24 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 from ibal import rng, tree
 from ibal.adversaries.base import Feedback, worst
 from ibal.adversaries.config import WolfpackConfig
+from ibal.adversaries.planner_nets import (
+    Falls,
+    Moment,
+    Plan,
+    causal,
+    embed_states,
+    embed_steps,
+    new_falls,
+    new_plan,
+    onward,
+    through,
+)
 from ibal.nets.agents import linear
-from ibal.nets.layers import Linear, draw
 from ibal.ops.adam import adam
 from ibal.ops.among import among, drawn
 from ibal.types import EnvSpec, Episodes, PRNGKey
 
 KEPT = 0.9  # of the units of scores and falls at each lesson
-
-
-class Norm(NamedTuple):
-    """Scale and shift after normalising to mean 0 and deviation 1."""
-
-    scale: Float[Array, "h"]
-    shift: Float[Array, "h"]
-
-
-class Block(NamedTuple):
-    """One head of attention and two layers, each with what came in added and normalised. With one head, the matrices of
-    query and key are one product, and so are those of value and output."""
-
-    look: Linear
-    take: Linear
-    rest: Norm
-    wide: Linear
-    narrow: Linear
-    end: Norm
-
-
-class Falls(NamedTuple):
-    """The first transformer: embedding of a state and of its time, a block, an output per agent and step ahead."""
-
-    state: Linear
-    time: Float[Array, "t h"]
-    begin: Norm
-    block: Block
-    head: Linear
-
-
-class Plan(NamedTuple):
-    """The second one: embeddings of state, scores, executed actions and time, a block, changes of state and scores."""
-
-    state: Linear
-    scores: Linear
-    actions: Linear
-    time: Float[Array, "t h"]
-    block: Block
-    head: Linear
 
 
 class State(NamedTuple):
@@ -94,13 +65,6 @@ class State(NamedTuple):
     unit: Float[Array, ""] | None = None
     plan: Plan | None = None
     opt: Any = None
-
-
-class Moment(NamedTuple):
-    """What is true at a step, recorded or imagined; ``scores`` in units."""
-
-    state: Float[Array, "s"]
-    scores: Float[Array, "n a"]
 
 
 class Window(NamedTuple):
@@ -118,17 +82,13 @@ class Window(NamedTuple):
 
 def init(key: PRNGKey, config: WolfpackConfig, spec: EnvSpec) -> State:
     """Draw both transformers, or the one that evaluation needs; a new one expects the same of every moment."""
-    n, a, h, steps = spec.n_agents, spec.n_actions, config.hidden, spec.horizon
-    first, second = rng.stream(key, "falls"), rng.stream(key, "plan")
-    (state,) = draw(rng.stream(first, "state"), [(spec.state_size, h)])
-    out = n * min(config.window, steps)
-    blank = Linear(jnp.zeros((h, out)), jnp.zeros(out))
-    falls = Falls(state, _times(first, steps, h), _norm(h), _block(first, h), blank)
+    n, steps, size = spec.n_agents, spec.horizon, spec.state_size
+    outputs = n * min(config.window, steps)
+    falls = new_falls(rng.stream(key, "falls"), size, config.hidden, steps, outputs)
     if config.evaluation:
         return State(falls, jnp.float32(1))
-    still = Linear(jnp.zeros((h, spec.state_size + n * a)), jnp.zeros(spec.state_size + n * a))
-    embed = draw(rng.stream(second, "embed"), [(spec.state_size, h), (n * a, h), (n * a, h)])
-    plan = Plan(embed[0], embed[1], embed[2], _times(second, steps + config.follow_steps, h), _block(second, h), still)
+    imagined = steps + config.follow_steps
+    plan = new_plan(rng.stream(key, "plan"), size, n * spec.n_actions, config.hidden, imagined)
     optimiser = adam(config.lr)
     opt = optimiser.init(_any(falls)), optimiser.init(_any(plan))
     return State(falls, jnp.float32(1), jnp.float32(0), jnp.float32(0), plan, opt)
@@ -140,7 +100,7 @@ def expect(
     """Return what every agent's attack is worth per steps to its start, in units of ``State.spread``, and the embedded
     states with this one, at ``time``, in the row of the oldest."""
     rows = jnp.arange(seen.shape[0])
-    x = _embedded(net, state[None], time[None])
+    x = embed_states(net, state[None], time[None])
     seen = jnp.where((rows == time % seen.shape[0])[:, None], x.astype(seen.dtype), seen)
     out = through(net.block, x, seen.astype(x.dtype), (rows <= time)[None])
     return linear(out, *net.head).reshape(-1, seen.shape[0]), seen
@@ -241,15 +201,15 @@ def imagine(
     luck = jax.random.uniform(rng.stream(key, "followers"), (n,)) + (legal.sum(1) > 1).astype(jnp.float32)
     pack = others & (jnp.argsort(jnp.argsort(jnp.where(others, -luck, jnp.inf))) < followers)
     forced = jnp.where(others, seen.meant, worst(scores, legal))
-    past = _tokens(net, tree.at(seen.moment, slice(0, -1)), seen.executed, seen.time)
+    past = embed_steps(net, tree.at(seen.moment, slice(0, -1)), seen.executed, seen.time)
 
     def value(actions: Int[Array, "n"], pack: Bool[Array, "n"]) -> Float[Array, ""]:
         now, context, valid = Moment(seen.moment.state[-2], scores), past[:-1], seen.valid[:-2]
         total = jnp.take_along_axis(scores, actions[:, None], axis=1).sum()
         for k in range(follow_steps):
-            token = _tokens(net, tree.at(now, None), actions[None], seen.time[-1:] + k)
+            token = embed_steps(net, tree.at(now, None), actions[None], seen.time[-1:] + k)
             context, valid = jnp.concatenate((context, token)), jnp.concatenate((valid, jnp.ones(1, bool)))
-            now = tree.at(_onward(net, tree.at(now, None), token, context, valid[None]), 0)
+            now = tree.at(onward(net, tree.at(now, None), token, context, valid[None]), 0)
             context, valid = context[1:], valid[1:]
             best = jnp.argmax(jnp.where(legal, now.scores, -jnp.inf), axis=1)
             actions = jnp.where(pack, worst(now.scores, legal), best.astype(jnp.int32))
@@ -266,8 +226,8 @@ def plan_loss(net: Plan, batch: Window) -> Float[Array, ""]:
 
     def errors(one: Window) -> Float[Array, "2"]:
         moments, after = tree.at(one.moment, slice(0, -1)), tree.at(one.moment, slice(1, None))
-        tokens = _tokens(net, moments, one.executed, one.time)
-        guess = _onward(net, moments, tokens, tokens, _causal(one.valid[:-1]))
+        tokens = embed_steps(net, moments, one.executed, one.time)
+        guess = onward(net, moments, tokens, tokens, causal(one.valid[:-1]))
         known = (one.valid[:-1] & one.valid[1:]).astype(jnp.float32)
         legal = one.avail[1:].astype(jnp.float32) * known[:, None, None]
         of_states = (((guess.state - after.state) ** 2).mean(1) * known).sum() / jnp.maximum(known.sum(), 1)
@@ -282,69 +242,14 @@ def falls_loss(net: Falls, batch: tuple[Window, Int[Array, "b"], Float[Array, "b
 
     def error(one: Window, who: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, "2"]:
         width, valid = one.time.shape[0], one.valid[:-1]
-        x = _embedded(net, one.moment.state[:-1], one.time)
-        out = linear(through(net.block, x, x, _causal(valid)), *net.head).reshape(width, -1, width)
+        x = embed_states(net, one.moment.state[:-1], one.time)
+        out = linear(through(net.block, x, x, causal(valid)), *net.head).reshape(width, -1, width)
         ahead = width - 1 - jnp.arange(width)
         guess = jnp.take_along_axis(out[:, who], ahead[:, None], axis=1)[:, 0]
         return jnp.stack((jnp.where(valid, (guess - target) ** 2, 0.0).sum(), valid.sum(dtype=jnp.float32)))
 
     total = jax.vmap(error)(*batch).sum(0)
     return total[0] / total[1]
-
-
-def through(
-    net: Block, x: Float[Array, "q h"], context: Float[Array, "w h"], visible: Bool[Array, "q w"]
-) -> Float[Array, "q h"]:
-    """Return what a block makes of ``x``, which may look at the ``visible`` rows of ``context``."""
-    closeness = linear(x, *net.look) @ context.T / context.shape[1] ** 0.5
-    attention = jax.nn.softmax(jnp.where(visible, closeness, -1e9), axis=1)
-    x = _normal(net.rest, x + linear(attention @ context, *net.take))
-    return _normal(net.end, x + linear(jax.nn.gelu(linear(x, *net.wide)), *net.narrow))
-
-
-def _tokens(net: Plan, moment: Moment, actions: Int[Array, "w n"], time: Int[Array, "w"]) -> Float[Array, "w h"]:
-    """Embed steps for the second transformer."""
-    rows, a = time.shape[0], moment.scores.shape[-1]
-    parts = (
-        linear(moment.state, *net.state), linear(moment.scores.reshape(rows, -1), *net.scores),
-        linear(jax.nn.one_hot(actions, a).reshape(rows, -1), *net.actions),
-    )  # fmt: skip
-    return sum(map(jax.nn.relu, parts), net.time[time])
-
-
-def _onward(
-    net: Plan, now: Moment, tokens: Float[Array, "q h"], context: Float[Array, "w h"], visible: Bool[Array, "q w"]
-) -> Moment:
-    """Return what follows the steps ``now``."""
-    change = linear(through(net.block, tokens, context, visible), *net.head)
-    size = now.state.shape[1]
-    return Moment(now.state + change[:, :size], now.scores + change[:, size:].reshape(now.scores.shape))
-
-
-def _embedded(net: Falls, state: Float[Array, "w s"], time: Int[Array, "w"]) -> Float[Array, "w h"]:
-    return _normal(net.begin, linear(state, *net.state) + net.time[time])
-
-
-def _causal(valid: Bool[Array, "w"]) -> Bool[Array, "w w"]:
-    return jnp.tril(jnp.ones((valid.shape[0],) * 2, bool)) & valid[None, :]
-
-
-def _normal(net: Norm, x: Float[Array, "w h"]) -> Float[Array, "w h"]:
-    off = x - x.mean(1, keepdims=True)
-    return off * jax.lax.rsqrt((off**2).mean(1, keepdims=True) + 1e-5) * net.scale[None] + net.shift[None]
-
-
-def _block(key: PRNGKey, h: int) -> Block:
-    look, take, wide, narrow = draw(rng.stream(key, "block"), [(h, h), (h, h), (h, 4 * h), (4 * h, h)])
-    return Block(look, take, _norm(h), wide, narrow, _norm(h))
-
-
-def _norm(h: int) -> Norm:
-    return Norm(jnp.ones(h), jnp.zeros(h))
-
-
-def _times(key: PRNGKey, steps: int, h: int) -> Float[Array, "t h"]:
-    return 0.02 * jax.random.normal(rng.stream(key, "time"), (steps, h))
 
 
 def _any(net: Any) -> Any:

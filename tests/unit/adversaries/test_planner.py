@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ibal import rng
-from ibal.adversaries import planner
+from ibal.adversaries import planner, planner_nets
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
@@ -206,8 +206,8 @@ def test_what_is_expected_while_playing_is_what_is_learned() -> None:
         falls, seen = expect(net, seen, states[t], jnp.int32(t))
         assert falls.shape == (N, width)
         times = jnp.arange(max(0, t - width + 1), t + 1)
-        x = planner._embedded(net, states[times], times)
-        whole = planner.through(net.block, x, x, planner._causal(jnp.ones(len(times), bool)))[-1]
+        x = planner_nets.embed_states(net, states[times], times)
+        whole = planner_nets.through(net.block, x, x, planner_nets.causal(jnp.ones(len(times), bool)))[-1]
         np.testing.assert_allclose(falls, (whole @ head.w).reshape(N, width), atol=0.02)
 
 
