@@ -51,6 +51,7 @@ def test_snapshots_are_played_under_attacks(
     written = json.loads((runs[0] / "snapshots").glob("*.json").__next__().read_text())["env_steps"]
     assert written in [row["env_steps"] for row in attacked]
     assert len(attacked) >= 2
+    assert len(attacked) == len({row["env_steps"] for row in attacked})  # 400 steps: snapshot and last policy
     assert all(row["episodes"] == 4 for row in attacked)
     capsys.readouterr()
     assert main(["curves", str(runs[1]), *asked]) == 2

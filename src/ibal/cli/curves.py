@@ -111,12 +111,14 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
     )
     steps = {team.policy: team.about["env_steps"] for team in teams}
     about = {folder: _about(folder) for folder in options.runs}
-    return [
+    rows = [
         {"env": about[found[row["policy"]]][1], "method": about[found[row["policy"]]][0],
          "run": found[row["policy"]].name, "env_steps": steps[row["policy"]]}
         | {name: row[name] for name in ("attack", "seed", "episodes", "win", "return")}
         for row in means.iter_rows(named=True)
     ]  # fmt: skip
+    # the last snapshot may be the last policy
+    return list({(row["run"], row["seed"], row["attack"], row["env_steps"]): row for row in rows}.values())
 
 
 def snapshots(run: Path) -> list[Path]:
