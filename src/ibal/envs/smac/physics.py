@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest, total, union, worked_out
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.state import ATTACK, MOVE, SCAN, Units
+from ibal.envs.smac.state import ATTACK, MOVE, Units, on_guard
 from ibal.envs.smac.stats import Stats
 from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
@@ -42,7 +42,7 @@ def head_for(
         goal_y = jnp.concatenate([goal_y[:n], jnp.where(seek, at_y, goal_y[n:])])
 
     wants = alive & jnp.where(
-        aiming, (units.windup < 0) & (units.hold <= 0), (units.order == MOVE) | (units.order == SCAN)
+        aiming, (units.windup < 0) & (units.hold <= 0), (units.order == MOVE) | on_guard(units.order)
     )
     to_x, to_y = goal_x - units.x, goal_y - units.y
     straight = jnp.sqrt(to_x * to_x + to_y * to_y)
@@ -62,7 +62,7 @@ def head_for(
         alive
         & aiming
         & (in_reach | (units.windup >= 0) | (units.hold > 0))
-        & ((units.order == ATTACK) | (units.order == SCAN))
+        & ((units.order == ATTACK) | on_guard(units.order))
     )
     return to_x * scale, to_y * scale, jnp.where(wants & ~halted, rest, 0.0), planted
 

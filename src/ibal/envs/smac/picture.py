@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ibal.envs.smac.observe import SIGHT
 from ibal.envs.smac.scenarios import Scenario
-from ibal.envs.smac.state import ATTACK, HEAL, SCAN, Units
+from ibal.envs.smac.state import ATTACK, HEAL, Units, on_guard
 from ibal.envs.smac.terrain import SIZE, terrain
 from ibal.types import Frame, Scene
 
@@ -32,7 +32,7 @@ def frame(units: Units, scenario: Scenario) -> Frame:
     """Describe one moment; enemies are in creation order."""
     types, kinds = (*scenario.ally_types, *scenario.enemy_types), _kinds(scenario)
     alive = units.health > 0
-    busy = alive & ((units.order == ATTACK) | (units.order == HEAL) | (units.order == SCAN))
+    busy = alive & ((units.order == ATTACK) | (units.order == HEAL) | on_guard(units.order))
     return Frame(
         position=jnp.stack([units.x, units.y], axis=1),
         radius=jnp.asarray([t.radius for t in types], jnp.float32),

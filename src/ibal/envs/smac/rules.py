@@ -56,6 +56,9 @@ class Rules:
     acquire: str = "random"  # a searching enemy takes a "random" agent in scan range, or the "nearest"
     prefer_attackers: bool = True  # ... but first one that is hitting it
     scan_measure: str = "centre-centre"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
+    answer: str = (
+        "holding"  # who turns on agents that shoot from beyond scan range: those "holding" their goal, "all", "none"
+    )
     sticky: str = "scan"  # a target is kept while within "scan" range, within "weapon" range, or until "death"
     turning: bool = False  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)
     melee_detour: int = 40  # largest detour around a blocking unit, degrees, of melee units
@@ -80,5 +83,6 @@ _CHOICES = {
     "body": ("inner", "separation", "radius"),
     "acquire": ("random", "nearest"),
     "scan_measure": ("edge-edge", "centre-edge", "centre-centre"),
+    "answer": ("none", "holding", "all"),
     "sticky": ("scan", "weapon", "death"),
 }

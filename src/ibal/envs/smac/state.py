@@ -8,7 +8,8 @@ from typing import NamedTuple
 from jaxtyping import Array, Bool, Float, Int
 
 # What a unit has been told to do (``Units.order``).
-IDLE, MOVE, ATTACK, HEAL, SCAN = 0, 1, 2, 3, 4  # SCAN = attack-move toward the goal (enemies)
+# Enemies only: SCAN is an attack-move toward the goal, HOLD what follows it, guarding the goal that has been reached.
+IDLE, MOVE, ATTACK, HEAL, SCAN, HOLD = 0, 1, 2, 3, 4, 5
 
 
 class Units(NamedTuple):
@@ -42,6 +43,11 @@ class Units(NamedTuple):
     face_x: Float[Array, "u"]  # where the body (of a colossus: the turret) points, unit vector
     face_y: Float[Array, "u"]
     side: Float[Array, "u"]  # side last taken around an obstacle: +1 left, -1 right
+
+
+def on_guard(order: Int[Array, "..."]) -> Bool[Array, "..."]:
+    """Say which units fight whoever comes near and walk to their goal otherwise."""
+    return (order == SCAN) | (order == HOLD)
 
 
 class EnvState(NamedTuple):

@@ -6,15 +6,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.state import ATTACK, HEAL, IDLE, Units
+from ibal.envs.smac.state import ATTACK, HEAL, HOLD, IDLE, SCAN, Units
 from ibal.envs.smac.stats import Stats
 from ibal.envs.smac.units import HEAL_MINIMUM_ENERGY, HEAL_SEARCH_RADIUS
 
 _ATTACKER_BONUS = 100.0  # larger than any distance
+_CALL_FOR_HELP = 4.0  # how far away a team mate that is shot at is heard
+_LEASH = 21.0  # how far from its goal a unit follows a target out of scan range
+_ARRIVED = 0.5  # from its goal
 
 
 def drop_finished(units: Units) -> Units:
@@ -31,6 +34,10 @@ def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules,
     A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise one of the agents in scan
     range that the weapon can hit is taken: at random (``luck``, uniform per unit), or the nearest by edge distance; on
     request first one that is hitting the searcher. All SMAC units are of one threat class, medivacs included.
+
+    Units that hold their goal (``rules.answer``) also take agents from beyond scan range: one that shoots at them, and,
+    after all others, one that shoots at a team mate close by. They follow such a target for as long as they do not get
+    too far from their goal.
     """
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     # Multiples of one uniform number are uniform each; cubes keep any few of them next to independent, where equal
@@ -40,28 +47,58 @@ def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules,
     alive = units.health > 0
 
     def key(mine: Any, theirs: Any, tables: Any) -> Array:
-        (x, y, target, under_way, draw, number, radius, reach, scan, lives), (can_hit,) = mine, tables
-        their_x, their_y, their_target, their_number, factor, their_radius, their_reach, they_live = theirs
+        (x, y, target, under_way, draw, number, radius, reach, scan, lives, answers, leashed), (can_hit,) = mine, tables
+        their_x, their_y, their_target, their_number, factor, their_radius, their_reach, they_live, *shot = theirs
         dx, dy = their_x - x, their_y - y
         distance = jnp.sqrt(dx * dx + dy * dy)
         edge = distance - radius - their_radius
         measures = {"edge-edge": edge, "centre-edge": distance - their_radius, "centre-centre": distance}
         within = {"scan": edge <= scan, "weapon": edge <= reach, "death": True}
         valid = can_hit & they_live & lives
-        keep = valid & (target == their_number) & (within[rules.sticky] | under_way)
+        hitting = (their_target == number) & (edge <= their_reach)
+        keep = valid & (target == their_number) & (within[rules.sticky] | under_way | (answers & hitting))
         rank = edge
         if rules.acquire == "random":
             rank = draw * factor
             rank = rank - jnp.floor(rank)
         if rules.prefer_attackers:
-            hitting = (their_target == number) & (edge <= their_reach)
             rank = rank - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
-        rank = jnp.where(valid & (measures[rules.scan_measure] <= scan), rank, FAR)
-        return jnp.where(keep, -FAR, rank)
+        near = measures[rules.scan_measure] <= scan
+        if rules.answer != "none":
+            shoots, victim_x, victim_y = shot
+            heard = shoots & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= _CALL_FOR_HELP**2)
+            followed = leashed & (target == their_number)
+            rank = rank + jnp.where(near | hitting, 0.0, jnp.where(followed, 1.0, 2.0) * _ATTACKER_BONUS)
+            near = near | (answers & (heard | followed))
+        return jnp.where(keep, -FAR, jnp.where(valid & near, rank, FAR))
 
-    enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, gun, stats.scan, alive)
-    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], gun[:n], alive[:n])
+    answers = (units.order == HOLD) | (rules.answer == "all")
+    leashed = _apart(units.x, units.y, units.goal_x, units.goal_y) <= _LEASH
+    enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, gun, stats.scan, alive, answers,
+               leashed)  # fmt: skip
+    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], gun[:n], alive[:n],
+              *_shots(units, stats, n))  # fmt: skip
     return first_smallest(key, [value[n:] for value in enemies], agents, (stats.can_hit[n:, :n],))
+
+
+def _shots(units: Units, stats: Stats, n: int) -> tuple[Bool[Array, "n e"], Float[Array, "n e"], Float[Array, "n e"]]:
+    """Return which agents have an enemy under fire, and where that one stands."""
+    target = units.target[:n]
+    x, y = at(units.x, target), at(units.y, target)
+    reach = stats.range[:n] + stats.radius[:n] + constant_at(stats.radius, target)
+    shoots = (units.order[:n] == ATTACK) & (target >= n) & (units.health[:n] > 0)
+    return shoots & (_apart(units.x[:n], units.y[:n], x, y) <= reach), x, y
+
+
+def _apart(x: Array, y: Array, to_x: Array, to_y: Array) -> Array:
+    return jnp.sqrt((to_x - x) ** 2 + (to_y - y) ** 2)
+
+
+def settle(units: Units) -> Units:
+    """Let enemies that have nobody to fight hold their goal once they are there."""
+    arrived = _apart(units.x, units.y, units.goal_x, units.goal_y) <= _ARRIVED
+    done = (units.order == SCAN) & (units.target < 0) & arrived
+    return units._replace(order=jnp.where(done, HOLD, units.order))
 
 
 def heal_targets(units: Units, stats: Stats) -> Int[Array, "u e"]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import at, constant_at, pair_at, total, worked_out
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.state import ATTACK, SCAN, Units
+from ibal.envs.smac.state import ATTACK, Units, on_guard
 from ibal.envs.smac.stats import Stats
 from ibal.envs.smac.units import (
     BANELING_SPLASH,
@@ -75,7 +75,7 @@ def attack(
     due; the fractions of a loop lost thereby are given back to the cooldown, so that the mean period is exact.
     """
     dx, dy, distance, edge = to_target(units, stats)
-    fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | (units.order == SCAN))
+    fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | on_guard(units.order))
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
     starts = ~under_way & fights & (edge <= stats.range + 1e-4) & (units.cooldown <= 0)

@@ -1,5 +1,6 @@
 """Whom units engage: what holds for every rule of choice that is under discussion."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -9,7 +10,8 @@ import pytest
 
 from ibal.envs.smac.scenarios import Group, Scenario, scenario
 from ibal.envs.smac.spawn import initial_units
-from ibal.envs.smac.state import IDLE
+from ibal.envs.smac.state import ATTACK, HOLD, IDLE
+from ibal.envs.smac.state import SCAN as SCANNING
 from ibal.envs.smac.stats import stats
 from ibal.envs.smac.targeting import acquire
 from unit.envs.smac.lab import HARMLESS, LAB, NAMES, RULES, Field, N, falls, play, shots
@@ -78,6 +80,7 @@ def test_after_the_last_kill_the_march_goes_on():
     assert film.health[0, -1, victim] == 0
     assert film.target[0, -1, marcher] == -1
     assert film.x[0, -1, marcher] == pytest.approx(10, abs=1e-3)
+    assert (film.order[0, -1, marcher], film.order[0, 1, marcher]) == (HOLD, SCANNING)
 
 
 def test_an_enemy_that_has_arrived_still_fights():
@@ -159,3 +162,91 @@ def test_medivacs_heal_living_flesh_of_their_team_and_no_structures():
     assert healed == {"marine", "marauder", "zealot", "zergling", "hydralisk", "baneling"}
     assert np.flatnonzero(table[enemy]).min() >= N
     assert np.flatnonzero(table[medivac]).max() < N
+
+
+def sniped(gap: float, ready: float = 2) -> tuple[Field, int, int]:
+    """An enemy marine that reached its goal long ago, shot at by a marine whose edge is ``gap`` away from its own."""
+    field = Field()
+    guard, sniper = field.enemy("marine", 12.0), field.ally("marine", 12 + 0.75 + gap)
+    field.attack(sniper, guard, ready)
+    return field, guard, sniper
+
+
+def test_who_holds_a_place_turns_on_who_shoots_from_beyond_scan_range():
+    """Marines shoot 5 + 2 * 0.375 = 5.75 far between centres, and look for targets 5 far."""
+    field, guard, sniper = sniped(4.9)
+    film = play([field], 6)
+    assert (film.target[0, 2:20, guard] == sniper).all()
+    assert len(shots(film, 0, guard)) > 1
+    assert film.health[0, -1, sniper] < 45
+
+
+def test_it_is_not_noticed_before_it_can_hit():
+    field, guard, sniper = sniped(9.0)  # it walks until it is in reach
+    film = play([field], 6)
+    gap = np.abs(film.x[0, :, sniper] - film.x[0, :, guard]) - 0.75
+    noticed = int(np.argmax(film.target[0, :, guard] == sniper))
+    assert noticed > 0
+    assert (gap[: noticed - 1] > 5).all()
+
+
+def test_it_follows_and_comes_back_to_its_place():
+    field, guard, sniper = sniped(4.9)
+    field.say(1, sniper, 1)
+    for step in range(1, 8):
+        field.say(step, sniper, 4)  # east, as fast as its hunter
+    film = play([field], 8)
+    assert (film.target[0, 3:, guard] == sniper).all()
+    assert film.x[0, -1, guard] > 15
+    alone = Field()
+    guard = alone.enemy("marine", 15.0, order=HOLD, goal_x=12.0)
+    film = play([alone], 6)
+    assert film.x[0, -1, guard] == pytest.approx(12, abs=1e-3)
+
+
+def test_it_calls_those_for_help_who_stand_close():
+    field, guard, sniper = sniped(4.9)
+    close, far = field.enemy("marine", 9.5), field.enemy("marine", 6.0)
+    film = play([field], 4)
+    assert (film.target[0, 3:20, close] == sniper).all()
+    assert (film.target[0, :, far] == -1).all()
+    assert film.target[0, 5, guard] == sniper
+
+
+def test_who_is_near_comes_before_who_shoots_at_a_team_mate():
+    field, _, sniper = sniped(4.9)
+    helper, visitor = field.enemy("marine", 9.5), field.ally("marine", 6.0)
+    film = play([field], 1)
+    assert (film.target[0, 3:, helper] == visitor).all()
+    assert sniper != visitor
+
+
+def test_who_marches_is_not_turned_aside():
+    field = Field()
+    marcher, sniper = field.enemy("marine", 12.0), field.ally("marine", 12.0, 16 + 5.65)
+    field.move(marcher, 4.0, 16.0)
+    field.attack(sniper, marcher, ready=1)
+    film = play([field], 2)
+    assert (film.order[0, :, marcher] == SCANNING).all()
+    assert (film.target[0, :, marcher] == -1).all()
+    assert film.x[0, -1, marcher] < 10.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "marching", "holding"), [("none", False, False), ("holding", False, True), ("all", True, True)]
+)
+def test_who_answers_is_a_rule(answer: str, marching: bool, holding: bool):
+    game = Scenario(
+        "pair", 100, (Group("marine", 1, (12.0, 16.0)),), (Group("marine", 1, (17.5, 16.0)),), terrain="open"
+    )
+    units = jax.tree.map(lambda a: a[:, None], initial_units(game, RULES))
+    units = units._replace(order=units.order.at[0].set(ATTACK), target=units.target.at[0].set(1))
+    for order, turns in ((SCANNING, marching), (HOLD, holding)):
+        found = acquire(
+            units._replace(order=units.order.at[1].set(order)),
+            jnp.full((2, 1), 0.5),
+            stats(game),
+            replace(RULES, answer=answer),
+            1,
+        )
+        assert found[0, 0] == (0 if turns else -1)
