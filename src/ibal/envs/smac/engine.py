@@ -47,7 +47,8 @@ def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rul
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
     units = targeting.engage(units, fresh(noise.luck, loop), facts, rules, n)
-    units = targeting.settle(units)
+    if rules.answer == "holding":
+        units = targeting.settle(units)
     units = physics.move(units, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
     priority = fresh(noise.priority, loop)
     units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules, n)

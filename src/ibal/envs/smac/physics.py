@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest, total, union, worked_out
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, MOVE, Units, on_guard
-from ibal.envs.smac.stats import Stats
+from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
 TURN_PER_LOOP = 62.5  # degrees
@@ -47,7 +47,7 @@ def head_for(
     to_x, to_y = goal_x - units.x, goal_y - units.y
     straight = jnp.sqrt(to_x * to_x + to_y * to_y)
     rest = jnp.maximum(straight - jnp.where(aiming, reach, 0.0), 0.0)
-    in_reach = aiming & (straight <= reach + 1e-4)
+    in_reach = aiming & (straight <= reach + ROUNDING)
     if terrain.route is not None:
         via_x, via_y, bent = waypoint(units, goal_x, goal_y, terrain)
         bent = bent & ~stats.flies & ~stats.walker

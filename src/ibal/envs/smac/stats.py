@@ -21,6 +21,8 @@ from ibal.envs.smac.units import (
     hit_damage,
 )
 
+ROUNDING = 1e-4  # who has walked up to its range may stand this much beyond it
+
 
 class Stats(NamedTuple):
     """Constants of the units of a scenario, float32 or bool, [u, 1] or [u, u, 1]; times in loops, speeds per loop."""

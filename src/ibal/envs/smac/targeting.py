@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, HEAL, HOLD, IDLE, SCAN, Units
-from ibal.envs.smac.stats import Stats
+from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.units import HEAL_MINIMUM_ENERGY, HEAL_SEARCH_RADIUS
+from ibal.envs.smac.weapons import to_target
 
 _ATTACKER_BONUS = 100.0  # larger than any distance
 _CALL_FOR_HELP = 4.0  # how far away a team mate that is shot at is heard
@@ -48,14 +49,14 @@ def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules,
 
     def key(mine: Any, theirs: Any, tables: Any) -> Array:
         (x, y, target, under_way, draw, number, radius, reach, scan, lives, answers, leashed), (can_hit,) = mine, tables
-        their_x, their_y, their_target, their_number, factor, their_radius, their_reach, they_live, *shot = theirs
+        their_x, their_y, their_target, their_number, factor, their_radius, they_live, they_shoot, *victim = theirs
         dx, dy = their_x - x, their_y - y
         distance = jnp.sqrt(dx * dx + dy * dy)
         edge = distance - radius - their_radius
         measures = {"edge-edge": edge, "centre-edge": distance - their_radius, "centre-centre": distance}
         within = {"scan": edge <= scan, "weapon": edge <= reach, "death": True}
         valid = can_hit & they_live & lives
-        hitting = (their_target == number) & (edge <= their_reach)
+        hitting = they_shoot & (their_target == number)
         keep = valid & (target == their_number) & (within[rules.sticky] | under_way | (answers & hitting))
         rank = edge
         if rules.acquire == "random":
@@ -65,39 +66,36 @@ def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules,
             rank = rank - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
         near = measures[rules.scan_measure] <= scan
         if rules.answer != "none":
-            shoots, victim_x, victim_y = shot
-            heard = shoots & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= _CALL_FOR_HELP**2)
+            victim_x, victim_y = victim
+            heard = they_shoot & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= _CALL_FOR_HELP**2)
             followed = leashed & (target == their_number)
             rank = rank + jnp.where(near | hitting, 0.0, jnp.where(followed, 1.0, 2.0) * _ATTACKER_BONUS)
             near = near | (answers & (heard | followed))
         return jnp.where(keep, -FAR, jnp.where(valid & near, rank, FAR))
 
     answers = (units.order == HOLD) | (rules.answer == "all")
-    leashed = _apart(units.x, units.y, units.goal_x, units.goal_y) <= _LEASH
+    leashed = _from_goal(units) <= _LEASH
     enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, gun, stats.scan, alive, answers,
                leashed)  # fmt: skip
-    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], gun[:n], alive[:n],
+    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], alive[:n],
               *_shots(units, stats, n))  # fmt: skip
     return first_smallest(key, [value[n:] for value in enemies], agents, (stats.can_hit[n:, :n],))
 
 
 def _shots(units: Units, stats: Stats, n: int) -> tuple[Bool[Array, "n e"], Float[Array, "n e"], Float[Array, "n e"]]:
     """Return which agents have an enemy under fire, and where that one stands."""
-    target = units.target[:n]
-    x, y = at(units.x, target), at(units.y, target)
-    reach = stats.range[:n] + stats.radius[:n] + constant_at(stats.radius, target)
-    shoots = (units.order[:n] == ATTACK) & (target >= n) & (units.health[:n] > 0)
-    return shoots & (_apart(units.x[:n], units.y[:n], x, y) <= reach), x, y
+    dx, dy, _, edge = to_target(units, stats)
+    shoots = (units.order == ATTACK) & (units.target >= n) & (units.health > 0) & (edge <= stats.range + ROUNDING)
+    return shoots[:n], (units.x + dx)[:n], (units.y + dy)[:n]
 
 
-def _apart(x: Array, y: Array, to_x: Array, to_y: Array) -> Array:
-    return jnp.sqrt((to_x - x) ** 2 + (to_y - y) ** 2)
+def _from_goal(units: Units) -> Float[Array, "u e"]:
+    return jnp.sqrt((units.goal_x - units.x) ** 2 + (units.goal_y - units.y) ** 2)
 
 
 def settle(units: Units) -> Units:
     """Let enemies that have nobody to fight hold their goal once they are there."""
-    arrived = _apart(units.x, units.y, units.goal_x, units.goal_y) <= _ARRIVED
-    done = (units.order == SCAN) & (units.target < 0) & arrived
+    done = (units.order == SCAN) & (units.target < 0) & (_from_goal(units) <= _ARRIVED)
     return units._replace(order=jnp.where(done, HOLD, units.order))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal.envs.smac.pairs import at, constant_at, pair_at, total, worked_out
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import ATTACK, Units, on_guard
-from ibal.envs.smac.stats import Stats
+from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.units import (
     BANELING_SPLASH,
     BEAM_HALF_LENGTH,
@@ -78,7 +78,7 @@ def attack(
     fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | on_guard(units.order))
     under_way = units.windup >= 0
     goes_on = under_way & fights & (edge <= stats.range + stats.slop)
-    starts = ~under_way & fights & (edge <= stats.range + 1e-4) & (units.cooldown <= 0)
+    starts = ~under_way & fights & (edge <= stats.range + ROUNDING) & (units.cooldown <= 0)
     if rules.turning:
         facing = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
         starts = starts & (facing | stats.structure | stats.colossus)
@@ -240,7 +240,7 @@ def heal(units: Units, stats: Stats) -> Units:
     """Medivacs in range give life and pay energy."""
     edge = to_target(units, stats)[3]
     room = at(jnp.where(units.health > 0, stats.max_health - units.health, 0.0), units.target)
-    valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + 1e-4)
+    valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + ROUNDING)
     dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
     # One healer per target: the strongest dose counts, of equals the first; the others are refused.
     who, everybody = np.flatnonzero(stats.heals), np.arange(units.x.shape[0], dtype=np.int32)[None, :, None]

@@ -164,11 +164,11 @@ def test_medivacs_heal_living_flesh_of_their_team_and_no_structures():
     assert np.flatnonzero(table[medivac]).max() < N
 
 
-def sniped(gap: float, ready: float = 2) -> tuple[Field, int, int]:
+def sniped(gap: float) -> tuple[Field, int, int]:
     """An enemy marine that reached its goal long ago, shot at by a marine whose edge is ``gap`` away from its own."""
     field = Field()
     guard, sniper = field.enemy("marine", 12.0), field.ally("marine", 12 + 0.75 + gap)
-    field.attack(sniper, guard, ready)
+    field.attack(sniper, guard, ready=2)
     return field, guard, sniper
 
 
@@ -188,6 +188,23 @@ def test_it_is_not_noticed_before_it_can_hit():
     noticed = int(np.argmax(film.target[0, :, guard] == sniper))
     assert noticed > 0
     assert (gap[: noticed - 1] > 5).all()
+
+
+def test_no_sniper_stands_where_rounding_hides_it():
+    """Who walks up to its range stops there to within rounding, on either side of it."""
+    fields = []
+    for angle in np.linspace(0, 2 * np.pi, 32, endpoint=False):
+        field = Field()
+        guard, sniper = (
+            field.enemy("marine", 16.0),
+            field.ally("marine", 16 + 7 * np.cos(angle), 16 + 7 * np.sin(angle)),
+        )
+        field.attack(sniper, guard)
+        fields.append(field)
+    film = play(fields, 6)
+    shot = np.argmax(film.health[:, :, guard] < 45, axis=1)
+    assert (shot > 0).all()
+    assert all(film.target[i, shot[i] + 1, guard] == sniper for i in range(len(fields)))
 
 
 def test_it_follows_and_comes_back_to_its_place():
