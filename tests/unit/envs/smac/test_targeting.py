@@ -190,21 +190,22 @@ def test_it_is_not_noticed_before_it_can_hit():
     assert (gap[: noticed - 1] > 5).all()
 
 
+def walking_up(angle: float) -> tuple[Field, int, int]:
+    """An enemy marine at its goal, and a marine that has still to walk up to it from ``angle``."""
+    field = Field()
+    guard, sniper = field.enemy("marine", 16.0), field.ally("marine", 16 + 7 * np.cos(angle), 16 + 7 * np.sin(angle))
+    field.attack(sniper, guard)
+    return field, guard, sniper
+
+
 def test_no_sniper_stands_where_rounding_hides_it():
     """Who walks up to its range stops there to within rounding, on either side of it."""
-    fields = []
-    for angle in np.linspace(0, 2 * np.pi, 32, endpoint=False):
-        field = Field()
-        guard, sniper = (
-            field.enemy("marine", 16.0),
-            field.ally("marine", 16 + 7 * np.cos(angle), 16 + 7 * np.sin(angle)),
-        )
-        field.attack(sniper, guard)
-        fields.append(field)
-    film = play(fields, 6)
-    shot = np.argmax(film.health[:, :, guard] < 45, axis=1)
-    assert (shot > 0).all()
-    assert all(film.target[i, shot[i] + 1, guard] == sniper for i in range(len(fields)))
+    cases = [walking_up(angle) for angle in np.linspace(0, 2 * np.pi, 32, endpoint=False)]
+    film = play([field for field, _, _ in cases], 6)
+    for i, (_, guard, sniper) in enumerate(cases):
+        shot = int(np.argmax(film.health[i, :, guard] < 45))
+        assert shot > 0
+        assert film.target[i, shot + 1, guard] == sniper
 
 
 def test_it_follows_and_comes_back_to_its_place():
