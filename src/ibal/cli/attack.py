@@ -79,14 +79,15 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     """Check everything that needs no policy."""
     from ibal.adversaries import TABLE
-    from ibal.experiments.fitting import FitPlan, fits
+    from ibal.evaluate.bank import learns
+    from ibal.experiments.fitting import FitPlan
 
     attack = TABLE.resolve(options.attack)
     try:
         config = with_options(TABLE.make(attack), pairs("--set", options.set))
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
-    if not fits(config):
+    if not learns(config):
         raise CommandError(f'"{attack}" learns nothing: evaluate it as it is, with --attacks {attack}', WRONG_USE)
     check_folder(options.out)
     if options.check < 0:
@@ -144,12 +145,12 @@ def _list(argv: list[str]) -> int:
     add_flags(parser)
     output: Output = output_of(parser.parse_args(argv))
     from ibal.adversaries import TABLE
-    from ibal.experiments.fitting import fits
+    from ibal.evaluate.bank import learns
 
     rows = []
     for name, entry in TABLE.entries.items():
         config = TABLE.make(name)
-        rows.append({"name": name, "help": entry.help, "learns": fits(config), "options": _flat(config)})
+        rows.append({"name": name, "help": entry.help, "learns": learns(config), "options": _flat(config)})
     width = max(len(row["name"]) for row in rows)
     lines = [f"{row['name']:<{width}}  {row['help']}{' (has to be fitted)' * row['learns']}" for row in rows]
     for row in rows:

@@ -21,13 +21,13 @@ from ibal.registry import hint
 if TYPE_CHECKING:
     import polars as pl
 
-FORMATS = ("markdown", "latex", "csv")
-
 
 def main(argv: list[str]) -> int:
     """Run ``ibal report`` with the arguments after ``report``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
+    from ibal.report.formats import FORMATS  # here, because polars is slow to import and --help can do without it
+
     if options.format not in FORMATS:
         raise CommandError(
             f'unknown format "{options.format}".{hint(options.format, FORMATS)} Formats: {", ".join(FORMATS)}',

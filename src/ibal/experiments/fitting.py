@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal import rng
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
-from ibal.evaluate.bank import as_evaluated
+from ibal.evaluate.bank import as_evaluated, learns
 from ibal.evaluate.matrix import Team
 from ibal.nets.agents import Agent
 from ibal.train.rollout import collect
@@ -57,7 +57,7 @@ def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
 
     Raises ValueError for an attack that learns nothing, or needs to know more of the policy than there is.
     """
-    if not fits(config):
+    if not learns(config):
         raise ValueError(f"{type(config).__name__} learns nothing, so there is nothing to fit; evaluate it as it is")
     if missing := refusal(config.build(env.spec).threat, policy):
         raise ValueError(f"{type(config).__name__} needs the {missing}, and this policy has none")
@@ -67,11 +67,6 @@ def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
     episodes = natural_episodes(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
     learn = jax.jit(lambda key, episodes: config.fit(key, env.spec, episodes, plan.steps))
     return learn(rng.stream(key, "learn"), episodes)
-
-
-def fits(config: Any) -> bool:
-    """Say whether an attack is to be fitted: with these options it learns."""
-    return hasattr(config, "fit") or getattr(config, "learns_by_playing", False)
 
 
 def as_fitted(config: Any) -> Any:

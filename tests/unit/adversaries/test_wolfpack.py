@@ -13,8 +13,8 @@ from ibal import make, rng
 from ibal.adversaries.base import ActView, refusal
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
 from ibal.adversaries.wolfpack import alikeness, changes, most, starts, worst
+from ibal.evaluate.bank import learns
 from ibal.evaluate.scripted import random_policy
-from ibal.experiments.fitting import fits
 from ibal.types import Policy, TimeStep
 
 SPEC = make("toy/leak", n_agents=4, noise=1).spec
@@ -227,9 +227,9 @@ def test_what_it_must_know_and_whether_it_learns() -> None:
     nameless = known._replace(weights=None)
     assert refusal(RandomWolfpackConfig().build(SPEC).threat, nameless) is not None
     assert refusal(RandomWolfpackConfig(followup="near").build(SPEC).threat, nameless) is None
-    assert fits(WolfpackConfig())
-    assert fits(RandomWolfpackConfig(initial="planner"))
-    assert not fits(RandomWolfpackConfig())
+    assert learns(WolfpackConfig())
+    assert learns(RandomWolfpackConfig(initial="planner"))
+    assert not learns(RandomWolfpackConfig())
     with pytest.raises(ValueError, match="at most 3 can follow"):
         WolfpackConfig(followers=4).build(SPEC)
     with pytest.raises(ValueError, match="temperature"):
