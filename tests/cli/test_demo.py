@@ -23,6 +23,8 @@ def test_the_trainings_share_start_and_budget() -> None:
     assert vanilla[1].train == ibal[1].train
     smaller = [arguments for name, arguments in demo.commands(Path("d"), 0.1, 0) if name == "train"]
     assert parse(smaller[0])[1].train.steps == demo.START // 10
+    elsewhere = [arguments for name, arguments in demo.commands(Path("d"), 1.0, 0, "smac/2s3z") if name == "train"]
+    assert {parse(arguments)[0].env for arguments in elsewhere} == {"smac/2s3z"}
 
 
 @pytest.mark.parametrize(
@@ -34,5 +36,5 @@ def test_wrong_use(arguments: list[str], message: str, capsys: pytest.CaptureFix
 
 
 def test_a_command_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "commands", lambda out, scale, seed: [("evaluate", ["nothing", "--quiet"])])
+    monkeypatch.setattr(demo, "commands", lambda out, scale, seed, env: [("evaluate", ["nothing", "--quiet"])])
     assert main(["demo", "--out", str(tmp_path / "d"), "--quiet"]) == 2
