@@ -22,9 +22,9 @@ from typing import Any
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
 
 ENV = "smac/8m"
-START, MORE = 300_000, 300_000  # environment steps: of the common start, and of each team after it
+START, MORE = 250_000, 200_000  # environment steps: of the common start, and of each team after it
 TRIED = "natural,random,occlude-retreat,interaction"
-HARMED = "none,dis-2,hp-15"
+HARMED = "none,dis-1,hp-15"
 
 
 def main(argv: list[str]) -> int:
