@@ -54,7 +54,8 @@ def test_refitting_needs_a_folder_of_its_own(run: Path, tmp_path: Path, capsys: 
     ("arguments", "message"),
     [
         (["--attack", "interacton"], 'Closest: "interaction"'),
-        (["--attack", "random"], '"random" learns nothing: evaluate it as it is, with --attacks random'),
+        (["--attack", "random"], '"random" learns nothing: evaluate it as it is, with --attacks "random"'),
+        (["--set", "masks=off", "--set", "actions=off"], 'with --attacks "interaction[masks=off,actions=off]"'),
         (["--set", "mask=off"], 'no field "mask"; did you mean "masks"'),
         (["--set", "masks"], '--set "masks" must be a name and a value'),
         (["--steps", "0"], "episodes, steps, rounds are at least 1"),

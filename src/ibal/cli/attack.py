@@ -88,7 +88,8 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
     if not learns(config):
-        raise CommandError(f'"{attack}" learns nothing: evaluate it as it is, with --attacks {attack}', WRONG_USE)
+        cell = f"{attack}[{','.join(options.set)}]" if options.set else attack
+        raise CommandError(f'"{cell}" learns nothing: evaluate it as it is, with --attacks "{cell}"', WRONG_USE)
     check_folder(options.out)
     if options.check < 0:
         raise CommandError(f"--check is {options.check}; 0 or more episodes were expected", WRONG_USE)
