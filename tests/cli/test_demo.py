@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ibal.cli import demo
@@ -25,6 +26,24 @@ def test_the_trainings_share_start_and_budget() -> None:
     assert parse(smaller[0])[1].train.steps == demo.START // 10
     elsewhere = [arguments for name, arguments in demo.commands(Path("d"), 1.0, 0, "smac/2s3z") if name == "train"]
     assert {parse(arguments)[0].env for arguments in elsewhere} == {"smac/2s3z"}
+
+
+@pytest.mark.parametrize(
+    ("vanilla", "ibal", "episode"),
+    [([0, 0, 1, 0], [0, 0, 1, 1], 3), ([1, 0, 0, 1], [0, 0, 1, 1], 0), ([0, 1], [0, 1], 0), ([None], [None], 0)],
+)
+def test_the_replay_shows_a_game_that_sets_the_teams_apart(
+    tmp_path: Path, vanilla: list[int | None], ibal: list[int | None], episode: int
+) -> None:
+    rows = [
+        {"policy": who, "attack": attack, "perturbation": harm, "episode": index, "win": None if won is None else
+         bool(won) if (attack, harm) == ("interaction", "none") else who == "ibal"}
+        for who, games in (("vanilla", vanilla), ("ibal", ibal))
+        for attack, harm in (("natural", "none"), ("interaction", "dis-1"), ("interaction", "none"))
+        for index, won in enumerate(games)
+    ]  # fmt: skip
+    pl.DataFrame(rows, schema_overrides={"win": pl.Boolean}).write_parquet(tmp_path / "episodes.parquet")
+    assert demo.telling_episode(tmp_path) == episode
 
 
 @pytest.mark.parametrize(

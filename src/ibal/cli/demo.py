@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
         raise CommandError(f"--out {options.out} exists; name another folder, or delete it", WRONG_USE)
     begun = time.monotonic()
     for name, arguments in commands(options.out, options.scale, options.seed, options.env):
-        _run(name, arguments, output)
+        chosen = ["--episode", str(telling_episode(options.out / "evaluation"))] if name == "replay" else []
+        _run(name, [*arguments, *chosen], output)
     minutes = (time.monotonic() - begun) / 60
     entries = json.loads((options.out / "evaluation" / "summary.json").read_text(encoding="utf-8"))["entries"]
     data = {"out": str(options.out), "minutes": round(minutes, 2), "rows": entries}
@@ -87,6 +88,16 @@ def commands(out: Path, scale: float, seed: int, env: str = ENV) -> list[tuple[s
     ]  # fmt: skip
 
 
+def telling_episode(evaluation: Path) -> int:
+    """Return the first episode under ``interaction`` that one team won and another lost, or 0 if there is none."""
+    import polars as pl
+
+    rows = pl.read_parquet(evaluation / "episodes.parquet")
+    attacked = rows.filter(pl.col("attack") == "interaction", pl.col("perturbation") == "none")
+    split = attacked.group_by("episode").agg(pl.col("win").n_unique()).filter(pl.col("win") > 1)["episode"]
+    return 0 if split.is_empty() else int(split.to_numpy().min())
+
+
 def _run(name: str, arguments: Sequence[str], output: Output) -> None:
     """Run one command; what it would print as its result is left to the end of the demo."""
     from ibal.cli.main import COMMANDS
@@ -111,7 +122,7 @@ def as_text(entries: Sequence[dict[str, Any]], out: Path, minutes: float) -> str
         "interaction is an attacker fitted to that start, before either of them: neither has trained against it.",
         "worst is the worst attack of each episode.",
         "",
-        f"{out / 'replays.html'}: both teams in the same attacked game",
+        f"{out / 'replays.html'}: both teams in the same attacked game, the first that only one of them wins",
         f"{out / 'curves' / 'curves.svg'}: learning curves, natural and attacked",
         f"{out / 'evaluation' / 'episodes.parquet'}: every episode ({minutes:.1f} minutes in all)",
     ])  # fmt: skip
