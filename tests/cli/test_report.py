@@ -13,11 +13,11 @@ import pytest
 from ibal.cli.main import main
 
 
-def write(folder: Path, method: str, rates: dict[str, int], seed: int = 0) -> str:
+def write(folder: Path, method: str, rates: dict[str, int], seed: int = 0, policy: str | None = None) -> str:
     """Write an evaluation of ten episodes per attack, the first ``rates[attack]`` of them won."""
     parts = [
-        pl.DataFrame({"policy": f"runs/{method}", "method": method, "seed": seed, "env": "smac/3m", "attack": attack,
-                      "perturbation": "none", "episode": range(10), "key_seed": 0, "attacker": 0,
+        pl.DataFrame({"policy": policy or f"runs/{method}", "method": method, "seed": seed, "env": "smac/3m",
+                      "attack": attack, "perturbation": "none", "episode": range(10), "key_seed": 0, "attacker": 0,
                       "win": [i < rate for i in range(10)], "return": [20.0 * (i < rate) for i in range(10)],
                       "length": 30, "attacked": 0.0})
         for attack, rate in rates.items()
@@ -49,6 +49,18 @@ def test_a_table_of_several_evaluations(two: tuple[str, str], capsys: pytest.Cap
     found = {(row["method"], row["column"]): row for row in data["rows"]}
     assert found["IBAL", "Interaction"]["difference"] == pytest.approx(1.7)
     assert found["WALL", "EGA"]["ours_mean"] is None
+
+
+def test_a_start_beside_what_came_of_it_is_pointed_out(
+    two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = write(tmp_path / "c", "vanilla", {"natural": 3, "interaction": 0}, policy="runs/start")
+    other = write(tmp_path / "d", "vanilla", {"natural": 3, "interaction": 0}, seed=1, policy="runs/other")
+    assert main(["report", *two, start, other]) == 0
+    assert capsys.readouterr().err == (
+        'runs/start, runs/vanilla are counted as runs of one method, "vanilla", and have the same seed 0; '
+        "leave out what is not meant\n"
+    )
 
 
 def test_formats_and_the_file(two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

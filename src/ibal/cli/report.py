@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
     """Run ``ibal report`` with the arguments after ``report``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
+    from ibal.report import tables
     from ibal.report.formats import FORMATS  # here, because polars is slow to import and --help can do without it
 
     if options.format not in FORMATS:
@@ -40,6 +41,8 @@ def main(argv: list[str]) -> int:
         data, text = _summary(rows) if options.table is None else _table(rows, options, output)
     except ValueError as error:
         raise CommandError(str(error), WRONG_USE) from error
+    for sentence in tables.alike(rows):
+        output.note(sentence)
     if options.out is not None:
         _write(text + "\n", options.out)
         output.note(f"wrote {options.out}")

@@ -122,6 +122,21 @@ def check_once(rows: pl.DataFrame) -> None:
         )
 
 
+def alike(rows: pl.DataFrame) -> list[str]:
+    """Return a sentence per method of which several policies have the same seed in one environment: a start and what
+    came of it, say, which are counted as runs of one method all the same."""
+    named = rows.filter(~pl.col("method").is_in(NAMELESS), pl.col("seed").is_not_null())
+    teams = named.group_by("env", "method", "seed").agg(pl.col("policy").unique().sort())
+    several = teams.filter(pl.col("policy").list.len() > 1).sort("env", "method", "seed").unique(
+        ["env", "method"], keep="first", maintain_order=True
+    )  # fmt: skip
+    return [
+        f'{", ".join(row["policy"])} are counted as runs of one method, "{row["method"]}", and have the same seed '
+        f"{row['seed']}; leave out what is not meant"
+        for row in several.iter_rows(named=True)
+    ]
+
+
 def estimate(runs: Sequence[np.ndarray]) -> Estimate:
     """Return the mean over runs of each run's mean; a run is one seed of one policy, its array has its episodes.
 
