@@ -2,7 +2,7 @@
 
 Trains a team on 8m, continues it once without and once with interaction-breaking attacks, attacks both, and writes
 table, learning curves and replays. Every step is a command of ``ibal``, printed before it runs. Not on 3m, which would
-be quicker: there the attack takes over one marine of three for good, and two marines hardly ever win against three,
+be quicker: there the attack takes over one marine of three for good, and two marines seldom win against three,
 however they were trained (docs/results/ibal.md); 8m leaves a team something to learn.
 """
 
