@@ -122,7 +122,7 @@ def as_text(entries: Sequence[dict[str, Any]], out: Path, minutes: float) -> str
         "interaction is an attacker fitted to that start, before either of them: neither has trained against it.",
         "worst is the worst attack of each episode.",
         "",
-        f"{out / 'replays.html'}: both teams in the same attacked game, the first that only one of them wins",
+        f"{out / 'replays.html'}: both teams in the same attacked game, the first that one team alone wins if any",
         f"{out / 'curves' / 'curves.svg'}: learning curves, natural and attacked",
         f"{out / 'evaluation' / 'episodes.parquet'}: every episode ({minutes:.1f} minutes in all)",
     ])  # fmt: skip
