@@ -207,6 +207,16 @@ def test_what_stops_a_training_is_one_sentence(
         assert (out / "config.toml").exists()
 
 
+def test_a_mistyped_start_leaves_no_folder(
+    tmp_path: Path, runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["train", "--env", "two-step", "--out", str(out), "--init", str(tmp_path / "strat"), "--quiet"]) == 2
+    assert f"--init {tmp_path / 'strat'} is no run folder" in capsys.readouterr().err
+    assert not out.exists()
+    assert not runs
+
+
 def test_a_missing_library_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,8 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     table = as_dict(config)
     adversary = _adversary(config, env)
     try:
+        # Before the folder is made: after a mistyped --init the same command can be given again.
+        pretrained = None if args.init is None else learner_state(args.init, env, config)
         console = "off" if args.quiet else "auto"
         with open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log:
             out.mkdir(parents=True, exist_ok=True)
@@ -211,7 +213,6 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
                 "config_hash": config_hash(config),
                 "config": table,
             }
-            pretrained = None if args.init is None else learner_state(args.init, env, config)
             summary = run(
                 env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
                 log=log, adversary=adversary, pretrained=pretrained, resume=args.resume,
