@@ -98,7 +98,10 @@ def epsilon_greedy(
 
 
 def row_group(n_agents: int, batch: int) -> int:
-    """Return how many packed rows are worked on at a time; small, because the last group is filled up with padding."""
+    """Return how many packed rows are worked on at a time; small on a CPU, because the last group is filled up with
+    padding. An accelerator takes them all: it waits for the steps of a recurrence, not for their width."""
+    if jax.default_backend() != "cpu":
+        return batch
     return max(1, min(batch // 4, AGENT_ROWS // n_agents))
 
 

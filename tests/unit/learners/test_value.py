@@ -7,7 +7,7 @@ import pytest
 
 from ibal import rng
 from ibal.learners.config import ValueConfig
-from ibal.learners.value import ValueParams, epsilon_greedy, value_learner
+from ibal.learners.value import ValueParams, epsilon_greedy, row_group, value_learner
 from ibal.nets import agents, pymarl
 from ibal.nets.mixers import MIXERS, mixer
 from ibal.types import Block, EnvSpec, Episodes, ObsLayout
@@ -109,6 +109,17 @@ def test_packed_update_equals_plain_gradient_descent_on_padded_episodes(name: st
         jax.tree.leaves(after.params), jax.tree.leaves(jax.tree.map(stepped, state.params, gradient)), strict=True
     ):
         np.testing.assert_allclose(mine, wanted, atol=2e-5)
+
+
+def test_an_accelerator_works_on_all_rows_at_once_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5))
+    state, episodes = learner.init(rng.root(3)), made_up()
+    groups, (_, few) = row_group(A, 5), learner.update(state, episodes, jnp.arange(5), NOW)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    all_rows, (_, wide) = row_group(A, 5), learner.update(state, episodes, jnp.arange(5), NOW)
+    assert (groups, all_rows) == (1, 5)
+    for name in ("loss", "grad_norm", "td_error", "q_taken"):
+        assert wide[name] == pytest.approx(float(few[name]), rel=1e-5)
 
 
 def test_hard_target_is_a_copy_every_so_many_updates_and_ema_moves_a_little() -> None:
