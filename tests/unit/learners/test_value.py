@@ -114,10 +114,10 @@ def test_packed_update_equals_plain_gradient_descent_on_padded_episodes(name: st
 def test_an_accelerator_works_on_all_rows_at_once_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5))
     state, episodes = learner.init(rng.root(3)), made_up()
-    groups, (_, few) = row_group(A, 5), learner.update(state, episodes, jnp.arange(5), NOW)
+    one_row, (_, few) = row_group(SPEC.n_agents, 5), learner.update(state, episodes, jnp.arange(5), NOW)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    all_rows, (_, wide) = row_group(A, 5), learner.update(state, episodes, jnp.arange(5), NOW)
-    assert (groups, all_rows) == (1, 5)
+    all_rows, (_, wide) = row_group(SPEC.n_agents, 5), learner.update(state, episodes, jnp.arange(5), NOW)
+    assert (one_row, all_rows) == (1, 5)
     for name in ("loss", "grad_norm", "td_error", "q_taken"):
         assert wide[name] == pytest.approx(float(few[name]), rel=1e-5)
 
