@@ -16,6 +16,10 @@ Record = TypeVar("Record")
 Scalar = bool | int | float | str
 
 
+LARGEST = 2**31 - 1  # what the counters of a compiled program hold: steps, episodes, iterations
+LARGEST_SEED = 2**32 - 1  # a key is made of 32 bits of its seed: a larger one would give the games of a smaller one
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message is one sentence that says what to write instead."""
 
@@ -102,6 +106,20 @@ def read_text(annotation: Any, text: str) -> Any:
         except ValueError:
             raise ConfigError(f'must be {_NOUNS[annotation]}, not "{text}"') from None
     return typed(annotation, value)
+
+
+def check_count(name: str, value: int, least: int = 0, most: int = LARGEST) -> int:
+    """Return ``value`` if it is within the bounds, both included. Raises ConfigError with ``name`` in front."""
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, not {value}")
+    if value > most:
+        raise ConfigError(f"{name} must be at most {most}, not {value if value < 10**30 else 'a longer number'}")
+    return value
+
+
+def check_seed(name: str, value: int) -> int:
+    """Return ``value`` if it is a seed, 0 to 2^32 - 1. Raises ConfigError: no two seeds stand for the same games."""
+    return check_count(name, value, 0, LARGEST_SEED)
 
 
 def read_scalar(text: str) -> Scalar:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_text
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 
@@ -29,6 +32,25 @@ def check_folder(path: Path) -> None:
     """Refuse an ``--out`` that names a file where a folder is needed."""
     if path.exists() and not path.is_dir():
         raise CommandError(f"--out {path}: this is a file; name a folder", WRONG_USE)
+
+
+def count_type(flag: str, least: int = 1, most: int = LARGEST) -> Callable[[str], int]:
+    """Return a ``type`` for argparse: a whole number within the bounds. Another text ends the command with a sentence
+    that begins with ``flag``."""
+
+    def read(text: str) -> int:
+        try:
+            return check_count(flag, read_text(int, text), least, most)
+        except ConfigError as error:
+            message = str(error)
+        raise CommandError(message if message.startswith(flag) else f"{flag} {message}", WRONG_USE)
+
+    return read
+
+
+def seed_type(flag: str = "--seed") -> Callable[[str], int]:
+    """Return a ``type`` for argparse: a seed, 0 to 2^32 - 1."""
+    return count_type(flag, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True)
