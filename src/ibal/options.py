@@ -5,8 +5,12 @@ config = with_options(InteractionConfig(), {"dims": 5, "club.negative": "batch"}
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -138,6 +142,25 @@ def field_types(record: type) -> dict[str, Any]:
     """Return the type of every field of a configuration dataclass."""
     hints = get_type_hints(record)
     return {f.name: hints[f.name] for f in fields(record)}
+
+
+def field_helps(record: type) -> dict[str, str]:
+    """Return what is written below every field of a configuration dataclass, as one line; "" where nothing is."""
+    found = dict.fromkeys((f.name for f in fields(record)), "")
+    for parent in reversed(record.__mro__):
+        if not is_dataclass(parent):
+            continue
+        try:
+            source = textwrap.dedent(inspect.getsource(parent))
+        except (OSError, TypeError):  # made by hand, or in a session without files
+            continue
+        body = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)).body
+        for node, after in pairwise(body):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
+                text = getattr(after.value, "value", None)
+                if isinstance(text, str):
+                    found[node.target.id] = " ".join(text.split())
+    return found
 
 
 def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from ibal import rng
+from ibal.adversaries.config import RandomConfig
 from ibal.cli.main import main
 from ibal.envs import make
 from ibal.nets import agents
@@ -84,3 +86,35 @@ def test_the_list_of_attacks(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "(has to be fitted)" in text
     assert "  sigma = 0.1" in text
+    assert "  club.hidden = 128\n" in text  # as --set takes it
+
+
+def test_the_list_of_attacks_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "list", "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out)["attacks"]:
+        assert row["options"].keys() == row["option_help"].keys()
+        silent = [name for name, text in row["option_help"].items() if len(text) < 15]
+        assert not silent, f"{row['name']}: {silent}"
+    assert main(["attack", "list", "random-obs", "interaction"]) == 0
+    text = capsys.readouterr().out
+    assert "  sigma = 0.1\n      Standard deviation of the noise on every entry of the observation; 0: none.\n" in text
+    assert "wolfpack" not in text
+    assert main(["attack", "list", "randm"]) == 2
+    assert 'Closest: "random"' in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(RandomConfig):
+    """An attack of one's own."""
+
+    late: bool = False
+    """Whether it comes
+    late."""
+
+
+def test_the_list_explains_an_attack_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "list", f"{__name__}:Own"]) == 0
+    text = capsys.readouterr().out
+    assert "An attack of one's own." in text
+    assert "  late = false\n      Whether it comes late.\n" in text
+    assert "  p = 0.3\n      Share of steps on which" in text

@@ -2,19 +2,21 @@
 
 ibal attack runs/qmix-8m --out attackers/held-out
 ibal attack qmix_8m.safetensors --env 8m --set masks=dimension --steps 2000 --out attackers/literal
-ibal attack list
+ibal attack list interaction
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, check_folder, output_of, unwritable
-from ibal.options import ConfigError, pairs, with_options
+from ibal.options import ConfigError, field_helps, pairs, with_options
 
 if TYPE_CHECKING:
     from ibal.evaluate.matrix import Team
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ibal attack",
         description="Fit an attack that learns to each of the policies: one attacker (.safetensors and .json) per "
         'policy, to be used by "ibal evaluate --attackers FOLDER" on these or any other policies of the environment. '
-        '"ibal attack list" prints the attacks and their options.',
+        '"ibal attack list" prints the attacks and what their options mean.',
         allow_abbrev=False,
     )
     add = out.add_argument
@@ -142,31 +144,53 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _list(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="ibal attack list", description="Print the attacks and their options.")
+    parser = argparse.ArgumentParser(
+        prog="ibal attack list", description="Print the attacks and what their options mean.", allow_abbrev=False
+    )
+    parser.add_argument("names", nargs="*", metavar="ATTACK", help="only these (default: all)")
     add_flags(parser)
-    output: Output = output_of(parser.parse_args(argv))
+    options = parser.parse_args(argv)
+    output: Output = output_of(options)
     from ibal.adversaries import TABLE
     from ibal.evaluate.bank import learns
 
     rows = []
-    for name, entry in TABLE.entries.items():
+    for name in dict.fromkeys(map(TABLE.resolve, options.names or TABLE)):
         config = TABLE.make(name)
-        rows.append({"name": name, "help": entry.help, "learns": learns(config), "options": _flat(config)})
+        about = TABLE.entries[name].help if name in TABLE else inspect.cleandoc(type(config).__doc__ or "")
+        told = _told(config)
+        rows.append({
+            "name": name, "help": about.partition("\n")[0], "learns": learns(config),
+            "options": {key: value for key, value, _ in told},
+            "option_help": {key: text for key, _, text in told},
+        })  # fmt: skip
     width = max(len(row["name"]) for row in rows)
     lines = [f"{row['name']:<{width}}  {row['help']}{' (has to be fitted)' * row['learns']}" for row in rows]
     for row in rows:
         if row["options"]:
-            lines += ["", f"{row['name']}:", *(f"  {name} = {value}" for name, value in row["options"].items())]
+            lines += ["", f"{row['name']}:"]
+        for key, value in row["options"].items():
+            lines.append(f"  {key} = {_written(value)}")
+            lines += textwrap.wrap(row["option_help"][key], 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
     output.result({"attacks": rows}, "\n".join(lines))
     return OK
 
 
-def _flat(config: Any, where: str = "") -> dict[str, Any]:
-    """Return every option with its default under its dotted name."""
-    found: dict[str, Any] = {}
+def _told(config: Any, where: str = "") -> list[tuple[str, Any, str]]:
+    """Return every option under its dotted name, with its default and what it means."""
+    found: list[tuple[str, Any, str]] = []
+    helps = field_helps(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        found |= (
-            _flat(value, f"{where}{field.name}.") if dataclasses.is_dataclass(value) else {where + field.name: value}
-        )
+        if dataclasses.is_dataclass(value):
+            found += _told(value, f"{where}{field.name}.")
+        else:
+            found.append((where + field.name, value, helps[field.name]))
     return found
+
+
+def _written(value: Any) -> str:
+    """Return a default as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
