@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -124,6 +125,41 @@ def check_count(name: str, value: int, least: int = 0, most: int = LARGEST) -> i
 def check_seed(name: str, value: int) -> int:
     """Return ``value`` if it is a seed, 0 to 2^32 - 1. Raises ConfigError: no two seeds stand for the same games."""
     return check_count(name, value, 0, LARGEST_SEED)
+
+
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError for a number that is not between the bounds, both included."""
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be between {low:g} and {high:g}, not {value}")
+
+
+def check_positive(name: str, value: float, zero: bool = False) -> None:
+    """Raise ConfigError for what is no finite number above 0, or 0 where that is allowed."""
+    if not (0 <= value < math.inf and (zero or value)):
+        raise ConfigError(f"{name} must be {'at least' if zero else 'above'} 0, not {value}")
+
+
+def check_order(low: str, smaller: int, high: str, larger: int, why: str) -> None:
+    """Raise ConfigError where one field is more than another one allows."""
+    if smaller > larger:
+        raise ConfigError(
+            f"{low} = {smaller} is more than {high} = {larger}, but {why}; raise {high} or lower {low} to {larger}"
+        )
+
+
+def check_fields(record: Any, part: str) -> None:
+    """Hold the fields of a frozen dataclass to their types and choices; called by its ``__post_init__``.
+
+    A whole number is made a float where that is meant, and a number of NumPy one of Python: equal configurations have
+    equal fields. Raises ConfigError that names the field as ``part.field``.
+    """
+    for name, kind in field_types(type(record)).items():
+        value = getattr(record, name)
+        number = hasattr(value, "item") and getattr(value, "shape", None) == ()
+        try:
+            object.__setattr__(record, name, typed(kind, value.item() if number else value))
+        except ConfigError as error:
+            raise ConfigError(f"{part}.{name} {error}") from None
 
 
 def read_scalar(text: str) -> Scalar:

@@ -85,7 +85,7 @@ def test_numbers_and_pictures(files: tuple[Path, Path], tmp_path: Path, capsys: 
         (["--attacker", "EMPTY"], "has no interaction attacker fitted on toy/leak (it has: none at all)"),
         (["--attacker", "OTHER"], 'was fitted in "smac/3m"'),
         (["--attacker", "CONTROL"], "has not learned both what entries and what actions tell"),
-        (["--attacker", "BANK", "--episodes", "1"], "--episodes is at least 2"),
+        (["--attacker", "BANK", "--episodes", "1"], "--episodes must be at least 2, not 1"),
         (["--attacker", "BANK", "--agent", "7"], "--agent is 7; toy/leak has agents 0..2"),
         (["--attacker", "BANK", "--out", __file__], "this is a file; name a folder"),
         ([], "the following arguments are required: --attacker"),

@@ -60,7 +60,7 @@ def test_refitting_needs_a_folder_of_its_own(run: Path, tmp_path: Path, capsys: 
         (["--set", "masks=off", "--set", "actions=off"], 'with --attacks "interaction[masks=off,actions=off]"'),
         (["--set", "mask=off"], 'no field "mask"; did you mean "masks"'),
         (["--set", "masks"], '--set "masks" must be a name and a value'),
-        (["--steps", "0"], "episodes, steps, rounds are at least 1"),
+        (["--steps", "0"], "--steps must be at least 1, not 0"),
         (["--check", "-1"], "--check is -1"),
         (["--set", "most=9"], "most is 9, but"),
     ],

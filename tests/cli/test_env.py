@@ -100,7 +100,7 @@ def test_check_passes_and_fails_ones_own(
         ([], "usage: ibal <command>"),
         (["evn"], 'ibal: unknown command "evn". Closest: "env". Commands: demo, env, replay'),
         (["env"], "the following arguments are required: list | describe | check"),
-        (["env", "check", "3m", "--steps", "0"], "ibal env: --steps 0: at least 1 step is played"),
+        (["env", "check", "3m", "--steps", "0"], "ibal env: --steps must be at least 1, not 0"),
         (["env", "list", "--jsn"], "unrecognized arguments: --jsn"),
         (
             ["env", "describe", "3mm"],

@@ -12,7 +12,18 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, check_folder, output_of, unwritable
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    add_flags,
+    check_folder,
+    count_type,
+    output_of,
+    seed_type,
+    unwritable,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,18 +74,20 @@ def _parser() -> argparse.ArgumentParser:
         "second of the folder, if it has one)")  # fmt: skip
     add("--env", metavar="NAME", help="environment (default: the one the policy was trained on)")
     add("--out", type=Path, required=True, metavar="FOLDER", help="where numbers and pictures go")
-    add("--episodes", type=int, default=512, metavar="N", help="natural episodes to measure on (default 512)")
-    add("--steps", type=int, default=600, metavar="N", help="gradient steps of each model fitted here (default 600)")
+    add("--episodes", type=count_type("--episodes", 2), default=512, metavar="N",
+        help="natural episodes to measure on (default 512)")  # fmt: skip
+    add("--steps", type=count_type("--steps"), default=600, metavar="N",
+        help="gradient steps of each model fitted here (default 600)")  # fmt: skip
     add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
-    add("--agent", type=int, default=0, metavar="I", help="the agent of the picture (default 0)")
-    add("--seed", type=int, default=0, metavar="N", help="of episodes and models (default 0)")
+    add("--agent", type=count_type("--agent", 0), default=0, metavar="I", help="the agent of the picture (default 0)")
+    add("--seed", type=seed_type(), default=0, metavar="N", help="of episodes and models (default 0)")
     add_flags(out)
     return out
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.episodes < 2 or options.steps < 1 or options.seed < 0 or not 0 <= options.epsilon <= 1:
-        raise CommandError("--episodes is at least 2, --steps 1, --seed 0, and --epsilon in 0..1", WRONG_USE)
+    if not 0 <= options.epsilon <= 1:
+        raise CommandError(f"--epsilon must be between 0 and 1, not {options.epsilon}", WRONG_USE)
     check_folder(options.out)
 
 

@@ -15,7 +15,18 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, check_folder, output_of, unwritable
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    add_flags,
+    check_folder,
+    count_type,
+    output_of,
+    seed_type,
+    unwritable,
+)
 from ibal.options import ConfigError, field_helps, pairs, with_options
 
 if TYPE_CHECKING:
@@ -66,13 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
     add("--out", required=True, type=Path, metavar="FOLDER", help="where the attackers go")
-    add("--episodes", type=int, default=512, metavar="N", help="natural episodes to learn from (default 512)")
-    add("--steps", type=int, default=1000, metavar="N", help="gradient steps of each model (default 1000)")
-    add("--rounds", type=int, metavar="N",
+    add("--episodes", type=count_type("--episodes"), default=512, metavar="N",
+        help="natural episodes to learn from (default 512)")  # fmt: skip
+    add("--steps", type=count_type("--steps"), default=1000, metavar="N",
+        help="gradient steps of each model (default 1000)")  # fmt: skip
+    add("--rounds", type=count_type("--rounds"), metavar="N",
         help="iterations of 32 episodes of an attack that learns by playing (default: its own number)")  # fmt: skip
     add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
-    add("--seed", type=int, default=0, metavar="N", help="of episodes and models (default 0)")
-    add("--check", type=int, default=256, metavar="N",
+    add("--seed", type=seed_type(), default=0, metavar="N", help="of episodes and models (default 0)")
+    add("--check", type=count_type("--check", 0), default=256, metavar="N",
         help="episodes that show what it does to its own victim (default 256; 0: none)")  # fmt: skip
     add_flags(out)
     return out
@@ -93,8 +106,6 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
         cell = f"{attack}[{','.join(options.set)}]" if options.set else attack
         raise CommandError(f'"{cell}" learns nothing: evaluate it as it is, with --attacks "{cell}"', WRONG_USE)
     check_folder(options.out)
-    if options.check < 0:
-        raise CommandError(f"--check is {options.check}; 0 or more episodes were expected", WRONG_USE)
     try:
         plan = FitPlan(options.episodes, options.steps, options.rounds, options.epsilon, options.seed)
         return attack, config, plan

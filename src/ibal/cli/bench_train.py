@@ -12,10 +12,10 @@ import argparse
 import dataclasses
 from typing import Any
 
-from ibal.cli.output import OK, CommandError, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, add_flags, count_type, output_of
 from ibal.experiments.config import RunConfig
 from ibal.experiments.presets import apply_preset
-from ibal.options import ConfigError
+from ibal.options import ConfigError, check_count, read_text
 
 SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
 
@@ -29,15 +29,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
     parser.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
     parser.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
-    parser.add_argument("--cores", type=int, default=0, help="cores of a CPU that get a seed each (default: all)")
+    parser.add_argument(
+        "--cores", type=count_type("--cores", 0), default=0, help="cores of a CPU that get a seed each (default: all)"
+    )
     add_flags(parser)
     args = parser.parse_args(argv)
     output = output_of(args)
     try:
         presets = {name: apply_preset(name) for name in args.presets.split(",")}
-        seeds = [int(word) for word in args.seeds.split(",")]
+        seeds = [read_text(int, word) for word in args.seeds.split(",")]
+        for number in seeds:
+            check_count("--seeds", number)
     except (ConfigError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error), WRONG_USE) from error
 
     import jax
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
 
 if TYPE_CHECKING:
     from ibal.viz.curves import Curve
@@ -27,8 +27,6 @@ def main(argv: list[str]) -> int:
     """Run ``ibal curves`` with the arguments after ``curves``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    if options.episodes < 1 or options.seed < 0:
-        raise CommandError("--episodes must be at least 1 and --seed at least 0", WRONG_USE)
     rows = [row for run in options.runs for row in logged(run)]
     if options.attacks:
         rows += _attacked(options, output)
@@ -54,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for curves.jsonl, curves.svg, curves.png and parts/")
     add("--attacks", metavar="A,B,…", help="attacks to play the snapshots under, as in ibal evaluate")
     add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
-    add("--episodes", type=int, default=EPISODES, metavar="N", help=f"per snapshot and attack (default {EPISODES})")
-    add("--seed", type=int, default=0, metavar="N", help="seed of these episodes (default 0)")
+    add("--episodes", type=count_type("--episodes"), default=EPISODES, metavar="N",
+        help=f"per snapshot and attack (default {EPISODES})")  # fmt: skip
+    add("--seed", type=seed_type(), default=0, metavar="N", help="seed of these episodes (default 0)")
     add_flags(out)
     return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import FAILED, OK, Output, add_flags, count_type, output_of, seed_type
 
 if TYPE_CHECKING:
     from ibal.types import Env, EnvSpec, ObsLayout
@@ -40,8 +40,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Play an environment and hold it to the contract; exit status 1 and one sentence if it breaks it.",
     )
     check.add_argument("name", help=NAME_HELP)
-    check.add_argument("--steps", type=int, help="steps to play (default: a little more than the horizon)")
-    check.add_argument("--seed", type=int, default=0, help="seed of the episode (default: 0)")
+    check.add_argument(
+        "--steps", type=count_type("--steps"), help="steps to play (default: a little more than the horizon)"
+    )
+    check.add_argument("--seed", type=seed_type(), default=0, help="seed of the episode (default: 0)")
     check.set_defaults(run=_check)
 
     for sub in (listing, describe, check):
@@ -68,8 +70,6 @@ def _check(args: argparse.Namespace, output: Output) -> int:
     from ibal import rng
     from ibal.envs.check import ContractError, check_env
 
-    if args.steps is not None and args.steps < 1:
-        raise CommandError(f"--steps {args.steps}: at least 1 step is played", WRONG_USE)
     env = _make(args.name, output)
     output.note(f"compiling and playing {env.spec.name} …")
     try:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type
 from ibal.cli.replay import SCRIPTED
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ def main(argv: list[str]) -> int:
     output = output_of(options)
     is_matrix = any((options.attacks, options.perturbations, options.attackers, options.refit, options.out))
     options.episodes = EPISODES * (1 + is_matrix) if options.episodes is None else options.episodes
-    if options.episodes < 1 or options.seed < 0:
-        raise CommandError("--episodes must be at least 1 and --seed at least 0", WRONG_USE)
     if is_matrix:
         from ibal.cli import evaluate_matrix
 
@@ -66,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     add("policies", nargs="+", metavar="POLICY",
         help=f"a run folder (all its seeds), a bundle or PyMARL file, or one of {', '.join(SCRIPTED)}")  # fmt: skip
     add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
-    add("--episodes", type=int, metavar="N",
+    add("--episodes", type=count_type("--episodes"), metavar="N",
         help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="seed of the episodes (default 0)")
+    add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the episodes (default 0)")
     add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction[fill=mean], or my_pkg.mod:MyConfig")
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
 from ibal.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", action="append", metavar="WHO",
         help=f"a run folder, a bundle or a PyMARL file ({', '.join(WEIGHTS)}); {policies}; or my_pkg.mod:make_policy, "
         "called with the EnvSpec (default random); may be given more than once")  # fmt: skip
-    add("--policy-seed", type=_at_least(0.0, int), metavar="N",
+    add("--policy-seed", type=seed_type("--policy-seed"), metavar="N",
         help="which seed of a run folder (default: the lowest)")  # fmt: skip
     add("--attack", action="append", metavar="NAME",
         help="who interferes, as natural, random, interaction[fill=mean], or my_pkg.mod:MyConfig (default natural); "
@@ -99,12 +100,12 @@ def _parser() -> argparse.ArgumentParser:
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
     add("--out", required=True, action="append", type=Path, metavar="FILE",
         help="where to write; the extension chooses the format; may be given more than once")  # fmt: skip
-    add("--seed", type=_at_least(0.0, int), default=0, metavar="N", help="seed of the evaluation (default 0)")
-    add("--episode", type=_at_least(0.0, int), default=0, metavar="I",
+    add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the evaluation (default 0)")
+    add("--episode", type=count_type("--episode", 0), default=0, metavar="I",
         help="which episode of that evaluation, counted from 0 (default 0)")  # fmt: skip
-    add("--max-steps", type=_at_least(1.0, int), metavar="N", help="stop after this many steps")
-    add("--fps", type=_at_least(0.1, float, 50.0), default=8.0, help="GIF: steps per second, at most 50 (default 8)")
-    add("--width", type=_at_least(160.0, int, 4096.0), default=640, metavar="PIXELS",
+    add("--max-steps", type=count_type("--max-steps"), metavar="N", help="stop after this many steps")
+    add("--fps", type=_fps, default=8.0, help="GIF: steps per second, at most 50 (default 8)")
+    add("--width", type=count_type("--width", 160, 4096), default=640, metavar="PIXELS",
         help="GIF: width of each replay (default 640)")  # fmt: skip
     add("--theme", choices=("light", "dark"), default="light", help="GIF: colours (the page follows the reader's)")
     add("--title", default="", help="HTML: title of the page (default: the environment's name)")
@@ -338,15 +339,11 @@ def _summary(trajectory: Trajectory) -> str:
     return f"{trajectory.length} steps, return {trajectory.episode_return:.2f}{outcome}"
 
 
-def _at_least(low: float, kind: type, high: float = float("inf")) -> Callable[[str], Any]:
-    """An argparse type: a number of ``kind`` in ``low .. high``."""
-
-    def read(text: str) -> Any:
-        value = kind(text)
-        if not low <= value <= high:
-            limit = f"between {low:g} and {high:g}" if high < float("inf") else f"at least {low:g}"
-            raise argparse.ArgumentTypeError(f"must be {limit}, got {text}")
-        return value
-
-    read.__name__ = kind.__name__  # argparse says "invalid int value"
-    return read
+def _fps(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.1 <= value <= 50:
+        raise _refused(f"--fps must be between 0.1 and 50, not {text}")
+    return value

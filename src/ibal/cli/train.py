@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, unwritable
-from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml, validated
+from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
@@ -93,6 +93,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     """
     given = {} if {"-h", "--help"} & set(argv) else _given(argv)
     base = _base(given)
+    _check_ranges(given, base)
     default = TrainArgs(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
                         train=base.train)  # fmt: skip
     args = tyro.cli(TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,))
@@ -114,7 +115,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         learner=learner_of(args.method, args.learner),
         train=dataclasses.replace(args.train, steps=steps, epsilon_start=explore),
     )
-    return args, validated(config)
+    return args, config
 
 
 def _given(argv: list[str]) -> dict[str, str]:
@@ -141,6 +142,15 @@ def _given(argv: list[str]) -> dict[str, str]:
             except ConfigError as error:
                 raise CommandError(f"--{spelled} {error}", WRONG_USE) from None
     return given
+
+
+def _check_ranges(given: dict[str, str], base: RunConfig) -> None:
+    """Make the records that the flags ask for: tyro would put what they refuse into a box."""
+    for part, record in (("learner", base.learner), ("train", base.train)):
+        types = field_types(type(record))
+        words = {name.partition(".")[2].replace("-", "_"): text for name, text in given.items()
+                 if name.startswith(f"{part}.") and text and not text.startswith("--")}  # fmt: skip
+        dataclasses.replace(record, **{name: read_text(types[name], text) for name, text in words.items()})
 
 
 def _base(given: dict[str, str]) -> RunConfig:

@@ -30,6 +30,7 @@ from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.perturb import perturb
 from ibal.files import appear
 from ibal.nets.agents import Agent
+from ibal.options import check_count, check_seed
 from ibal.types import Env, Policy
 
 # What the numbers of an episode are computed by; training, reports and commands may change without playing anew.
@@ -84,8 +85,8 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.seed < 0:
-            raise ValueError(f"Plan: episodes is {self.episodes} and seed {self.seed}; at least 1 and 0 are needed")
+        check_count("Plan.episodes", self.episodes, 1)
+        check_seed("Plan.seed", self.seed)
 
 
 def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: Sequence[str],

@@ -30,7 +30,17 @@ from typing import Any, TypeVar
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
 from ibal.learners.config import ValueConfig
-from ibal.options import ConfigError, Scalar, field_types, shown, typed, unknown
+from ibal.options import (
+    ConfigError,
+    Scalar,
+    check_count,
+    check_order,
+    check_seed,
+    field_types,
+    shown,
+    typed,
+    unknown,
+)
 from ibal.registry import closest
 from ibal.train.config import TrainConfig
 
@@ -40,6 +50,22 @@ OPTIONS = ("env_options", "method_options")  # tables whose fields are those of 
 
 # How long a run goes on and how it is kept decide nothing of what it computes on the way.
 BOOKKEEPING = ("train.steps", "train.snapshot_every", "train.checkpoint_every", "train.keep")
+
+
+def _pairs(field: str, given: Any) -> tuple[tuple[str, Scalar], ...]:
+    """Return options as pairs, sorted by name; a dict is welcome."""
+    try:
+        options = dict(given)
+    except (TypeError, ValueError):
+        raise ConfigError(f'{field} must be pairs of name and value, as (("step_mul", 4),), not {given!r}') from None
+    for name, option in options.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{field}: the name of an option must be a text, not {name!r}")
+        if not isinstance(option, bool | int | float | str):
+            raise ConfigError(f"{field}.{name} must be a number, a word, true or false, not {shown(option)}")
+        if isinstance(option, float) and not math.isfinite(option):  # JSON has no word for it
+            raise ConfigError(f"{field}.{name} must be finite, not {option}")
+    return tuple(sorted(options.items()))
 
 
 @dataclass(frozen=True)
@@ -63,9 +89,35 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     """How much is collected, and how often one learns from it."""
 
+    def __post_init__(self) -> None:
+        """Raise ConfigError that names the field and says what is allowed, whoever makes it."""
+        types = field_types(RunConfig)
+        for name in ("env", "method", "seed", "seeds"):
+            try:
+                typed(types[name], getattr(self, name))
+            except ConfigError as error:
+                raise ConfigError(f"{name} {error}") from None
+        for name, kind in (("learner", ValueConfig), ("train", TrainConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name in OPTIONS:
+            object.__setattr__(self, name, _pairs(name, getattr(self, name)))
+        if not self.env:
+            raise ConfigError("env is empty; name an environment of `ibal env list`")
+        if self.method not in METHODS:
+            near = closest(self.method, METHODS)
+            hint = f'; did you mean "{near}"?' if near else ""
+            names = ", ".join(map(shown, METHODS))
+            raise ConfigError(f'method must be one of {names}, not "{self.method}"{hint}')
+        check_seed("seed", self.seed)
+        check_count("seeds", self.seeds, 1)
+        check_seed("the last seed, seed + seeds - 1,", self.seed + self.seeds - 1)
+        why = "a batch is drawn from the stored"
+        check_order("learner.batch", self.learner.batch, "train.learn_from", self.train.learn_from, why)
+
 
 def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
-    """Read a file over ``base`` and validate the result. Raises ConfigError with the file's name in front."""
+    """Read a file over ``base``. Raises ConfigError with the file's name in front."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -77,7 +129,7 @@ def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     try:
-        return validated(_merged(base, table, ""))
+        return _merged(base, table, "")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -88,7 +140,7 @@ def save_toml(config: RunConfig, path: str | Path) -> None:
 
 
 def apply_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
-    """Replace fields by dotted name, as ``{"learner.lr": 1e-3, "env": "smac/8m"}``, and validate the result.
+    """Replace fields by dotted name, as ``{"learner.lr": 1e-3, "env": "smac/8m"}``.
 
     Raises ConfigError for an unknown name, a wrong type or an impossible value.
     """
@@ -101,7 +153,7 @@ def apply_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfi
         if not isinstance(table.setdefault(head, {}), dict):
             raise ConfigError(f'"{head}" is given as a whole and by its field "{rest}"; give one of the two')
         table[head][rest] = value
-    return validated(_merged(config, table, ""))
+    return _merged(config, table, "")
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
@@ -142,40 +194,6 @@ def to_toml(config: RunConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def validated(config: RunConfig) -> RunConfig:
-    """Return ``config`` if it can be run. Raises ConfigError that names the field and says what is allowed."""
-    learner, train = config.learner, config.train
-    _one_of("method", config.method, tuple(METHODS))
-    _at_least("seed", config.seed, 0)
-    _at_least("seeds", config.seeds, 1)
-    if not config.env:
-        raise ConfigError("env is empty; name an environment of `ibal env list`")
-    for name in ("hidden", "target_every", "batch"):
-        _at_least(f"learner.{name}", getattr(learner, name), 1)
-    for name in ("gamma", "td_lambda"):
-        _within(f"learner.{name}", getattr(learner, name), 0.0, 1.0)
-    for name in ("smooth_rows", "smooth_every"):
-        _at_least(f"learner.{name}", getattr(learner, name), 1)
-    for name in ("smooth", "smooth_eps", "smooth_init"):
-        _at_least(f"learner.{name}", getattr(learner, name), 0)
-    for name in ("lr", "grad_clip"):
-        _positive(f"learner.{name}", getattr(learner, name))
-    _positive("learner.ema_tau", learner.ema_tau)
-    _within("learner.ema_tau", learner.ema_tau, 0.0, 1.0)
-    for name in ("steps", "envs", "replay", "learn_from", "chunk", "eval_every", "eval_episodes", "keep"):
-        _at_least(f"train.{name}", getattr(train, name), 1)
-    for name in ("epsilon_steps", "snapshot_every"):
-        _at_least(f"train.{name}", getattr(train, name), 0)
-    for name in ("epsilon_start", "epsilon_end"):
-        _within(f"train.{name}", getattr(train, name), 0.0, 1.0)
-    _positive("train.updates_per_episode", train.updates_per_episode)
-    _at_least("train.checkpoint_every", train.checkpoint_every, 0)
-    _ordered("learner.batch", learner.batch, "train.learn_from", train.learn_from, "a batch is drawn from the stored")
-    _ordered("train.learn_from", train.learn_from, "train.replay", train.replay, "the replay never holds more")
-    _ordered("train.envs", train.envs, "train.replay", train.replay, "one iteration's episodes must fit in the replay")
-    return config
-
-
 def _merged(record: Record, table: Mapping[str, Any], where: str) -> Record:
     """Replace the fields of a configuration dataclass by what a TOML table says."""
     types = field_types(type(record))
@@ -201,39 +219,7 @@ def _merged(record: Record, table: Mapping[str, Any], where: str) -> Record:
 def _options(field: str, old: dict[str, Scalar], value: Any) -> tuple[tuple[str, Scalar], ...]:
     if not isinstance(value, dict):
         raise ConfigError(f"{field} must be a table of options, not {shown(value)}: write [{field}]")
-    for name, option in value.items():
-        if not isinstance(option, bool | int | float | str):
-            raise ConfigError(f"{field}.{name} must be a number, a word, true or false, not {shown(option)}")
-    return tuple(sorted((old | value).items()))
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        near = closest(value, allowed)
-        hint = f'; did you mean "{near}"?' if near else ""
-        raise ConfigError(f'{name} must be one of {", ".join(map(shown, allowed))}, not "{value}"{hint}')
-
-
-def _at_least(name: str, value: float, low: int) -> None:
-    if not low <= value < math.inf:
-        raise ConfigError(f"{name} must be at least {low}, not {value}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{name} must be between {low:g} and {high:g}, not {value}")
-
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{name} must be above 0, not {value}")
-
-
-def _ordered(low: str, smaller: int, high: str, larger: int, why: str) -> None:
-    if smaller > larger:
-        raise ConfigError(
-            f"{low} = {smaller} is more than {high} = {larger}, but {why}; raise {high} or lower {low} to {larger}"
-        )
+    return _pairs(field, old | value)
 
 
 def _shallow(record: Any) -> dict[str, Scalar]:

@@ -24,6 +24,7 @@ from ibal.adversaries.bundle import adapted, save_attacker
 from ibal.evaluate.bank import as_evaluated, learns
 from ibal.evaluate.matrix import Team
 from ibal.nets.agents import Agent
+from ibal.options import ConfigError, check_count, check_seed
 from ibal.train.rollout import collect
 from ibal.types import Env, Episodes, Policy
 
@@ -47,9 +48,13 @@ class FitPlan:
     """Of the episodes and of the models."""
 
     def __post_init__(self) -> None:
-        least = min(self.episodes, self.steps, 1 if self.rounds is None else self.rounds)
-        if least < 1 or self.seed < 0 or not 0 <= self.epsilon <= 1:
-            raise ValueError(f"{self}: episodes, steps, rounds are at least 1, seed at least 0, epsilon is in 0..1")
+        counts = {"episodes": self.episodes, "steps": self.steps, "rounds": self.rounds}
+        for name, value in counts.items():
+            if value is not None:
+                check_count(name, value, 1)
+        check_seed("seed", self.seed)
+        if not 0 <= self.epsilon <= 1:
+            raise ConfigError(f"epsilon must be between 0 and 1, not {self.epsilon}")
 
 
 def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:

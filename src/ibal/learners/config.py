@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ibal.options import check_count, check_fields, check_positive, check_within
+
 
 @dataclass(frozen=True)
 class ValueConfig:
@@ -45,3 +47,15 @@ class ValueConfig:
     """Rows of a batch, of one horizon each, that the penalty is estimated on (a batch fills about 15)."""
     smooth_every: int = 5
     """Updates from one with the penalty to the next; it counts as many times as much there."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be run, whoever makes it."""
+        check_fields(self, "learner")
+        for name in ("hidden", "target_every", "batch", "smooth_rows", "smooth_every"):
+            check_count(f"learner.{name}", getattr(self, name), 1)
+        for name in ("gamma", "td_lambda", "ema_tau"):
+            check_within(f"learner.{name}", getattr(self, name), 0.0, 1.0)
+        for name in ("lr", "grad_clip", "ema_tau"):
+            check_positive(f"learner.{name}", getattr(self, name))
+        for name in ("smooth", "smooth_eps", "smooth_init"):
+            check_positive(f"learner.{name}", getattr(self, name), zero=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ibal.options import check_count, check_fields, check_order, check_positive, check_within
+
+MOST_UPDATES = 1000.0  # per episode; PyMARL makes one
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -42,3 +46,20 @@ class TrainConfig:
     checkpoint_replay: Literal["full", "tail", "none"] = "full"
     """What a checkpoint holds of the replay: all (a resumed run equals an uninterrupted one bit for bit), the newest
     tenth, or nothing (the resumed run fills it anew before it learns on)."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be run, whoever makes it."""
+        check_fields(self, "train")
+        for name in ("steps", "envs", "replay", "learn_from", "chunk", "eval_every", "eval_episodes", "keep"):
+            check_count(f"train.{name}", getattr(self, name), 1)
+        for name in ("epsilon_steps", "snapshot_every"):
+            check_count(f"train.{name}", getattr(self, name))
+        for name in ("epsilon_start", "epsilon_end"):
+            check_within(f"train.{name}", getattr(self, name), 0.0, 1.0)
+        check_positive("train.updates_per_episode", self.updates_per_episode)
+        check_within("train.updates_per_episode", self.updates_per_episode, 0.0, MOST_UPDATES)
+        check_positive("train.checkpoint_every", self.checkpoint_every, zero=True)
+        why = "the replay never holds more"
+        check_order("train.learn_from", self.learn_from, "train.replay", self.replay, why)
+        why = "one iteration's episodes must fit in the replay"
+        check_order("train.envs", self.envs, "train.replay", self.replay, why)

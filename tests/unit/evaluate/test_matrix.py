@@ -203,5 +203,5 @@ def test_what_is_refused(teams: list[Team], attacks: dict[str, Attack], tmp_path
         )
     with pytest.raises(ValueError, match="no cell to play"):
         evaluate([], PLAN, tmp_path)
-    with pytest.raises(ValueError, match="episodes is 0"):
+    with pytest.raises(ValueError, match="episodes must be at least 1, not 0"):
         Plan(episodes=0)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import config
 
 from ibal.experiments.config import (
     RunConfig,
@@ -38,6 +42,14 @@ lr = 1
 [train]
 steps = 2_000_000
 """
+
+
+@pytest.fixture
+def as_users_run_it() -> Generator[None]:
+    """Without the type checker of the tests, which would speak first."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -78,7 +90,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, preset: str) -> None:
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=8),
         st.text(st.characters(codec="utf-8"), max_size=20) | st.integers(-(2**63), 2**63 - 1) | st.booleans()
-        | st.floats(allow_nan=False),
+        | st.floats(allow_nan=False, allow_infinity=False),
     )
 )  # fmt: skip
 def test_any_option_survives_the_file(options: dict) -> None:
@@ -201,3 +213,47 @@ def test_presets_can_be_run_and_a_typo_names_the_closest() -> None:
 def test_configurations_import_no_jax() -> None:
     code = "import sys, ibal.experiments.presets; sys.exit(any(m in sys.modules for m in ('jax', 'numpy', 'optax')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ValueConfig(optimiser="adm"), r'^learner\.optimiser must be .*, not "adm"; did you mean "adam"'),
+        (lambda: ValueConfig(target="sft"), r'^learner\.target must be one of "hard", "ema", not "sft"'),
+        (lambda: ValueConfig(mixer="qmx"), r'not "qmx"; did you mean "qmix"\?'),
+        (lambda: ValueConfig(lr="fast"), r'^learner\.lr must be a number, not "fast"'),
+        (lambda: ValueConfig(hidden=64.5), r"^learner\.hidden must be a whole number, not 64\.5"),
+        (lambda: ValueConfig(gamma=1.01), r"^learner\.gamma must be between 0 and 1, not 1\.01"),
+        (lambda: ValueConfig(smooth=-1.0), r"^learner\.smooth must be at least 0"),
+        (lambda: TrainConfig(checkpoint_replay="ful"), r'^train\.checkpoint_replay must be .*; did you mean "full"\?'),
+        (lambda: TrainConfig(epsilon_end=2.0), r"^train\.epsilon_end must be between 0 and 1"),
+        (lambda: TrainConfig(steps=2**31), r"^train\.steps must be at most 2147483647, not 2147483648"),
+        (lambda: TrainConfig(envs=64, replay=32), r"^train\.(learn_from|envs) = "),
+        (lambda: TrainConfig(checkpoint_every=float("nan")), r"^train\.checkpoint_every must be at least 0, not nan"),
+        (lambda: replace(TrainConfig(), keep=0), r"^train\.keep must be at least 1, not 0"),
+        (lambda: RunConfig(method="ibl"), r'^method must be one of .*; did you mean "ibal"\?'),
+        (lambda: RunConfig(seed=2**32), r"^seed must be at most 4294967295"),
+        (lambda: RunConfig(seed=2**32 - 2, seeds=3), r"^the last seed, seed \+ seeds - 1, must be at most 4294967295"),
+        (lambda: RunConfig(seeds=True), r"^seeds must be a whole number, not true"),
+        (lambda: RunConfig(learner=ValueConfig(batch=64)), r"^learner\.batch = 64 is more than train\.learn_from = 32"),
+        (lambda: RunConfig(env_options=(("a", float("nan")),)), r"^env_options\.a must be finite, not nan"),
+        (lambda: RunConfig(env_options="ab"), r"^env_options must be pairs of name and value"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_choice_from_python_does_not_train_something_else(
+    make: Any, message: str, as_users_run_it: None
+) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_equal_configurations_from_python_have_one_hash(as_users_run_it: None) -> None:
+    """1 and 1.0, a number of NumPy and a dict of options say the same."""
+    plain = RunConfig(env_options=(("a", 1), ("b", 2)), learner=ValueConfig(lr=1.0), train=TrainConfig(steps=9))
+    said: Any = RunConfig(
+        env_options={"b": 2, "a": 1}, learner=ValueConfig(lr=1), train=TrainConfig(steps=np.int64(9))
+    )  # fmt: skip
+    assert said == plain
+    assert (config_hash(said), to_toml(said)) == (config_hash(plain), to_toml(plain))
+    assert type(said.learner.lr) is float

@@ -57,5 +57,5 @@ def test_episodes_come_in_the_number_asked_for_and_explore() -> None:
 def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ValueError, match="RandomConfig learns nothing"):
         fit_attacker(RandomConfig(), LEAK, random_policy(LEAK.spec), FitPlan())
-    with pytest.raises(ValueError, match="episodes, steps, rounds are at least 1"):
+    with pytest.raises(ValueError, match="episodes must be at least 1, not 0"):
         FitPlan(episodes=0)
