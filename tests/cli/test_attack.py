@@ -61,7 +61,7 @@ def test_refitting_needs_a_folder_of_its_own(run: Path, tmp_path: Path, capsys: 
         (["--set", "mask=off"], 'no field "mask"; did you mean "masks"'),
         (["--set", "masks"], '--set "masks" must be a name and a value'),
         (["--steps", "0"], "--steps must be at least 1, not 0"),
-        (["--check", "-1"], "--check is -1"),
+        (["--check", "-1"], "--check must be at least 0, not -1"),
         (["--set", "most=9"], "most is 9, but"),
     ],
 )
