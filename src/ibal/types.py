@@ -13,14 +13,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
 
-PRNGKey = Key[Array, ""]
-Actions = Int[Array, "n"]
+if TYPE_CHECKING:
+    import jax
+    from jaxtyping import Array, Bool, Float, Int, Key
+
+    PRNGKey = Key[Array, ""]
+    Actions = Int[Array, "n"]
+
+
+def __getattr__(name: str) -> Any:
+    """Make the two array types when they are asked for: sizes and names of an environment need no jax."""
+    if name not in ("PRNGKey", "Actions"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from jaxtyping import Array, Int, Key
+
+    return Key[Array, ""] if name == "PRNGKey" else Int[Array, "n"]
 
 
 class TimeStep(NamedTuple):

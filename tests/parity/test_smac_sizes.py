@@ -2,8 +2,7 @@
 
 import pytest
 
-from ibal.envs.smac.layout import env_spec
-from ibal.envs.smac.reward import max_reward
+from ibal.envs.smac.layout import env_spec, max_reward
 from ibal.envs.smac.rules import Interface
 from ibal.envs.smac.scenarios import SCENARIOS, scenario
 from ibal.types import ObsLayout

@@ -10,6 +10,8 @@ from ibal.types import Block, EnvSpec, ObsLayout
 
 MOVES = ("north", "south", "east", "west")
 NO_OP, STOP, FIRST_MOVE, FIRST_TARGET = 0, 1, 2, 6
+SIGHT = 9.0  # seen when the centres are strictly closer
+REACH = 6.0  # target actions are available up to and including this distance, whatever the weapon
 REAL = Rules()  # every switch as in the real game
 METRICS = ("win", "dead_allies", "dead_enemies", "timeout", "illegal_actions")
 
@@ -31,6 +33,12 @@ def sees_own_health(interface: Interface) -> bool:
 def enemy_bits(scenario: Scenario, rules: Rules) -> tuple[str, ...]:
     """Unit types behind the type bits of enemies, in index order."""
     return scenario.enemy_bits if rules.flip_enemy_bits else scenario.ally_bits
+
+
+def max_reward(scenario: Scenario, interface: Interface) -> float:
+    """The unscaled return of a won game without regeneration; 20 after scaling."""
+    total = sum(t.health + t.shield for t in scenario.enemy_types)
+    return scenario.n_enemies * interface.reward_death_value + interface.reward_win + total
 
 
 def _body(race: str, bits: tuple[str, ...], with_health: bool) -> tuple[str, ...]:

@@ -13,15 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.layout import AROUND, FIRST_MOVE, FIRST_TARGET, STOP, enemy_bits, sees_own_health
+from ibal.envs.smac.layout import AROUND, FIRST_MOVE, FIRST_TARGET, REACH, SIGHT, STOP, enemy_bits, sees_own_health
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import EnvState, Units
 from ibal.envs.smac.terrain import SIZE
 from ibal.envs.smac.units import UnitType
 
-SIGHT = 9.0  # seen when the centres are strictly closer
-REACH = 6.0  # target actions are available up to and including this distance, whatever the weapon
 CENTRE = SIZE / 2
 
 # Height of the ground as SMAC shows it: the byte 127 + 8 z over 255, z = 8 on cliff level 1 and 10 on level 2.

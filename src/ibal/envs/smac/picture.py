@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from ibal.envs.smac.observe import SIGHT
+from ibal.envs.smac.layout import SIGHT
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import ATTACK, HEAL, Units, on_guard
 from ibal.envs.smac.terrain import SIZE, terrain

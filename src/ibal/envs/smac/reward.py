@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ibal.envs.smac.layout import max_reward
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import Units
@@ -32,12 +33,6 @@ class Outcome(NamedTuple):
 def life(units: Units) -> Float[Array, "u"]:
     """Health plus shield, 0 for the dead (a unit killed through its shield keeps the rest of it)."""
     return jnp.where(units.health > 0, units.health + units.shield, 0.0)
-
-
-def max_reward(scenario: Scenario, interface: Interface) -> float:
-    """The unscaled return of a won game without regeneration; 20 after scaling."""
-    total = sum(t.health + t.shield for t in scenario.enemy_types)
-    return scenario.n_enemies * interface.reward_death_value + interface.reward_win + total
 
 
 def outcome(alive: Bool[Array, "u"], step: Int[Array, ""], scenario: Scenario) -> Outcome:

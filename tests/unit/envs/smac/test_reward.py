@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibal.envs.smac.reward import Outcome, life, max_reward, outcome, step_reward
+from ibal.envs.smac.layout import max_reward
+from ibal.envs.smac.reward import Outcome, life, outcome, step_reward
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
 from ibal.envs.smac.spawn import initial_units
