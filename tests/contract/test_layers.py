@@ -26,7 +26,8 @@ LAYERS = (
     ("evaluate",),
     ("train",),
     ("experiments",),
-    ("report", "viz", "compat"),
+    ("report", "viz"),
+    ("compat",),
     ("cli",),
     ("__main__",),
 )

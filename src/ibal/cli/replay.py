@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
-from ibal.options import ConfigError
-from ibal.registry import Entry, Own, Registry, UnknownName
+from ibal.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from ibal.evaluate.matrix import Attack
@@ -128,19 +127,16 @@ def _prepare(options: argparse.Namespace) -> _Game:
         _check_target(path)
     _check_once("--policy", options.policy)
     for name in options.attack:
-        TABLE.resolve(Own(name.partition("[")[0]))  # what stands in brackets are options
+        TABLE.resolve(name.partition("[")[0])  # what stands in brackets are options
     _check_once("--attack", options.attack)
     if options.attackers is not None and not options.attackers.is_dir():
         raise _refused(f"--attackers {options.attackers}: there is no such folder")
     if options.env is not None:
-        envs.TABLE.resolve(Own(options.env))
+        envs.resolve(options.env)
     _check_number(len(options.policy), len(options.attack))
     teams = _teams(options)
     name, given = _environment(options.env, teams)
-    try:
-        env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
-    except (UnknownName, ConfigError) as error:
-        raise _refused(str(error)) from error
+    env = envs.make(name, **given)  # an error inside the user's own function keeps its traceback
     if env.frame is None or env.spec.scene is None:
         missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
         raise _refused(f'"{options.env or name}" cannot be drawn ({missing}); environments with a picture: smac/*')
@@ -205,8 +201,8 @@ def _team(name: str, seed: int | None) -> _Who:
         return _trained(path, seed)
     if name not in SCRIPTED and ":" not in name and path.exists():
         raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
-    SCRIPTED.resolve(Own(name))
-    return _Who(name, partial(_call_policy, Own(name)))
+    SCRIPTED.resolve(name)
+    return _Who(name, partial(_call_policy, name))
 
 
 def _trained(path: Path, seed: int | None) -> _Who:
@@ -241,7 +237,7 @@ def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:
     return pymarl_agent(spec, team.params.hidden_size).bind(team.params)
 
 
-def _call_policy(name: Own, spec: EnvSpec) -> Policy:
+def _call_policy(name: str, spec: EnvSpec) -> Policy:
     from ibal.types import Policy
 
     make, _ = SCRIPTED.load(name)
@@ -262,7 +258,7 @@ def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, A
     """Choose what all play in: what --env names, else what they were trained on, with the options of then."""
     from ibal import envs
 
-    wanted = None if asked is None else envs.TABLE.resolve(Own(asked))
+    wanted = None if asked is None else envs.resolve(asked)
     trained: dict[str, tuple[str, dict[str, Any]]] = {}
     for team in teams:
         name, given = team.meta.get("env"), dict(team.meta.get("env_options") or {})
@@ -273,8 +269,7 @@ def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, A
             f"the policies were trained on {' and '.join(trained)}; episodes side by side need one environment"
         )
     if trained:
-        name, given = next(iter(trained.values()))
-        return wanted or name, given  # the same name, but only the user's may be code
+        return next(iter(trained.values()))
     if wanted is None:
         raise _refused(f'"{teams[0].label}" does not say which environment it plays; add --env NAME')
     return wanted, {}

@@ -16,7 +16,7 @@ from ibal.envs.smac.env import make
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
 from ibal.envs.smac.state import EnvState
-from ibal.types import TimeStep
+from ibal.types import EnvSpec, Frame, TimeStep
 
 
 class View(NamedTuple):
@@ -33,12 +33,26 @@ class View(NamedTuple):
     result: Any
 
 
+class Record(NamedTuple):
+    """An episode, as what it can be played again from."""
+
+    key: Any  # of the run
+    seed: int
+    episode: int
+    actions: list[np.ndarray]
+
+
 @dataclass(frozen=True)
 class Compiled:
-    """``reset(key, episode)`` and ``step(key, episode, state, actions)`` give (state, flat); ``unpack`` reads it."""
+    """``reset(key, episode)`` and ``step(key, episode, state, actions)`` give (state, flat); ``unpack`` reads it.
 
+    ``frame(state)`` is what a picture of that moment needs; it is compiled when first asked for.
+    """
+
+    spec: EnvSpec
     reset: Callable[..., tuple[EnvState, jax.Array]]
     step: Callable[..., tuple[EnvState, jax.Array]]
+    frame: Callable[[EnvState], Frame]
     shapes: tuple[tuple[int, ...], ...]
 
     def unpack(self, flat: jax.Array) -> View:
@@ -69,16 +83,19 @@ def _flat(view: View) -> jax.Array:
 
 @cache
 def compiled(map_name: str, interface: Interface, rules: Rules) -> Compiled:
-    """Compile a map once per process and set of options. The key is the run's; episodes and steps are folded in."""
+    """Compile a map once per process and set of options. The key is the run's; episodes and steps are folded in.
+
+    They are folded in as everywhere in this library, so these are the episodes of ``ibal evaluate`` for the same seed.
+    """
     env = make(scenario(map_name), interface=interface, rules=rules)
 
     def reset(key: jax.Array, episode: jax.Array) -> tuple[EnvState, View]:
-        state, step = env.reset(rng.episode(key, episode), env.params)
+        state, step = env.reset(rng.world_key(rng.episode(key, episode), 0), env.params)
         return state, _view(state, step)
 
     def step(key: jax.Array, episode: jax.Array, state: EnvState, actions: jax.Array) -> tuple[EnvState, View]:
-        world = rng.stream(rng.episode(key, episode), "env")
-        state, step = env.step(rng.at(world, state.step), state, actions, env.params)
+        world = rng.world_key(rng.episode(key, episode), state.step + 1)
+        state, step = env.step(world, state, actions, env.params)
         return state, _view(state, step)
 
     def packed(function: Callable[..., tuple[EnvState, View]]) -> Callable[..., tuple[EnvState, jax.Array]]:
@@ -88,5 +105,11 @@ def compiled(map_name: str, interface: Interface, rules: Rules) -> Compiled:
 
         return jax.jit(flattened)
 
+    def frame(state: EnvState) -> Frame:
+        assert env.frame is not None  # every SMAC map can be drawn
+        return env.frame(state, env.params)
+
     shapes = jax.eval_shape(reset, rng.root(0), jnp.uint32(0))[1]
-    return Compiled(packed(reset), packed(step), tuple(part.shape for part in shapes))
+    return Compiled(
+        env.spec, packed(reset), packed(step), jax.jit(frame), tuple(part.shape for part in shapes)
+    )  # fmt: skip

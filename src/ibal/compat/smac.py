@@ -1,55 +1,55 @@
-"""``StarCraft2Env`` with the interface of ``smac.env.StarCraft2Env`` (oxwhirl/smac), on this library's engine."""
+"""``StarCraft2Env`` with the interface of ``smac.env.StarCraft2Env`` (oxwhirl/smac), on this library's engine.
+
+Neither importing this module nor making an environment nor asking for its sizes imports jax: a program may do all that
+and fork its workers afterwards.
+"""
 
 from __future__ import annotations
 
-import math
+import difflib
+import operator
+import os
 import secrets
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import sys
+import warnings
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
-from ibal import rng
-from ibal.compat._compiled import View, compiled
-from ibal.compat._sizes import Sizes
+from ibal.compat._actions import joint_action, write_back
+from ibal.compat._looking import Looking, Position, Unit
+from ibal.compat._process import require_jax, seed_of, worker
 from ibal.compat.heuristic import Heuristic
-from ibal.envs.smac.observe import REACH, SIGHT
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
-from ibal.envs.smac.units import UNITS
+from ibal.options import check_seed
+
+if TYPE_CHECKING:
+    from ibal.compat._compiled import Compiled, Record
+
+__all__ = ["Position", "StarCraft2Env", "Unit"]
+
+_OPTIONS = {field.name for field in fields(Interface)} - {"step_mul", "move_amount"}
 
 
-class Position(NamedTuple):
-    """World coordinates, y up."""
-
-    x: float
-    y: float
-
-
-class Unit(NamedTuple):
-    """One unit, with the field names of the game's own record; ``unit_type`` is a name, dead units have health 0."""
-
-    unit_type: str
-    pos: Position
-    health: float
-    health_max: float
-    shield: float
-    shield_max: float
-    energy: float
-    weapon_cooldown: float
-
-
-class StarCraft2Env(Sizes):
+class StarCraft2Env(Looking):
     """The StarCraft II environment for decentralised micromanagement, without StarCraft II.
 
-    Arguments, defaults, methods and return types are those of ``smac.env.StarCraft2Env``. What differs:
+    Arguments, defaults, methods and return types are those of ``smac.env.StarCraft2Env``; docs/compat.md lists what is
+    there. What differs:
 
-    - ``difficulty``, ``game_version``, ``replay_dir``, ``replay_prefix``, ``window_size_x``, ``window_size_y`` and
-      ``debug`` are accepted and have no effect (no computer player and no window exist; difficulty has none in SMAC
-      either: the maps contain no AI).
-    - Episodes are reproducible: ``seed`` decides everything. Without it one is drawn; ``seed()`` tells which.
+    - ``difficulty``, ``game_version``, ``window_size_x``, ``window_size_y`` and ``debug`` have no effect (no computer
+      player and no window exist; difficulty has none in SMAC either: the maps contain no AI).
+    - Episodes are reproducible: ``seed`` (0 to 2**32 - 1) decides everything; without it one is drawn. Episode i of a
+      main process is episode i of ``ibal evaluate`` for that seed. A worker process of ``multiprocessing`` mixes its
+      number in, so eight workers with one seed play eight different series of games, the same ones in every run.
+      ``seed()`` tells the seed in use. Two environments of one process with the same seed play the same games, and so
+      do processes that something else started (Ray, a shell): give each a seed of its own.
+    - A process forked after JAX has started cannot play and says so (RuntimeError); fork before, or spawn.
     - An unavailable action raises ValueError instead of AssertionError, and so does a step after the end.
-    - ``render`` and ``save_replay`` are not available; see ``ibal.viz``.
+    - ``save_replay`` writes the last episode as an HTML page into ``replay_dir`` (default: ``replays``); there is no
+      .SC2Replay and no window to ``render`` in.
 
     The first ``reset`` and ``step`` of a map compile for some seconds, once per process and set of options.
     """
@@ -57,11 +57,11 @@ class StarCraft2Env(Sizes):
     def __init__(
         self,
         map_name: str = "8m",
-        step_mul: int = 8,
+        step_mul: int | None = 8,
         move_amount: float = 2,
         difficulty: str = "7",
         game_version: str | None = None,
-        seed: int | None = None,
+        seed: SupportsIndex | None = None,
         continuing_episode: bool = False,
         obs_all_health: bool = True,
         obs_own_health: bool = True,
@@ -80,18 +80,20 @@ class StarCraft2Env(Sizes):
         reward_negative_scale: float = 0.5,
         reward_scale: bool = True,
         reward_scale_rate: float = 20,
-        replay_dir: str = "",
-        replay_prefix: str = "",
+        replay_dir: str | None = "",
+        replay_prefix: str | None = "",
         window_size_x: int = 1920,
         window_size_y: int = 1200,
         heuristic_ai: bool = False,
         heuristic_rest: bool = False,
         debug: bool = False,
     ) -> None:
-        del difficulty, game_version, replay_dir, replay_prefix, window_size_x, window_size_y, debug
-        self.map_name = map_name
+        require_jax()
+        self.map_name, self.difficulty, self.game_version, self.debug = map_name, difficulty, game_version, debug
+        self.window_size = window_size_x, window_size_y
+        self.replay_dir, self.replay_prefix = replay_dir, _file_name(replay_prefix or "")
         interface = Interface(
-            step_mul=int(step_mul),
+            step_mul=8 if step_mul is None else int(step_mul),
             move_amount=float(move_amount),
             continuing_episode=continuing_episode,
             obs_all_health=obs_all_health,
@@ -113,48 +115,68 @@ class StarCraft2Env(Sizes):
             reward_scale_rate=float(reward_scale_rate),
         )
         super().__init__(scenario(map_name), interface)
-        self._game = compiled(map_name, interface, Rules(check_actions=not heuristic_ai))
+        self.heuristic_ai, self.heuristic_rest = heuristic_ai, heuristic_rest
         self._heuristic = Heuristic(self._scenario, heuristic_rest) if heuristic_ai else None
-        self._seed = secrets.randbits(31) if seed is None else int(seed)
-        self._key = rng.root(self._seed)
-        self._state: Any = None
-        self._view: View | None = None
-        self._over = self._closed = False
-        self._episode = -1
+        self._seed = seed
+        self._record: Record | None = None
+        self._over = self._told = False
+        self.reward = 0.0
+        self._episode_count = self._episode_steps = self._total_steps = 0
         self.battles_won = self.battles_game = self.timeouts = self.force_restarts = 0
+
+    # -- randomness
+
+    @property
+    def _seed(self) -> int:
+        """The seed that was given, or drawn. Setting it makes the next ``reset`` start its first episode."""
+        return self._given
+
+    @_seed.setter
+    def _seed(self, seed: Any) -> None:
+        self._given = secrets.randbits(32) if seed is None else _checked(seed)
+        self._key: Any = None
+        self._episode = -1
+
+    def seed(self, seed: SupportsIndex | None = None) -> int:
+        """Return the random seed in use; with an argument, first take that one: the next ``reset`` starts afresh."""
+        if seed is not None:
+            self._seed = seed
+        return seed_of(self._given, worker())
 
     # -- playing
 
     def reset(self) -> tuple[list[np.ndarray], np.ndarray]:
         """Start a new episode; return (observations of all agents, state)."""
         self._open()
+        game = self._game
+        if self._key is None:
+            from ibal import rng
+
+            self._key = rng.root(self.seed())
         self._episode += 1
-        self._state, flat = self._game.reset(self._key, np.uint32(self._episode))
-        self._view, self._over = self._game.unpack(flat), False
+        self._playing = self._key, self.seed(), self._episode  # stays when _seed changes in the middle of an episode
+        self._state, flat = game.reset(self._key, np.uint32(self._episode))
+        self._view, self._over, self._last, self._episode_steps = game.unpack(flat), False, None, 0
         if self._heuristic:
             self._heuristic.reset()
         return self.get_obs(), self.get_state()
 
-    def step(self, actions: Sequence[int] | np.ndarray) -> tuple[float, bool, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[float, bool, dict[str, Any]]:
         """Play one action per agent; return (reward, terminated, info).
 
-        With ``heuristic_ai`` the scripted team's actions are played and written into ``actions`` (as SMAC does).
+        ``actions``: whole numbers in the agents' order, a list or an array or tensor of shape (n,) or (n, 1). With
+        ``heuristic_ai`` the scripted team's actions are played and written into it (as SMAC does).
         """
         view = self._current()
         if self._over:
             raise ValueError("the episode is over: call reset() before the next step()")
-        chosen = np.array([int(action) for action in actions], np.int32)
-        if chosen.shape != (self.n_agents,):
-            raise ValueError(f"step() got {len(chosen)} actions, but {self.map_name} has {self.n_agents} agents")
+        chosen = joint_action(actions, self.n_agents, self.map_name)
         if self._heuristic:
-            chosen = np.array(self._heuristic.act(view.units, view.avail), np.int32)
-            if isinstance(actions, (list, np.ndarray)):
-                actions[:] = chosen.tolist()
+            chosen = self._heuristic.act(view.units, view.avail)
+            write_back(actions, chosen)
         else:
             self._check(chosen, view.avail)
-        self._state, flat = self._game.step(self._key, np.uint32(self._episode), self._state, chosen)
-        self._view = self._game.unpack(flat)
-        reward, terminated, truncated, won, dead_allies, dead_enemies, timeout = self._view.result.tolist()
+        reward, terminated, truncated, won, dead_allies, dead_enemies, timeout = self._play(chosen)
         self._over = bool(terminated or truncated)
         info: dict[str, Any] = {
             "battle_won": bool(won),
@@ -167,12 +189,35 @@ class StarCraft2Env(Sizes):
             self.battles_game += 1
             self.battles_won += int(won)
             self.timeouts += int(timeout)
+            self._episode_count += 1
+        self.reward = reward
         return reward, self._over, info
 
-    def _check(self, actions: np.ndarray, avail: np.ndarray) -> None:
+    @property
+    def _game(self) -> Compiled:
+        from ibal.compat._compiled import compiled
+
+        return compiled(self.map_name, self._interface, Rules(check_actions=not self.heuristic_ai))
+
+    def _play(self, chosen: list[int]) -> list[float]:
+        """Play the actions, note them down for a replay, and return ``View.result``."""
+        game, played, (key, seed, episode) = self._game, np.array(chosen, np.int32), self._playing
+        self._state, flat = game.step(key, np.uint32(episode), self._state, played)
+        if not self._episode_steps:
+            from ibal.compat._compiled import Record
+
+            self._record = Record(key, seed, episode, [])
+        assert self._record is not None
+        self._record.actions.append(played)
+        self._view, self._last = game.unpack(flat), chosen
+        self._episode_steps += 1
+        self._total_steps += 1
+        return self._view.result.tolist()
+
+    def _check(self, actions: list[int], avail: np.ndarray) -> None:
         """Raise ValueError for the first agent whose action is not available."""
         names = self._spec.action_names
-        for agent, action in enumerate(actions.tolist()):
+        for agent, action in enumerate(actions):
             if not 0 <= action < self.n_actions or not avail[agent, action]:
                 what = f' ("{names[action]}")' if 0 <= action < self.n_actions else ""
                 legal = ", ".join(f"{a} ({names[a]})" for a in np.flatnonzero(avail[agent]))
@@ -180,110 +225,13 @@ class StarCraft2Env(Sizes):
 
     def close(self) -> None:
         """End the use of this object; calling it twice is fine."""
-        self._closed, self._state, self._view = True, None, None
+        self._closed, self._state, self._view, self._record = True, None, None, None
 
     def full_restart(self) -> None:
         """Drop the current episode (the game itself has nothing to restart); call reset() next."""
         self._open()
         self.force_restarts += 1
         self._state = self._view = None
-
-    def _open(self) -> None:
-        if self._closed:
-            raise ValueError("this environment has been closed: make a new StarCraft2Env")
-
-    def _current(self) -> View:
-        self._open()
-        if self._view is None:
-            raise ValueError("no episode has been started: call reset() first")
-        return self._view
-
-    # -- looking
-
-    def get_obs(self) -> list[np.ndarray]:
-        """Observations of all agents, float32."""
-        return list(self._current().obs.copy())
-
-    def get_obs_agent(self, agent_id: int) -> np.ndarray:
-        """Observation of one agent."""
-        return self._current().obs[agent_id].copy()
-
-    def get_state(self) -> np.ndarray:
-        """The global state, float32; not for use in decentralised execution."""
-        return self._current().state.copy()
-
-    def get_state_dict(self) -> dict[str, Any]:
-        """The state by parts: "allies" [n, f], "enemies" [m, f], "last_action" [n, a], "timestep"."""
-        if self._interface.obs_instead_of_state:
-            raise ValueError("with obs_instead_of_state the state is the agents' observations and has no other parts")
-        state, layout = self.get_state(), self._spec.state_layout
-        parts = {"allies": "ally", "enemies": "enemy", "last_action": "last_action"}
-        rows = {"allies": self.n_agents, "enemies": self.n_enemies, "last_action": self.n_agents}
-        found = {
-            part: state[layout.mask(kind)].reshape(rows[part], -1)
-            for part, kind in parts.items()
-            if kind in layout.kinds
-        }
-        return {**found, "timestep": float(state[-1])} if "time" in layout.kinds else found
-
-    def get_avail_actions(self) -> list[list[int]]:
-        """Masks of all agents."""
-        return self._current().avail.astype(int).tolist()
-
-    def get_avail_agent_actions(self, agent_id: int) -> list[int]:
-        """Mask of one agent: 1 where the action is available."""
-        return self._current().avail[agent_id].astype(int).tolist()
-
-    def get_visibility_matrix(self) -> np.ndarray:
-        """bool[n, n + m]: which units each agent sees (itself excluded, as in SMAC)."""
-        units, n = self._current().units, self.n_agents
-        alive = units[:, 2] > 0
-        distance = np.hypot(units[:n, None, 0] - units[None, :, 0], units[:n, None, 1] - units[None, :, 1])
-        seen = (distance < SIGHT) & alive[None, :] & alive[:n, None]
-        seen[:, :n] &= ~np.eye(n, dtype=bool)
-        return seen
-
-    def get_unit_by_id(self, a_id: int) -> Unit:
-        """One agent's unit."""
-        return self._unit(a_id, self._scenario.ally_types[a_id].name)
-
-    @property
-    def agents(self) -> dict[int, Unit]:
-        """All agents' units."""
-        return {i: self.get_unit_by_id(i) for i in range(self.n_agents)}
-
-    @property
-    def enemies(self) -> dict[int, Unit]:
-        """All enemies by the id that agents know them by."""
-        self._current()
-        types, order = self._scenario.enemy_types, np.asarray(self._state.enemy_order).tolist()
-        return {j: self._unit(self.n_agents + j, types[order[j]].name) for j in range(self.n_enemies)}
-
-    def _unit(self, row: int, name: str) -> Unit:
-        x, y, health, shield, energy, cooldown = self._current().units[row].tolist()
-        kind = UNITS[name]
-        return Unit(name, Position(x, y), health, kind.health, shield, kind.shield, energy, max(cooldown, 0.0))
-
-    @staticmethod
-    def distance(x1: float, y1: float, x2: float, y2: float) -> float:
-        """Distance between two points."""
-        return math.hypot(x2 - x1, y2 - y1)
-
-    def unit_shoot_range(self, agent_id: int) -> int:
-        """How far target actions reach, for every agent."""
-        return int(REACH)
-
-    def unit_sight_range(self, agent_id: int) -> int:
-        """How far agents see, for every agent."""
-        return int(SIGHT)
-
-    def unit_max_cooldown(self, unit: Unit) -> float:
-        """What the state divides the unit's cooldown (a medivac's energy) by."""
-        return UNITS[unit.unit_type].cooldown_scale
-
-    def unit_max_shield(self, unit: Unit) -> float:
-        """Full shield of the unit's type."""
-        return UNITS[unit.unit_type].shield
 
     # -- statistics
 
@@ -298,14 +246,68 @@ class StarCraft2Env(Sizes):
             "restarts": self.force_restarts,
         }
 
-    def seed(self) -> int:
-        """The random seed in use."""
-        return self._seed
+    # -- pictures
+
+    def save_replay(self) -> str | None:
+        """Write the last episode that was played as an HTML page, say where on standard error, and return the path.
+
+        The file is ``replay_dir``/``replay_prefix``_seed-S_episode-I.html. Where it cannot be written, that is a
+        warning and None is returned: the games before must not be lost for it. Raises ValueError before the first step.
+        """
+        self._open()
+        if self._record is None:
+            raise ValueError(
+                "no step has been played yet, so there is no replay to save: call reset() and step() first"
+            )
+        from ibal.compat._replay import write
+
+        folder, prefix = self.replay_dir or "replays", self.replay_prefix or self.map_name
+        try:
+            path = write(self._game, self._record, folder, prefix)
+        except OSError as error:
+            reason = error.strerror or error
+            warnings.warn(f"the replay could not be written to {folder}: {reason}; set replay_dir", stacklevel=2)
+            return None
+        sys.stderr.write(f"replay: {path}\n")
+        return str(path)
 
     def render(self, mode: str = "human") -> None:
-        """Not available here: record an episode with ``ibal.viz`` instead."""
-        raise NotImplementedError("StarCraft2Env draws nothing; record an episode with ibal.viz (ibal replay) instead")
+        """Draw nothing, and say so once: there is no window. ``save_replay()`` writes a page that plays the episode."""
+        if mode != "human":
+            raise NotImplementedError(f'render("{mode}") draws nothing here; {_INSTEAD}')
+        if not self._told:
+            self._told = True
+            warnings.warn(f"StarCraft2Env has no window to render in; {_INSTEAD}", stacklevel=2)
 
-    def save_replay(self) -> None:
-        """Not available here: there is no StarCraft II to write an .SC2Replay file."""
-        raise NotImplementedError("no .SC2Replay without StarCraft II; record an episode with ibal.viz instead")
+    # -- the rest
+
+    def __getattr__(self, name: str) -> Any:
+        """Constructor options by SMAC's names; a sentence for what belongs to StarCraft II itself."""
+        if name in _OPTIONS and "_interface" in self.__dict__:
+            own = name == "obs_own_health" and self._interface.obs_all_health  # SMAC's constructor does the same
+            return True if own else getattr(self._interface, name)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        near = difflib.get_close_matches(name, [*dir(type(self)), *self.__dict__, *_OPTIONS], 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise AttributeError(
+            f'StarCraft2Env has no "{name}"{hint} (no StarCraft II is behind it; docs/compat.md lists what is there)'
+        )
+
+
+_INSTEAD = "save_replay() writes a page that plays the last episode"
+
+
+def _checked(seed: Any) -> int:
+    """Return the seed as an int. Raises ValueError for what is no seed: 0 to 2**32 - 1."""
+    try:
+        return check_seed("seed", operator.index(seed))
+    except TypeError:
+        raise ValueError(f"seed must be a whole number, or None to have one drawn, not {seed!r}") from None
+
+
+def _file_name(prefix: str) -> str:
+    """Return the prefix. Raises ValueError where it names a folder, before games are played for a lost replay."""
+    if os.path.basename(prefix) != prefix:
+        raise ValueError(f'replay_prefix "{prefix}" names a folder; put the folder into replay_dir')
+    return prefix

@@ -1,13 +1,22 @@
+import copy
 import inspect
+import pickle
 import time
-from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ibal import rng
+from ibal.compat import _compiled
+from ibal.compat._compiled import View
 from ibal.compat.heuristic import Heuristic
 from ibal.compat.smac import StarCraft2Env
-from ibal.envs.smac.scenarios import SCENARIOS, scenario
+from ibal.envs.smac.env import make
+from ibal.envs.smac.rules import Interface, Rules
+from ibal.envs.smac.scenarios import scenario
+from ibal.types import TimeStep
 
 # The constructor of smac.env.StarCraft2Env, in its order.
 ARGUMENTS = {
@@ -57,10 +66,14 @@ def test_types_of_what_is_returned(env: StarCraft2Env):
     assert (env.get_obs_agent(1) == env.get_obs()[1]).all()
 
 
-def test_actions_may_be_numpy(env: StarCraft2Env):
+def test_actions_may_be_a_column_as_epymarl_hands_them_over(env: StarCraft2Env):
     env.reset()
-    env.step(np.array([1, 2, 3]))
+    env.step(np.array([[1], [2], [3]]))
     assert np.flatnonzero(env.get_state()[21:]).tolist() == [1, 9 + 2, 18 + 3]
+    with pytest.raises(ValueError, match=r"an array of shape \(1, 3\), but 3m has 3 agents"):
+        env.step(np.array([[1, 2, 3]]))
+    with pytest.raises(ValueError, match="agent 2 cannot perform action 1099511627776; available"):
+        env.step([1, 1, 2**40])
 
 
 def test_results_are_the_callers_own(env: StarCraft2Env):
@@ -123,6 +136,63 @@ def test_without_a_seed_one_is_drawn_and_told():
     assert play(StarCraft2Env("3m", seed=first.seed())) == play(first)
 
 
+def test_episodes_are_those_of_an_evaluation_with_the_same_seed(monkeypatch: pytest.MonkeyPatch):
+    """A world that shows nothing but its keys: a real one would take seconds to compile."""
+    real = make("3m")
+    shapes = jax.eval_shape(real.reset, rng.root(0), real.params)
+    state, shown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def show(key: jax.Array) -> TimeStep:
+        bits = (jax.random.key_data(key) % 2**20).astype(jnp.float32)  # float32 holds so many exactly
+        return shown._replace(obs=shown.obs.at[:, :2].set(bits[None]), avail=jnp.ones_like(shown.avail))
+
+    fake = real._replace(
+        reset=lambda key, params: (state, show(key)),
+        step=lambda key, state, actions, params: (state._replace(step=state.step + 1), show(key)),
+    )
+    monkeypatch.setattr(_compiled, "make", lambda *args, **options: fake)
+    monkeypatch.setattr(StarCraft2Env, "_game", _compiled.compiled.__wrapped__("3m", Interface(), Rules()))
+    env = StarCraft2Env("3m", seed=7)
+    for episode in rng.episodes(rng.root(7), 2):  # as ``ibal evaluate --seed 7`` has them
+        env.reset()
+        for clock in range(3):
+            wanted = jax.random.key_data(rng.world_key(episode, clock)) % 2**20
+            assert env.get_obs()[2][:2].tolist() == wanted.tolist()
+            env.step([1, 1, 1])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 10**40])
+def test_seeds_that_another_seed_stands_for_are_refused(env: StarCraft2Env, seed: int):
+    for take in (lambda: StarCraft2Env("3m", seed=seed), lambda: env.seed(seed)):
+        with pytest.raises(ValueError, match="seed must be at") as caught:
+            take()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [1.5, "7", np.nan, [1]])
+def test_seeds_that_are_no_whole_numbers_are_refused(env: StarCraft2Env, seed: object):
+    with pytest.raises(ValueError, match="seed must be a whole number, or None to have one drawn, not"):
+        env._seed = seed
+    assert env.seed() == 7
+
+
+def test_a_seed_set_later_starts_its_games_afresh():
+    """PettingZoo's wrapper sets ``_seed`` and restarts; EPyMARL's calls ``seed``. Numbers of NumPy's are welcome."""
+    env, fresh = StarCraft2Env("3m", seed=5), StarCraft2Env("3m", seed=np.uint32(11))
+    games = [play(fresh), play(fresh)]
+    play(env)
+    env._seed = 11
+    env.full_restart()
+    assert env.seed() == 11
+    assert [play(env), play(env)] == games
+    assert env.seed(11) == 11
+    assert play(env) == games[0]
+    env.reset()
+    env.seed(3)
+    env.step([1, 1, 1])  # the game that is being played goes on
+    assert StarCraft2Env("3m", seed=2**32 - 1).seed() == 2**32 - 1
+
+
 def test_illegal_action_names_agent_action_and_choices(env: StarCraft2Env):
     env.reset()
     with pytest.raises(ValueError, match=r'agent 1 cannot perform action 7 \("attack\[1\]"\); available: 1 \(stop\)'):
@@ -172,18 +242,34 @@ def test_stats_and_restart():
     env.reset()
 
 
+class TimeUp:
+    """Stands for a compiled game in which the limit is reached by the first step."""
+
+    def __init__(self, continuing: bool) -> None:
+        self.continuing = continuing
+
+    def reset(self, key: object, episode: np.uint32) -> tuple[object, list[float]]:
+        return None, [0.0] * 7
+
+    def step(self, key: object, episode: np.uint32, state: object, actions: np.ndarray) -> tuple[object, list[float]]:
+        return None, [0.0, not self.continuing, self.continuing, 0.0, 1.0, 2.0, 1.0]
+
+    def unpack(self, flat: list[float]) -> View:
+        avail = np.ones((3, 9), np.float32)
+        return View(np.zeros((3, 30)), np.zeros(48), avail, np.ones((6, 6)), np.array(flat, np.float32))
+
+
 @pytest.mark.parametrize("continuing", [False, True])
 def test_time_out(continuing: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(SCENARIOS, "short", replace(SCENARIOS["3m"], name="short", limit=2))
-    env = StarCraft2Env("short", seed=0, continuing_episode=continuing)
+    monkeypatch.setattr(StarCraft2Env, "_game", TimeUp(continuing))
+    env = StarCraft2Env("3m", seed=0, continuing_episode=continuing)
     env.reset()
-    assert env.step([1, 1, 1])[1] is False
     _, terminated, info = env.step([1, 1, 1])
     assert terminated is True
     assert info.get("episode_limit", False) is continuing
     assert ("episode_limit" in info) is continuing  # learners read the absence as a true end
-    assert not info["battle_won"]
-    assert env.get_stats()["timeouts"] == env.get_stats()["battles_draw"] == 1
+    assert (info["battle_won"], info["dead_allies"], info["dead_enemies"]) == (False, 1, 2)
+    assert env.get_stats()["timeouts"] == env.get_stats()["battles_draw"] == env.get_stats()["battles_game"] == 1
 
 
 def test_units_by_id(env: StarCraft2Env):
@@ -209,6 +295,59 @@ def test_enemy_units_are_numbered_like_the_observations():
             assert (enemy.pos.x - 16) / 28 == pytest.approx(rows[j, 1], abs=1e-6)
 
 
+def test_attributes_that_wrappers_read_are_there(env: StarCraft2Env):
+    """SMAC's own PettingZoo wrapper, and what others read of its constructor's attributes."""
+    env.reset()
+    assert not env.last_action.any()
+    env.step([1, 2, 3])
+    assert env.last_action.tolist() == np.eye(9)[[1, 2, 3]].tolist()
+    assert env.agents[0].unit_type == env.marine_id != env.marauder_id
+    assert (env.n_actions_no_attack, env.n_actions_move, env.n_obs_pathing, env.n_obs_height) == (6, 4, 8, 9)
+    assert (env.map_type, env._agent_race, env._bot_race) == ("marines", "T", "T")
+    assert (env.map_x, env.map_y, env.max_distance_x, env.max_distance_y) == (32, 32, 28, 28)
+    assert (env.reward_win, env.state_last_action, env.obs_own_health, env.continuing_episode) == (
+        200,
+        True,
+        True,
+        False,
+    )
+    assert env.window_size == (1920, 1200)
+    assert env.pathing_grid.shape == (32, 32)
+    assert env.pathing_grid[2:30, 8:24].all()
+    assert env.pathing_grid.sum() == 28 * 16
+    env._episode_count = 1  # what the wrapper does before every reset
+    assert env.death_tracker_ally.tolist() == env.death_tracker_enemy.tolist() == [0, 0, 0]
+    dead = play(env)[-1][2]
+    assert (env.death_tracker_ally.sum(), env.death_tracker_enemy.sum()) == (dead["dead_allies"], dead["dead_enemies"])
+    assert env._episode_count == 2
+
+
+# Column "map_type" of the reference's table 1.11.
+MAP_TYPES = {
+    "MMM2": "MMM", "3s5z": "stalkers_and_zealots", "3s_vs_5z": "stalkers", "1c3s5z": "colossi_stalkers_zealots",
+    "corridor": "zealots", "6h_vs_8z": "hydralisks", "so_many_baneling": "zealots", "bane_vs_bane": "bane",
+    "2c_vs_64zg": "colossus", "2m_vs_1z": "marines",
+}  # fmt: skip
+
+
+def test_map_types_are_smacs():
+    assert {name: StarCraft2Env(name).map_type for name in MAP_TYPES} == MAP_TYPES
+
+
+def test_what_belongs_to_starcraft_is_named_as_missing(env: StarCraft2Env):
+    with pytest.raises(
+        AttributeError, match=r'StarCraft2Env has no "_controller" \(no StarCraft II .* docs/compat\.md'
+    ):
+        env._controller.step(2)
+    with pytest.raises(AttributeError, match=r'no "get_avail_action"; did you mean "get_avail_actions"\?'):
+        env.get_avail_action()
+    assert not hasattr(env, "previous_ally_units")
+    assert getattr(env, "renderer", 7) == 7
+    copied = copy.copy(env)  # asks for names before there is anything to ask
+    assert copied.get_stats() == env.get_stats()
+    assert pickle.loads(pickle.dumps(StarCraft2Env("3m", seed=4))).seed() == 4  # as spawn hands it to a worker
+
+
 def test_visibility_matrix(env: StarCraft2Env):
     env.reset()
     seen = env.get_visibility_matrix()
@@ -220,12 +359,17 @@ def test_visibility_matrix(env: StarCraft2Env):
 def test_heuristic_team_ignores_masks_and_reports_its_actions():
     env = StarCraft2Env("3m", seed=0, heuristic_ai=True)
     env.reset()
-    actions = [1, 1, 1]
+    with pytest.raises(ValueError, match="pass a list"):
+        env.step((1, 1, 1))
+    actions = np.ones((3, 1), int)
     env.step(actions)
-    assert all(action >= 6 for action in actions)  # attacks, although nobody is in reach
+    assert actions.min() >= 6  # attacks, although nobody is in reach
+    assert actions.shape == (3, 1)
+    assert (env.last_action.argmax(1) == actions[:, 0]).all()
     assert env.get_unit_by_id(0).pos.x > 9.5
     env = StarCraft2Env("3m", seed=0, heuristic_ai=True, heuristic_rest=True)
     env.reset()
+    actions = [1, 1, 1]
     env.step(actions)
     assert actions == [4, 4, 4]  # walks East until the attack is available
 
@@ -248,10 +392,13 @@ def test_heuristic_medivac_has_no_command_while_everyone_is_well():
     assert Heuristic(game, rest=True).act(units, nobody_near) == [0, 4, 4, 3] + [4] * 5 + [2]  # South, North
 
 
-def test_pictures_point_to_the_right_place(env: StarCraft2Env):
-    for call in (env.render, env.save_replay):
-        with pytest.raises(NotImplementedError, match=r"ibal\.viz"):
-            call()
+def test_rendering_does_not_end_the_run(env: StarCraft2Env):
+    """EPyMARL's option ``render`` calls it after every step of a test."""
+    with pytest.warns(UserWarning, match=r"no window to render in; save_replay\(\) writes a page"):
+        env.render()
+    env.render()  # said once
+    with pytest.raises(NotImplementedError, match=r"save_replay\(\) writes a page"):
+        env.render("rgb_array")
 
 
 def test_a_step_is_cheap(env: StarCraft2Env):
