@@ -191,6 +191,12 @@ class EnvSpec:
     idle_actions: tuple[int, ...] = ()
     scene: Scene | None = None
 
+    @property
+    def has_win(self) -> bool:
+        """Whether a game can be won: its metric ``win`` then says, at the end, whether it was. Where it cannot, there
+        is no success to log, to draw or to wait for, only the return."""
+        return "win" in self.metric_names
+
 
 class Env(NamedTuple):
     """An environment: pure functions over explicit state, written for one environment; batch with ``jax.vmap``.

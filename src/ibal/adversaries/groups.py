@@ -92,6 +92,16 @@ def start(config: GroupConfig, most: int) -> Schedule:
     return Schedule(jnp.float32(p_max), jnp.float32(0), jnp.float32(0), jnp.float32(0))
 
 
+def check_signal(config: GroupConfig, spec: EnvSpec) -> None:
+    """Raise ValueError where P_max would wait for a success that an environment does not know."""
+    grows = config.alpha > 1 and config.p is None and not config.evaluation and largest(config, spec) > 0
+    if grows and config.signal == "success" and not spec.has_win:
+        raise ValueError(
+            f"the attack grows when the team wins, and {spec.name} cannot be won (it has no metric win); set "
+            "signal=return and eta to the return that a good team reaches there, or p to a fixed probability"
+        )
+
+
 def advance(
     config: GroupConfig, schedule: Schedule, signal: Float[Array, ""], episodes: int, env_steps: Float[Array, ""]
 ) -> Schedule:

@@ -133,7 +133,7 @@ def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any
     from ibal.evaluate.episodes import play
 
     keys = rng.episodes(rng.root(1), episodes)
-    has_win = "win" in team.env.spec.metric_names
+    has_win = team.env.spec.has_win
     adversary = as_evaluated(config).build(team.env.spec)
     natural = play(team.env, team.player, keys, team.params)
     attacked = play(team.env, team.player, keys, team.params, adversary=adversary, attacker=state)

@@ -111,7 +111,7 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
         output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
         results = play(env, team.player, keys, team.params)
         about = {"policy": label, "env": env.spec.name, "trained_seed": team.seed}
-        rows.append(about | summary(results, "win" in env.spec.metric_names))
+        rows.append(about | summary(results, env.spec.has_win))
     return rows
 
 

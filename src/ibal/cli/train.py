@@ -272,7 +272,9 @@ def _adversary(config: RunConfig, env: Any) -> Any:
 def as_text(summary: dict[str, Any]) -> str:
     """Return what a training came to, for people."""
     lines = [
-        f"seed {row['seed']}: {row['env_steps']:,} steps, win rate {row['win']:.3f}, return {row['return']:.2f}, "
+        f"seed {row['seed']}: {row['env_steps']:,} steps, "
+        + (f"win rate {row['win']:.3f}, " if row["win"] is not None else "")
+        + f"return {row['return']:.2f}, "
         f"length {row['length']:.1f} over {row['episodes']} greedy episodes"
         for row in summary["seeds"]
     ]

@@ -203,7 +203,7 @@ def _played(cell: Cell, keys: jax.Array) -> pl.DataFrame:
             attacker=attacker,
         )  # fmt: skip
         number = np.arange(i, len(keys), many, dtype=np.int32)
-        parts.append(_frame(results, "win" in cell.world.spec.metric_names, number, i))
+        parts.append(_frame(results, cell.world.spec.has_win, number, i))
     return pl.concat(parts).sort("episode")
 
 

@@ -89,7 +89,8 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
         here = rng.at(key, index)
         played = collect(env, team, attack, state, rng.episodes(rng.stream(here, "play"), PLAYED))
         steps = steps + played.episodes.length.sum(dtype=jnp.float32)
-        success = played.metrics.get("win", jnp.zeros(PLAYED)).mean(dtype=jnp.float32)
+        nothing = jnp.full(PLAYED, jnp.nan)
+        success = played.metrics.get("win", nothing).mean(dtype=jnp.float32)
         feedback = Feedback(success, played.returns.mean(), steps, index)
         state, _ = attack.update(rng.stream(here, "update"), state, played.episodes, feedback)
         return (state, steps), None

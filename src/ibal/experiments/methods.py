@@ -72,6 +72,11 @@ def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None 
     Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
     """
     from ibal.adversaries import TABLE
+    from ibal.adversaries.config import GroupConfig
+    from ibal.adversaries.groups import check_signal
 
     found = method(name)
-    return with_options(TABLE.make(found.adversary, **found.options), options or {}).build(spec)
+    config = with_options(TABLE.make(found.adversary, **found.options), options or {})
+    if isinstance(config, GroupConfig):
+        check_signal(config, spec)
+    return config.build(spec)

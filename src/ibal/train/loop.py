@@ -61,7 +61,8 @@ def trainer(
         left = jnp.maximum(1 - steps / config.steps, 0.0)
         learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed, left)
 
-        success = rollout.metrics.get("win", jnp.zeros(config.envs)).mean()
+        # NaN passes no threshold: what waits for success waits for ever where there is none.
+        success = rollout.metrics["win"].mean() if env.spec.has_win else jnp.float32(jnp.nan)
         iteration = tree.common(before.iteration, axis)
         feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32), iteration)
         attacker, attacking = adversary.update(
@@ -70,9 +71,11 @@ def trainer(
 
         progress = Progress(before.iteration + 1, steps, before.episodes + config.envs, owed)
         metrics = {
-            "env_steps": steps, "win": success, "return": feedback.returns, "epsilon": epsilon(steps, config),
+            "env_steps": steps, "return": feedback.returns, "epsilon": epsilon(steps, config),
             "length": rollout.episodes.length.mean(dtype=jnp.float32), **learning, **attacking,
         }  # fmt: skip
+        if env.spec.has_win:
+            metrics["win"] = success
         return TrainState(state.key, learned, attacker, stored, progress), metrics
 
     def _learn(

@@ -172,7 +172,7 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
             "seed": seed,
             "env_steps": int(state.progress.env_steps[i]),
             "episodes": episodes,
-            "win": float(played.win.mean()),
+            "win": float(played.win.mean()) if this.env.spec.has_win else None,
             "return": float(played.returns.mean()),
             "length": float(played.length.mean()),
         }
