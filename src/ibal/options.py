@@ -9,13 +9,13 @@ import ast
 import inspect
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ibal.registry import closest
+from ibal.registry import closest, quoted
 
 Record = TypeVar("Record")
 Scalar = bool | int | float | str
@@ -162,6 +162,69 @@ def check_fields(record: Any, part: str) -> None:
             raise ConfigError(f"{part}.{name} {error}") from None
 
 
+def for_call(
+    what: str, maker: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any], records: Sequence[type] = ()
+) -> dict[str, Any]:
+    """Return ``options`` (by name, out of a command line or a file) if ``maker(*args, **options)`` may be called.
+
+    They must be parameters of ``maker`` beyond ``args``, or fields of ``records``, the dataclasses behind its own
+    ``**options``; their values numbers, words, true or false of the annotated type. Raises ConfigError, which names the
+    closest option.
+    """
+    known, is_open = _parameters(maker, len(args))
+    for record in records:
+        known |= field_types(record)
+    for name, value in options.items():
+        if not isinstance(value, Scalar):
+            raise ConfigError(f"{what}: option {name} must be a number, a word, true or false, not {shown(value)}")
+        if name not in known and (records or not is_open):
+            near = closest(name, known)
+            hint = f'; did you mean "{near}"?' if near else ""
+            raise ConfigError(f"{what} has no option {quoted(name)}{hint} (options: {', '.join(known) or 'none'})")
+    return {name: _as_annotated(what, name, known.get(name, Any), value) for name, value in options.items()}
+
+
+def _parameters(maker: Callable[..., Any], given: int) -> tuple[dict[str, Any], bool]:
+    """Return the annotations of what can be given by name, and whether any other name is taken, too."""
+    try:
+        parameters = list(inspect.signature(maker).parameters.values())
+        hints = get_type_hints(maker if inspect.isfunction(maker) else maker.__init__)
+    except (TypeError, ValueError, NameError):  # compiled, or annotated with what is imported for type checkers only
+        hints = {}
+        try:
+            parameters = list(inspect.signature(maker).parameters.values())
+        except (TypeError, ValueError):
+            return {}, False
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {}
+    for parameter in parameters[given:]:
+        if parameter.kind in by_name:
+            default = parameter.default
+            usual = type(default) if isinstance(default, Scalar) else Any
+            known[parameter.name] = hints.get(parameter.name, usual)
+    return known, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _as_annotated(what: str, name: str, annotation: Any, value: Scalar) -> Any:
+    """Read a scalar as a parameter's type. Raises ConfigError."""
+    union = get_origin(annotation) in (Union, UnionType)
+    kinds = get_args(annotation) if union else (annotation,)
+    if Any in kinds:
+        return value
+    scalar = [kind for kind in kinds if kind in _NOUNS or get_origin(kind) is Literal]
+    if not scalar:
+        raise ConfigError(f"{what}: option {name} cannot be given as a number or a word; give it in Python")
+    for kind in scalar[:-1]:
+        try:
+            return typed(kind, value)
+        except ConfigError:
+            continue
+    try:
+        return typed(scalar[-1], value)
+    except ConfigError as error:
+        raise ConfigError(f"{what}: option {name} {error}") from None
+
+
 def read_scalar(text: str) -> Scalar:
     """Read ``true``, ``3``, ``0.5`` or any other word, as TOML would, but without quotes around words."""
     if text in ("true", "false"):
@@ -228,5 +291,8 @@ def typed(annotation: Any, value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return a value as TOML writes it."""
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    """Return a value as TOML writes it, on one line and not too long."""
+    if isinstance(value, str):
+        return quoted(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"

@@ -1,13 +1,17 @@
 """Tables of names: what a user can ask for by name, and where it lives.
 
-A table maps a name to ``"module:attr"`` and imports nothing until one name is asked for. Any ``"my_pkg.mod:Thing"``
-is accepted in place of a name, so users add their own without touching a table.
+A table maps a name to ``"module:attr"`` and imports nothing until one name is asked for. Users add their own without
+touching a table: where a name goes, they may write ``my_pkg.mod:Thing``. Only users may, on their command line or in
+their program: a name that comes out of a file is a plain ``str`` and means an entry of a table or nothing, so that
+reading a file never runs code that the file has chosen. See ``Own``.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -15,6 +19,15 @@ from typing import Any, get_args
 
 class UnknownName(ValueError):
     """A name that is in no table and is no importable ``module:attr``; its message says what to write instead."""
+
+
+class Own(str):
+    """A name that the user has given: the only kind that may be ``my_pkg.mod:make``, code outside the tables.
+
+    Made where a command line is read, in functions that a user's program calls with a name, and for a configuration
+    that the user passes as a program of his own; never for what a reader of data has found in a file. What is derived
+    from it (a slice, a part) is a plain ``str`` again and may not.
+    """
 
 
 @dataclass(frozen=True)
@@ -50,22 +63,34 @@ class Registry:
         return len(self.entries)
 
     def resolve(self, name: str) -> str:
-        """Return the full name; ``module:attr`` is returned as it is. Raises UnknownName with the closest name."""
-        if name in self.entries or ":" in name:
+        """Return the full name; ``module:attr`` is returned as it is if it is ``Own``.
+
+        Raises UnknownName with the closest name, or for code that the user has not named himself.
+        """
+        if name in self.entries:
             return name
+        if ":" in name:
+            if isinstance(name, Own):
+                return name
+            raise UnknownName(
+                f"{quoted(name)} is code, and no file may name code as its {self.kind}; if you trust it, name it "
+                f"yourself: {self.flag} {quoted(name)[1:-1]}"
+            )
         for prefix in self.prefixes:
             if prefix + name in self.entries:
                 return prefix + name
         raise UnknownName(
-            f'unknown {self.kind} "{name}".{hint(name, self.entries, self.prefixes)} List them: {self.listing}. '
+            f"unknown {self.kind} {quoted(name)}.{hint(name, self.entries, self.prefixes)} List them: {self.listing}. "
             f"Your own: {self.flag} my_pkg.mod:make"
         )
 
     def load(self, name: str) -> tuple[Any, tuple[Any, ...]]:
         """Return the object behind a name, and the arguments that come before the user's options."""
         full = self.resolve(name)
-        entry = self.entries.get(full) or Entry(full)
-        return load(entry.target, self.kind), entry.args
+        if full in self.entries:
+            return load(self.entries[full].target, self.kind), self.entries[full].args
+        _let_users_modules_be_found()
+        return load(full, self.kind), ()
 
     def make(self, name: str, **options: Any) -> Any:
         """Call what is behind a name with ``options``."""
@@ -99,13 +124,29 @@ def load(target: str, kind: str = "object") -> Any:
     return found
 
 
+def _let_users_modules_be_found() -> None:
+    """Let ``my_pkg.mod:make`` mean a module in the current folder, as for ``python -m``; installed ones come first.
+
+    Only once a user has named a module: where data lie, no library may be replaced by a file beside them.
+    """
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def quoted(name: str) -> str:
+    """Return ``name`` in quotes as a message can show it, whoever wrote it: on one line, and not too long."""
+    text = name if name.isprintable() else name.encode("unicode_escape").decode()
+    return f'"{text}"' if len(text) <= 100 else f'"{text[:99]}…"'
+
+
 def closest(name: str, known: Iterable[str], prefixes: Iterable[str] = ()) -> str | None:
     """Return the known name most like ``name``, compared with and without ``prefixes``; None if none is like it."""
     spelled = {k: k for k in known}
     for prefix in prefixes:
         spelled |= {full.removeprefix(prefix): full for full in spelled.values() if full.startswith(prefix)}
     lower = {short.lower(): full for short, full in spelled.items()}
-    near = difflib.get_close_matches(name.lower(), lower, 1)
+    near = difflib.get_close_matches(name.lower()[:100], lower, 1)  # the time grows with the square of the length
     return lower[near[0]] if near else None
 
 

@@ -15,14 +15,17 @@ from ibal import rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig
 from ibal.cli.main import main
+from ibal.envs import TABLE
 from ibal.evaluate.episodes import play
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
 from ibal.nets.pymarl import load_policy
+from ibal.registry import Entry
 from ibal.viz.trajectory import unpack
 from unit.viz import skirmish
 
 SKIRMISH = "unit.viz.skirmish:make"
+LISTED = "test/skirmish"  # the same under a name of the table, as a file may say it
 
 
 def replay(*words: object) -> int:
@@ -94,12 +97,13 @@ def data_of(page: Path) -> dict:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Run folders "a" (seeds 0 and 2) and "b" (seed 0) of the skirmish, and "other" of another environment."""
+    monkeypatch.setitem(TABLE.entries, LISTED, Entry(SKIRMISH))
     size = skirmish.SPEC.obs_size + skirmish.SPEC.n_actions + skirmish.N
     for name, seed in (("a", 0), ("a", 2), ("b", 0), ("other", 0)):
         params = agents.init(rng.root(seed + len(name)), size, skirmish.SPEC.n_actions, hidden=8)
-        meta = {"env": "smac/8m" if name == "other" else SKIRMISH, "env_options": {}, "seed": seed}
+        meta = {"env": "smac/8m" if name == "other" else LISTED, "env_options": {}, "seed": seed}
         save_bundle(tmp_path / "runs" / name / "policy" / f"seed-{seed}.safetensors", params, skirmish.SPEC, meta)
     return tmp_path / "runs"
 
@@ -168,7 +172,7 @@ def test_a_perturbation_holds(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--policy", "runs/a", "--policy", "runs/other"), "trained on unit.viz.skirmish:make and smac/8m; episodes"),
+        (("--policy", "runs/a", "--policy", "runs/other"), "trained on test/skirmish and smac/8m; episodes"),
         (("--policy", "runs/other"), "smac/8m needs 102 inputs"),
         (("--policy", "runs/a", "--policy", "runs/a"), "--policy runs/a is given twice"),
         (("--policy", "runs/a", "--policy-seed", "1"), "--policy-seed 1: runs/a has 0, 2"),

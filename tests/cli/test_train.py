@@ -164,7 +164,7 @@ def test_folders_that_are_none(tmp_path: Path, runs: list[dict[str, Any]], capsy
         ),
         (["--env", "3mm"], 'unknown environment "3mm". Closest: "smac/3m".'),
         (["--env", "two-step", "--env-option", "size=3"], "toy/two-step does not take its env_options: "),
-        (["--env", "3m", "--env-option", "step_mull=3"], 'SMAC has no option "step_mull"; did you mean "step_mul"?'),
+        (["--env", "3m", "--env-option", "step_mull=3"], 'has no option "step_mull"; did you mean "step_mul"?'),
         (["--env-option", "x"], '--env-option "x" must be a name and a value'),
         (["--method", "vanila"], 'unknown method "vanila". Closest: "vanilla".'),
         (["--preset", "labtop"], 'unknown preset "labtop". Closest: "laptop".'),

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from ibal.envs import TABLE, make, resolve
+from ibal.envs import TABLE, make
 from ibal.envs.check import check_env, check_spec
-from ibal.registry import UnknownName
+from ibal.registry import Own, UnknownName
 from ibal.types import Env
 
 # Compiling a map takes seconds: these differ in what they use (melee and splash, healing and the dead, cliffs).
@@ -38,9 +38,9 @@ def test_the_table_has_the_maps_of_smac() -> None:
     assert sum(name.startswith("smac/") for name in TABLE) == 23
     spec = make("3m").spec
     assert (spec.n_agents, spec.n_actions, spec.obs_size, spec.state_size) == (3, 9, 30, 48)
-    assert resolve("3m") == "smac/3m"
-    assert resolve("two-step") == "toy/two-step"
-    assert resolve("my_pkg.mod:make") == "my_pkg.mod:make"
+    assert TABLE.resolve("3m") == "smac/3m"
+    assert TABLE.resolve("two-step") == "toy/two-step"
+    assert TABLE.resolve(Own("my_pkg.mod:make")) == "my_pkg.mod:make"
 
 
 def test_an_unknown_name_is_answered_with_one_sentence() -> None:

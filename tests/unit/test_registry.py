@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibal.registry import Entry, Registry, UnknownName, closest, load
+from ibal.registry import Entry, Own, Registry, UnknownName, closest, load
 
 TABLE = Registry(
     "thing",
@@ -53,9 +53,9 @@ def test_no_closest_name_is_made_up() -> None:
 def test_a_target_of_ones_own_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_things.py").write_text("class Box:\n    @staticmethod\n    def make(**k): return k\nseven = 7\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert TABLE.make("my_things:Box.make", a=1) == {"a": 1}
+    assert TABLE.make(Own("my_things:Box.make"), a=1) == {"a": 1}
     with pytest.raises(UnknownName, match='"my_things:seven" is of type int, not a function'):
-        TABLE.make("my_things:seven")
+        TABLE.make(Own("my_things:seven"))
     with pytest.raises(UnknownName, match=r'"my_things" has no "sevn"; did you mean "seven"\?'):
         load("my_things:sevn")
     sys.modules.pop("my_things")

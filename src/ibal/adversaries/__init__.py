@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ibal.registry import Entry, Registry
+from ibal.registry import Entry, Own, Registry
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -40,8 +40,8 @@ TABLE = Registry(
 
 
 def build(name: str, spec: EnvSpec, **options: Any) -> Adversary:
-    """Make the adversary ``name`` (or ``"my_pkg.mod:MyConfig"``) for an environment.
+    """Make the adversary ``name`` (or ``"my_pkg.mod:MyConfig"``) for an environment; for programs, as ``envs.make``.
 
     Raises UnknownName that says which name is closest, ValueError for an option that is impossible there.
     """
-    return TABLE.make(name, **options).build(spec)
+    return TABLE.make(Own(name), **options).build(spec)

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 import ibal
 from ibal.adversaries import TABLE
 from ibal.files import appear
+from ibal.registry import Own
 from ibal.types import EnvSpec
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def save_attacker(
     appear(path, lambda aside: save_file(tensors, aside))
     about = {
         "format": FORMAT,
-        "attack": TABLE.resolve(attack),
+        "attack": TABLE.resolve(Own(attack)),
         "config": asdict(config),
         **_sizes(spec),
         "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
@@ -64,8 +65,9 @@ def save_attacker(
     appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
-def load_attacker(path: str | Path, spec: EnvSpec) -> Attacker:
-    """Read a bundle for the environment it was fitted in.
+def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> Attacker:
+    """Read a bundle for the environment it was fitted in. ``own`` is the attack that the user asks for, where it is
+    one of his own: a file that says the same name is read, one that names other code than the table's never.
 
     Raises FileNotFoundError, or ValueError that says what is wrong with a file or that it is of another environment.
     """
@@ -90,6 +92,8 @@ def load_attacker(path: str | Path, spec: EnvSpec) -> Attacker:
         raise ValueError(
             f"{path} was fitted in {_said(fitted)}, but this is {_said(_sizes(spec))}; fit an attacker here"
         )
+    if own is not None and attack == own:
+        attack = own
     config = _restored(TABLE.load(attack)[0], options)
     return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
 

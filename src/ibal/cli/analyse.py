@@ -24,6 +24,7 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
+from ibal.registry import Own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a fitted attacker, or a folder: its first one for this environment")  # fmt: skip
     add("--attacker2", type=Path, metavar="FILE", help="a second one, to see what two fits agree on (default: the "
         "second of the folder, if it has one)")  # fmt: skip
+    add("--attack", metavar="NAME", help="the attack, where it is one of your own: my_pkg.mod:MyConfig")
     add("--env", metavar="NAME", help="environment (default: the one the policy was trained on)")
     add("--out", type=Path, required=True, metavar="FOLDER", help="where numbers and pictures go")
     add("--episodes", type=count_type("--episodes", 2), default=512, metavar="N",
@@ -95,13 +97,13 @@ def _attackers(options: argparse.Namespace, spec: EnvSpec) -> list[tuple[str, At
     """Read one attacker or two, and refuse what has not learned what is to be looked at."""
     from ibal.adversaries.bundle import load_attacker
 
-    files = _files(options.attacker, spec)
+    files = _files(options.attacker, spec, options.attack or "interaction")
     if options.attacker2 is not None:
-        files = [files[0], _files(options.attacker2, spec)[0]]
+        files = [files[0], _files(options.attacker2, spec, options.attack or "interaction")[0]]
     out = []
     for file in files[:2]:
         try:
-            found = load_attacker(file, spec)
+            found = load_attacker(file, spec, None if options.attack is None else Own(options.attack))
         except (OSError, ValueError) as error:
             raise CommandError(str(error), WRONG_USE) from error
         if getattr(found.state, "theta", None) is None or getattr(found.state, "phi", None) is None:
@@ -114,7 +116,7 @@ def _attackers(options: argparse.Namespace, spec: EnvSpec) -> list[tuple[str, At
     return out
 
 
-def _files(path: Path, spec: EnvSpec) -> list[Path]:
+def _files(path: Path, spec: EnvSpec, attack: str) -> list[Path]:
     """Return the attackers that a path means, in order of their names."""
     if not path.is_dir():
         if not path.exists():
@@ -122,12 +124,12 @@ def _files(path: Path, spec: EnvSpec) -> list[Path]:
         return [path]
     from ibal.evaluate.bank import attackers_in
 
-    fitted = {file: world for file, (attack, world) in attackers_in(path).items() if attack == "interaction"}
+    fitted = {file: world for file, (name, world) in attackers_in(path).items() if name == attack}
     if found := [file for file, world in fitted.items() if world == spec.name]:
         return found
     there = ", ".join(sorted(set(fitted.values()))) or "none at all"
     raise CommandError(
-        f"{path} has no interaction attacker fitted on {spec.name} (it has: {there}); fit one with ibal attack",
+        f"{path} has no {attack} attacker fitted on {spec.name} (it has: {there}); fit one with ibal attack",
         WRONG_USE,
     )
 

@@ -28,6 +28,7 @@ from ibal.cli.output import (
     unwritable,
 )
 from ibal.options import ConfigError, field_helps, pairs, with_options
+from ibal.registry import Own
 
 if TYPE_CHECKING:
     from ibal.evaluate.matrix import Team
@@ -97,7 +98,7 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     from ibal.evaluate.bank import learns
     from ibal.experiments.fitting import FitPlan
 
-    attack = TABLE.resolve(options.attack)
+    attack = TABLE.resolve(Own(options.attack))
     try:
         config = with_options(TABLE.make(attack), pairs("--set", options.set))
     except ConfigError as error:
@@ -166,7 +167,7 @@ def _list(argv: list[str]) -> int:
     from ibal.evaluate.bank import learns
 
     rows = []
-    for name in dict.fromkeys(map(TABLE.resolve, options.names or TABLE)):
+    for name in dict.fromkeys(map(TABLE.resolve, map(Own, options.names or TABLE))):
         config = TABLE.make(name)
         about = TABLE.entries[name].help if name in TABLE else inspect.cleandoc(type(config).__doc__ or "")
         told = _told(config)

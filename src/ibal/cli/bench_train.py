@@ -16,6 +16,7 @@ from ibal.cli.output import OK, WRONG_USE, CommandError, add_flags, count_type, 
 from ibal.experiments.config import RunConfig
 from ibal.experiments.presets import apply_preset
 from ibal.options import ConfigError, check_count, read_text
+from ibal.registry import Own
 
 SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
 
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
 
     use_cores(args.cores)
     import ibal
-    from ibal.envs import make
+    from ibal.envs import made
     from ibal.train import bench
 
     peak, speeds = bench.matmul_peak(), {}
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
         for name in args.maps.split(","):
             output.note(f"measuring {preset} on {name} …")
             train = dataclasses.replace(config.train, **SHORT)
-            speeds[preset, name] = bench.measure(make(name), config.learner, train)
+            speeds[preset, name] = bench.measure(made(Own(name)), config.learner, train)
             peak = max(peak, bench.matmul_peak())  # noise on a shared machine only ever slows it
     data: dict[str, Any] = {"ibal": ibal.__version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
     lines = [f"matmul peak {peak:.0f} GFLOP/s (float32)", HEAD]
@@ -74,7 +75,7 @@ def main(argv: list[str]) -> int:
         train = dataclasses.replace(config.train, **SHORT)
         data["seeds"] = {"env": name}
         for count in counts:
-            together, alone = bench.seeds_together(make(name), config.learner, train, count)
+            together, alone = bench.seeds_together(made(Own(name)), config.learner, train, count)
             data["seeds"][str(count)] = {"together_steps_per_s": together, "one_steps_per_s": alone}
             lines.append(
                 f"{count} seeds on {name} in one program: {together:.0f} steps/s; one after another {alone:.0f}; "
@@ -90,11 +91,11 @@ def main(argv: list[str]) -> int:
 
 def _cost(method: str, name: str, config: RunConfig, data: dict[str, Any]) -> str:
     """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
-    from ibal.envs import make
+    from ibal.envs import made
     from ibal.experiments.methods import adversary_of, learner_of
     from ibal.train import bench
 
-    env, train = make(name), dataclasses.replace(config.train, replay=SHORT["replay"])
+    env, train = made(Own(name)), dataclasses.replace(config.train, replay=SHORT["replay"])
     ratio, rounds = bench.relative_cost(
         env, config.learner, train, adversary_of(method, env.spec), learner_of(method, config.learner)
     )

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for curves.jsonl, curves.svg, curves.png and parts/")
     add("--attacks", metavar="A,B,…", help="attacks to play the snapshots under, as in ibal evaluate")
     add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--env", metavar="NAME", help="where the snapshots play, if in an environment of your own: my_pkg.mod:make")
     add("--episodes", type=count_type("--episodes"), default=EPISODES, metavar="N",
         help=f"per snapshot and attack (default {EPISODES})")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of these episodes (default 0)")
@@ -99,7 +100,7 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
     names = attack_names(options.attacks)
     found = {str(file): folder for folder in options.runs for file in snapshots(folder)}
-    teams = [team for _, team in teams_of(list(found), None)]
+    teams = [team for _, team in teams_of(list(found), options.env)]
     try:
         todo = cells(teams, Bank(options.attackers).attack, names, ("none",))
     except (ValueError, FileNotFoundError) as error:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import FAILED, OK, Output, add_flags, count_type, output_of, seed_type
+from ibal.registry import Own
 
 if TYPE_CHECKING:
     from ibal.types import Env, EnvSpec, ObsLayout
@@ -85,12 +86,12 @@ def _check(args: argparse.Namespace, output: Output) -> int:
 
 
 def _make(name: str, output: Output) -> Env:
-    from ibal.envs import make, resolve
+    from ibal.envs import TABLE, made
 
-    full = resolve(name)
+    full = TABLE.resolve(Own(name))
     if full != name:
         output.note(f'"{name}" is short for "{full}"')
-    return make(full)
+    return made(full)
 
 
 def description(spec: EnvSpec) -> dict[str, Any]:

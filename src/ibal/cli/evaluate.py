@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type
 from ibal.cli.replay import SCRIPTED
+from ibal.options import ConfigError
+from ibal.registry import Own, UnknownName
 
 if TYPE_CHECKING:
     from ibal.evaluate.episodes import EpisodeResults
@@ -116,7 +118,8 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
 
 def teams_of(policies: Sequence[str], world_name: str | None) -> list[tuple[str, Team]]:
-    """Load the policies of a command line, each with a label of its own; ``world_name`` None: where each was trained.
+    """Load the policies of a command line, each with a label of its own; ``world_name``, the --env of the same command
+    line, None: where each was trained.
 
     Raises CommandError for what cannot be loaded or played.
     """
@@ -165,7 +168,10 @@ def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, 
     trained = entry.meta.get("env")
     if name is None and trained is None:
         raise CommandError(f'"{entry.label}" does not say which environment it plays; add --env NAME', WRONG_USE)
-    full = envs.resolve(name or str(trained))
+    try:
+        full = envs.TABLE.resolve(str(trained) if name is None else Own(name))
+    except UnknownName as error:
+        raise CommandError(f"{entry.label}: {error}" if name is None else str(error), WRONG_USE) from error
     options = dict(entry.meta.get("env_options") or {}) if full == trained else {}
     identity = f"{full} {sorted(options.items())}"
     if ":" in full:
@@ -173,7 +179,10 @@ def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, 
 
         identity += source_digest(full.partition(":")[0])
     if identity not in made:
-        made[identity] = envs.make(full, **options)
+        try:
+            made[identity] = envs.made(full, options)
+        except ConfigError as error:
+            raise CommandError(f"{entry.label}: {error}", WRONG_USE) from error
     return identity, made[identity]
 
 

@@ -52,7 +52,6 @@ def main(argv: list[str] | None = None) -> int:
         return _complain(
             "ibal", f'unknown command "{name}".{hint(name, COMMANDS)} Commands: {", ".join(COMMANDS)}', WRONG_USE
         )
-    _let_users_modules_be_found()
     return _run(name, rest)
 
 
@@ -79,10 +78,3 @@ def _run(name: str, rest: list[str]) -> int:
 def _complain(prog: str, message: str, status: int = 1) -> int:
     print(f"{prog}: {message}", file=sys.stderr)
     return status
-
-
-def _let_users_modules_be_found() -> None:
-    """Let ``my_pkg.mod:make`` mean a module in the current folder, as it does for ``python -m``."""
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)

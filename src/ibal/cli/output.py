@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ibal.files import CLAIM, Busy, Claim, claimed
 from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_text
 
 OK, FAILED, WRONG_USE = 0, 1, 2
@@ -32,6 +34,19 @@ def check_folder(path: Path) -> None:
     """Refuse an ``--out`` that names a file where a folder is needed."""
     if path.exists() and not path.is_dir():
         raise CommandError(f"--out {path}: this is a file; name a folder", WRONG_USE)
+
+
+@contextmanager
+def claim(folder: Path, name: str = CLAIM) -> Generator[Claim]:
+    """Keep other processes from writing into ``--out``; end the command where one of them does already."""
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(claimed(folder, name))
+        except Busy as busy:
+            raise CommandError(f"--out {busy}", WRONG_USE) from busy
+        except OSError as error:
+            raise unwritable(error, folder) from error
+        yield held
 
 
 def count_type(flag: str, least: int = 1, most: int = LARGEST) -> Callable[[str], int]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
-from ibal.registry import Entry, Registry
+from ibal.options import ConfigError
+from ibal.registry import Entry, Own, Registry, UnknownName
 
 if TYPE_CHECKING:
     from ibal.evaluate.matrix import Attack
@@ -127,16 +128,19 @@ def _prepare(options: argparse.Namespace) -> _Game:
         _check_target(path)
     _check_once("--policy", options.policy)
     for name in options.attack:
-        TABLE.resolve(name.partition("[")[0])  # what stands in brackets are options
+        TABLE.resolve(Own(name.partition("[")[0]))  # what stands in brackets are options
     _check_once("--attack", options.attack)
     if options.attackers is not None and not options.attackers.is_dir():
         raise _refused(f"--attackers {options.attackers}: there is no such folder")
     if options.env is not None:
-        envs.resolve(options.env)
+        envs.TABLE.resolve(Own(options.env))
     _check_number(len(options.policy), len(options.attack))
     teams = _teams(options)
     name, given = _environment(options.env, teams)
-    env = envs.make(name, **given)  # an error inside the user's own function keeps its traceback
+    try:
+        env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
+    except (UnknownName, ConfigError) as error:
+        raise _refused(str(error)) from error
     if env.frame is None or env.spec.scene is None:
         missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
         raise _refused(f'"{options.env or name}" cannot be drawn ({missing}); environments with a picture: smac/*')
@@ -201,8 +205,8 @@ def _team(name: str, seed: int | None) -> _Who:
         return _trained(path, seed)
     if name not in SCRIPTED and ":" not in name and path.exists():
         raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
-    SCRIPTED.resolve(name)
-    return _Who(name, partial(_call_policy, name))
+    SCRIPTED.resolve(Own(name))
+    return _Who(name, partial(_call_policy, Own(name)))
 
 
 def _trained(path: Path, seed: int | None) -> _Who:
@@ -237,7 +241,7 @@ def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:
     return pymarl_agent(spec, team.params.hidden_size).bind(team.params)
 
 
-def _call_policy(name: str, spec: EnvSpec) -> Policy:
+def _call_policy(name: Own, spec: EnvSpec) -> Policy:
     from ibal.types import Policy
 
     make, _ = SCRIPTED.load(name)
@@ -258,7 +262,7 @@ def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, A
     """Choose what all play in: what --env names, else what they were trained on, with the options of then."""
     from ibal import envs
 
-    wanted = None if asked is None else envs.resolve(asked)
+    wanted = None if asked is None else envs.TABLE.resolve(Own(asked))
     trained: dict[str, tuple[str, dict[str, Any]]] = {}
     for team in teams:
         name, given = team.meta.get("env"), dict(team.meta.get("env_options") or {})
@@ -269,7 +273,8 @@ def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, A
             f"the policies were trained on {' and '.join(trained)}; episodes side by side need one environment"
         )
     if trained:
-        return next(iter(trained.values()))
+        name, given = next(iter(trained.values()))
+        return wanted or name, given  # the same name, but only the user's may be code
     if wanted is None:
         raise _refused(f'"{teams[0].label}" does not say which environment it plays; add --env NAME')
     return wanted, {}

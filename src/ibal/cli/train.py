@@ -19,12 +19,12 @@ from typing import Annotated, Any
 import tyro
 
 from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, unwritable
-from ibal.experiments.config import BOOKKEEPING, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
+from ibal.experiments.config import BOOKKEEPING, NAMES, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
-from ibal.registry import closest
+from ibal.registry import Own, closest
 from ibal.train.config import TrainConfig
 
 CONFIG_FILE = "config.toml"
@@ -97,8 +97,9 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     default = TrainArgs(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
                         train=base.train)  # fmt: skip
     args = tyro.cli(TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,))
-    from ibal.envs import resolve
+    from ibal.envs import TABLE
 
+    named = {name: Own(getattr(args, name)) if name in given else getattr(base, name) for name in NAMES}
     steps = args.train.steps if args.steps is None else args.steps
     if _continues(given) and not {"steps", "train.steps"} & given.keys():  # a preset's budget was not asked for
         steps = load_toml(Path(given["out"]) / CONFIG_FILE).train.steps
@@ -106,9 +107,9 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     if "train.epsilon-start" in given:
         explore = args.train.epsilon_start
     config = RunConfig(
-        env=resolve(args.env),
+        env=TABLE.resolve(named["env"]),
         env_options=_options("--env-option", args.env_option, base.env_options),
-        method=args.method,
+        method=named["method"],
         method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
         seeds=args.seeds,
@@ -157,7 +158,7 @@ def _base(given: dict[str, str]) -> RunConfig:
     """What the flags are applied to: the defaults (or what is resumed), then the preset, then the file."""
     base = load_toml(Path(given["out"]) / CONFIG_FILE) if _continues(given) else RunConfig()
     base = apply_preset(given["preset"], base) if "preset" in given else base
-    return load_toml(given["config"], base) if "config" in given else base
+    return load_toml(given["config"], base, own=True) if "config" in given else base
 
 
 def _continues(given: dict[str, str]) -> bool:
@@ -253,7 +254,7 @@ def _environment(config: RunConfig) -> Any:
     from ibal import envs
 
     try:
-        return envs.make(config.env, **dict(config.env_options))
+        return envs.made(config.env, dict(config.env_options))
     except (ValueError, TypeError) as error:
         if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
             raise ConfigError(f"{config.env} does not take its env_options: {error}") from error

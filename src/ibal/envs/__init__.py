@@ -5,10 +5,12 @@ Importing this module imports no jax: ``ibal env list`` answers at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ibal.envs.smac.scenarios import SCENARIOS
-from ibal.registry import Entry, Registry
+from ibal.options import for_call
+from ibal.registry import Entry, Own, Registry, UnknownName, load
 
 if TYPE_CHECKING:
     from ibal.types import Env
@@ -43,20 +45,38 @@ TABLE = Registry(
     prefixes=("smac/", "toy/"),
 )
 
-
-def resolve(name: str) -> str:
-    """Return the full name of an environment: ``"3m"`` means ``"smac/3m"``; ``my_pkg.mod:make`` stays as it is."""
-    return TABLE.resolve(name)
+# What makers take as **options are fields of these dataclasses.
+_OPTIONS = {
+    "ibal.envs.smac.env:make": ("ibal.envs.smac.rules:Interface", "ibal.envs.smac.rules:Rules"),
+    "ibal.envs.leak:leak": ("ibal.envs.leak:Leak",),
+}
 
 
 def make(name: str, **options: Any) -> Env:
     """Make the environment ``name``: a name of the table, or ``"my_pkg.mod:make"``, a function returning an ``Env``.
 
-    Raises UnknownName (a ValueError) that says which name is closest and how to list them.
+    For programs: whatever they give as a name may be code. Raises UnknownName (a ValueError) that says which name is
+    closest and how to list them.
     """
+    return _checked(name, TABLE.make(Own(name), **options))
+
+
+def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
+    """Make an environment with options out of a command line or a file; ``module:attr`` only if ``name`` is ``Own``.
+
+    Raises UnknownName, or ConfigError for an option that its maker does not have or of a wrong type.
+    """
+    name = TABLE.resolve(name)
+    maker, args = TABLE.load(name)
+    if not callable(maker):
+        raise UnknownName(f'"{name}" is of type {type(maker).__name__}, not a function that makes an environment')
+    records = [load(target) for target in _OPTIONS.get(TABLE.entries[name].target, ())] if name in TABLE else []
+    return _checked(name, maker(*args, **for_call(f'environment "{name}"', maker, args, options or {}, records)))
+
+
+def _checked(name: str, env: Any) -> Env:
     from ibal.types import Env
 
-    env = TABLE.make(name, **options)
     if not isinstance(env, Env):
         raise TypeError(f'"{name}" returned a {type(env).__name__}; an environment function returns an ibal.types.Env')
     return env

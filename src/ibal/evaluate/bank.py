@@ -23,6 +23,7 @@ from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.evaluate.matrix import Attack, Team, source_digest
 from ibal.options import pairs, with_options
+from ibal.registry import Own
 from ibal.types import EnvSpec
 
 SEED = 0  # of what an attack that learns nothing may draw for its state
@@ -76,7 +77,7 @@ class Bank:
         if self.refit is None or team is None:
             found = self._fitted(base, spec)
         else:
-            found = [_read(self.refit(TABLE.resolve(base), TABLE.make(base), team), spec)]
+            found = [_read(self.refit(TABLE.resolve(base), TABLE.make(base), team), spec, base)]
         config = as_evaluated(found[0].config)
         if any(as_evaluated(one.config) != config for one in found):
             raise ValueError(
@@ -97,7 +98,7 @@ class Bank:
             self._adversaries[which] = config.build(spec)
         return self._adversaries[which]
 
-    def _fitted(self, name: str, spec: EnvSpec) -> list[Fitted]:
+    def _fitted(self, name: Own, spec: EnvSpec) -> list[Fitted]:
         """Read the attackers of this attack and environment, in the order of their file names."""
         if self.folder is None:
             raise ValueError(
@@ -107,7 +108,7 @@ class Bank:
         held = attackers_in(self.folder)
         wanted = TABLE.resolve(name), spec.name
         if files := [file for file, what in held.items() if what == wanted]:
-            return [_read(file, spec) for file in files]
+            return [_read(file, spec, name) for file in files]
         there = ", ".join(sorted({f"{attack} for {env}" for attack, env in held.values()})) or "no attacker"
         raise ValueError(
             f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
@@ -130,20 +131,21 @@ def _says(file: Path) -> tuple[str, str] | None:
         return None
 
 
-def _read(file: Path, spec: EnvSpec) -> Fitted:
-    attacker = load_attacker(file, spec)
+def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
+    attacker = load_attacker(file, spec, asked)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Fitted(attacker.config, attacker.state, digest, {"file": str(file), "sha256": digest, **attacker.meta})
 
 
-def variant(name: str) -> tuple[str, dict[str, str]]:
-    """Split ``interaction[fill=mean,masks=random]`` into the attack and its options. Raises ValueError."""
+def variant(name: str) -> tuple[Own, dict[str, str]]:
+    """Split ``interaction[fill=mean,masks=random]``, as a user or a program asks for it, into the attack and its
+    options. Raises ValueError."""
     base, bracket, rest = name.partition("[")
     if not bracket:
-        return name, {}
+        return Own(name), {}
     if not rest.endswith("]"):
         raise ValueError(f'"{name}": the options of an attack stand in brackets, as in interaction[fill=mean]')
-    return base, pairs(f'"{name}":', rest[:-1].split(","))
+    return Own(base), pairs(f'"{name}":', rest[:-1].split(","))
 
 
 def learns(config: Any) -> bool:

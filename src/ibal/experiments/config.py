@@ -41,11 +41,12 @@ from ibal.options import (
     typed,
     unknown,
 )
-from ibal.registry import closest
+from ibal.registry import Own, closest
 from ibal.train.config import TrainConfig
 
 Record = TypeVar("Record")
 
+NAMES = ("env", "method")  # fields that name what is made
 OPTIONS = ("env_options", "method_options")  # tables whose fields are those of whatever they are given to
 
 # How long a run goes on and how it is kept decide nothing of what it computes on the way.
@@ -116,8 +117,12 @@ class RunConfig:
         check_order("learner.batch", self.learner.batch, "train.learn_from", self.train.learn_from, why)
 
 
-def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
-    """Read a file over ``base``. Raises ConfigError with the file's name in front."""
+def load_toml(path: str | Path, base: RunConfig = RunConfig(), own: bool = False) -> RunConfig:
+    """Read a file over ``base``. Raises ConfigError with the file's name in front.
+
+    ``own``: the user passes the file as a program of his own, so that the environment and the method that it names may
+    be his code (``registry.Own``); a run folder is data, and what it names must be in the tables to be made.
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -129,9 +134,10 @@ def load_toml(path: str | Path, base: RunConfig = RunConfig()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     try:
-        return _merged(base, table, "")
+        config = _merged(base, table, "")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return replace(config, **{name: Own(table[name]) for name in NAMES if own and name in table})
 
 
 def save_toml(config: RunConfig, path: str | Path) -> None:
