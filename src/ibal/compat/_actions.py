@@ -45,16 +45,15 @@ def _whole(agent: int, value: Any, wanted: str) -> int:
     plain: Any = value.tolist() if hasattr(value, "tolist") else value
     while isinstance(plain, (list, tuple)) and len(plain) == 1:
         plain = plain[0].tolist() if hasattr(plain[0], "tolist") else plain[0]
-    if isinstance(plain, float) and plain.is_integer():
-        return int(plain)
     if isinstance(plain, (list, tuple)):
         raise ValueError(f"step() got {len(plain)} values for agent {agent}: {wanted}")
-    try:
-        if isinstance(plain, bool):
-            raise TypeError
-        return operator.index(plain)
-    except TypeError:
-        raise ValueError(f"step() got {plain!r} as the action of agent {agent}, not a whole number") from None
+    if isinstance(plain, float):
+        whole = int(plain) if plain.is_integer() else None
+    else:
+        whole = operator.index(plain) if hasattr(plain, "__index__") and not isinstance(plain, bool) else None
+    if whole is None:
+        raise ValueError(f"step() got {plain!r} as the action of agent {agent}, not a whole number")
+    return whole
 
 
 def _named(actions: Any) -> str:
