@@ -46,8 +46,10 @@ def pages(tmp_path_factory) -> dict[str, Path]:
             ("hidden", hidden),
             ("noisy", noisy),
             ("shuffled", shuffled),
+            ("huddle", skirmish.huddle(swapped=2)),
         )
     }
+    out["stroll"] = write_player(skirmish.stroll(), None, skirmish.PEACEFUL, folder / "stroll.html")
     out["both"] = write_comparison([natural, jammed], None, skirmish.SPEC, folder / "both.html", title="both")
     return out
 

@@ -275,9 +275,9 @@ def test_rings_tell_the_groups_and_the_legend_explains_them(show, scheme):
         around = np.array(ring(page, unit))
         assert not any((np.abs(around - colour).max(axis=1) < 16).any() for colour in (one, two))
     legend = texts(page, "#legend em")
-    assert legend[3:] == [
+    assert legend[3:] == [  # after health, health and reward
         "G1, attacked", "G2, the others", "hidden from or changed for the selected agent",
-        "what a replaced action was meant to be",
+        "what a replaced action was meant to be", "a step with replaced actions",
     ]  # fmt: skip
     for agent, group in ((0, "In G1, the attacked group."), (2, "In G2, the other group.")):
         page.press(str(agent))
@@ -326,9 +326,6 @@ def test_a_comparison_stays_in_step_and_says_how_each_ends(show):
     page = show("both", width=1280)
     ends = skirmish.play(), skirmish.play(attacked=True)
     assert texts(page, ".stage figcaption b") == ["natural", "jammed"]
-    assert texts(page, ".stage .outcome") == [
-        f"{end.outcome} return {end.episode_return:.2f} in {end.length} steps" for end in ends
-    ]
     longest = max(end.length for end in ends)
     assert int(page.eval("document.querySelector('#scrub').max")) == longest
 
@@ -343,6 +340,9 @@ def test_a_comparison_stays_in_step_and_says_how_each_ends(show):
     assert clocks() == [step(page)] * 2
     page.press("End")
     assert clocks() == [end.length for end in ends]  # the shorter one waits at its end
+    assert texts(page, ".stage .outcome") == [
+        f"{end.outcome} return {end.episode_return:.2f} in {end.length} steps" for end in ends
+    ]
     assert page.eval("[...document.querySelectorAll('.banner')].map(e => e.hidden)") == [False, False]
     page.press("Home")
     tops = page.eval("[...document.querySelectorAll('.picture')].map(e => e.getBoundingClientRect().top)")
@@ -394,3 +394,114 @@ def test_every_control_has_a_name(page):
         " || e.textContent.trim() || e.closest('label'))).map(e => e.outerHTML)"
     )
     assert nameless == []
+
+
+def test_the_outcome_was_shown_before_play(show):
+    page = show("both", width=1400)
+
+    def seen() -> list[bool]:
+        return page.eval("[...document.querySelectorAll('.outcome, .banner')].map(e => e.checkVisibility())")
+
+    def drawn_beyond_the_start(share: float) -> bool:
+        """Whether the chart below the first picture has a line of the agents' health at a share of its time."""
+        blue = list(rgb(THEMES["light"]["agent"]))
+        return page.eval(
+            "(() => { const strip = document.querySelector('canvas.strip'), pen = strip.getContext('2d');"
+            f" const x = Math.round(40 + {share} * (strip.width - 52));"
+            " const {data} = pen.getImageData(x - 1, 0, 3, strip.height); const blue = " + str(blue) + ";"
+            " for (let i = 0; i < data.length; i += 4) if (blue.every((c, k) => Math.abs(data[i + k] - c) < 30)"
+            " && data[i + 3] > 200) return true; return false; })()"
+        )
+
+    assert seen() == [False] * 4
+    assert not drawn_beyond_the_start(0.5)
+    page.press("End")
+    assert seen() == [False, True] * 2  # the banners
+    assert drawn_beyond_the_start(0.5)
+    page.press("Home")  # what has been watched stays
+    assert seen() == [True, False] * 2
+    assert drawn_beyond_the_start(0.5)
+
+
+def test_side_by_side_teams_were_zoomed_differently(show):
+    page = show("both", width=1400)
+    for key in ("Home", "ArrowRight", "End"):
+        page.press(key)
+        for _ in range(4):
+            one, other = page.eval("[0, 1].map(i => window.replay.view(i).scale)")
+            assert one == pytest.approx(other, rel=1e-9)
+            page.press("ArrowRight" if key != "End" else "ArrowLeft")
+
+
+def test_marks_covered_units_that_stand_shoulder_to_shoulder(show):
+    page = show("huddle", width=390, height=844, phone=True)
+    body = np.array(rgb(THEMES["light"]["agent"]))
+    filled = page.eval(
+        "[0, 1, 2].map(unit => { const view = window.replay.view(), [x, y] = view.place(0, unit),"
+        " r = view.radius(0, unit); const at = (a) => [...view.pen.getImageData((x + 0.85 * r * Math.cos(a)) *"
+        " view.dense, (y + 0.85 * r * Math.sin(a)) * view.dense, 1, 1).data].slice(0, 3);"
+        " return [...Array(24).keys()].map(k => at(k * Math.PI / 12)); })"
+    )
+    for around in filled[:2]:  # agent 2 was made to act: its number stands on another colour
+        assert (np.abs(np.array(around) - body).max(axis=1) < 40).mean() > 0.7
+    assert page.eval("window.replay.view().crowded")
+    # Only who has lost health has a bar, above its head.
+    bars = page.eval(
+        "[0, 1].map(unit => { const view = window.replay.view(), [x, y] = view.place(0, unit),"
+        " r = view.radius(0, unit), side = Math.ceil(2 * r * view.dense);"
+        " const {data} = view.pen.getImageData((x - r) * view.dense, (y - r - 4) * view.dense, side, 3 * view.dense);"
+        " return [...Array(data.length / 4).keys()].some(i => Math.abs(data[4 * i] - 0x2c) < 12 &&"
+        " Math.abs(data[4 * i + 1] - 0x9c) < 12 && Math.abs(data[4 * i + 2] - 0x4b) < 12); })"
+    )
+    assert bars == [False, True]
+
+
+def test_ticks_lines_and_axes_of_the_chart_were_not_explained(show):
+    page = show("jammed")
+    plot = page.eval(
+        "[...document.querySelectorAll('#legend span')].filter(e => e.querySelector('.swatch')).map(e =>"
+        " [e.querySelector('.swatch').className.replace('swatch ', ''), getComputedStyle(e).color])"
+    )
+    named = dict(plot)
+    for kind, colour in (("plot", "agent"), ("plot broken", "enemy"), ("bars", "muted"), ("bars tick", "swap")):
+        assert named[kind] == f"rgb{rgb(THEMES['light'][colour])}", kind
+    words = page.eval(
+        "(() => { const said = [], pen = CanvasRenderingContext2D.prototype, old = pen.fillText;"
+        " pen.fillText = function (text, ...rest) { if (this.canvas.className === 'strip') said.push(text);"
+        " old.call(this, text, ...rest); };"
+        " dispatchEvent(new Event('resize'));"
+        " return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {"
+        " pen.fillText = old; done(said); }))); })()"
+    )
+    length = skirmish.play(attacked=True).length
+    assert words[:5] == ["100 %", "health", "0", "step 0", str(length)]
+
+
+def test_without_combat_two_agents_stood_against_0_and_a_flat_line(show):
+    page = show("stroll")
+    assert text(page, "#summary") == "2 agents, at most 5 steps"
+    assert texts(page, "#legend em") == ["reward of a step"]
+    assert page.eval("document.querySelectorAll('.meter i').length") == 0
+    assert page.eval("document.querySelector('.picture canvas').ariaLabel") == "stroll, step 0: 2 of 2 agents alive"
+    page.press("0")
+    assert "health" not in text(page, "#panel .facts")
+    assert page.eval("document.querySelector('canvas.strip').ariaLabel").startswith("Reward over time")
+
+
+def test_itself_stood_far_right(page):
+    page.press("0")
+    assert texts(page, "#panel caption")[0] == "Itself"
+
+
+@pytest.mark.parametrize(("name", "screens"), [("jammed", 1.0), ("both", 1.4)])
+def test_on_a_phone_the_observation_was_screens_below_the_picture(show, name, screens):
+    page = show(name, width=390, height=844, phone=True)
+    page.press("1")
+    top = "document.querySelector('{}').getBoundingClientRect().top"
+    assert page.eval(top.format("#panel-title")) < screens * 844
+    assert page.eval(top.format("#panel")) < page.eval(top.format("#legend"))
+    # The controls stay in reach while one reads it.
+    page.eval("document.querySelector('#panel').scrollIntoView({block: 'start'})")
+    page.settle()
+    box = page.eval("document.querySelector('.controls').getBoundingClientRect().toJSON()")
+    assert 0 < box["top"] < box["bottom"] <= 844.5

@@ -17,6 +17,8 @@ from ibal.viz.trajectory import Trajectory
 SUPERSAMPLE = 2
 HEADER, FOOTER = 30, 22  # pixels of the finished picture
 CROWD = 12  # with more enemies than this, their ids would hide them
+LEAST = 8.0  # pixels: the radius of a unit that has room
+NEARBY = 8  # steps
 MARGIN = 2.2  # world units kept free around the action
 # The four sides of a cell: the neighbour's direction and the corners of the line between.
 _SIDES = ((0, 1, (0, 1), (1, 1)), (0, -1, (0, 0), (1, 0)), (-1, 0, (0, 0), (0, 1)), (1, 0, (1, 0), (1, 1)))
@@ -55,6 +57,17 @@ def aim(position: np.ndarray, alive: np.ndarray, scene: Scene, width: int) -> Ca
     )  # fmt: skip
 
 
+def elbow_room(position: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """Return float[t]: the smallest distance between two living units within ``NEARBY`` steps; inf if there are none.
+
+    Over a window, so that marks do not change their form from one step to the next and back.
+    """
+    gap = np.linalg.norm(position[:, :, None] - position[:, None], axis=-1)
+    pair = np.triu(np.ones(gap.shape[1:], bool), 1) & alive[:, :, None] & alive[:, None]
+    least = np.where(pair, gap, np.inf).min(axis=(1, 2))
+    return np.array([least[max(0, t - NEARBY) : t + NEARBY + 1].min() for t in range(len(least))])
+
+
 @cache
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
@@ -80,6 +93,8 @@ class Painter:
         self.roomy = u - n <= CROWD
         # Death step of every unit (t + 1 = survives): a corpse fades while its age grows.
         self.death = np.where(alive.all(0), len(alive), np.argmin(alive, 0))
+        self.combat = trajectory.combat
+        self.crowded, self.least = self._squeeze()
         self.ground = self._ground()
 
     @property
@@ -117,14 +132,19 @@ class Painter:
             if not alive[unit]:
                 self._corpse(draw, unit, t, places[unit])
         self._targets(draw, t, places)
+        for unit in order if self.crowded[t] else ():  # below all bodies: a ring shall not cover who stands beside
+            if alive[unit]:
+                self._ring(draw, unit, t, places[unit])
         for unit in order:
             if alive[unit]:
+                if not self.crowded[t]:
+                    self._ring(draw, unit, t, places[unit])
                 self._body(draw, unit, t, places[unit])
         for unit in order:
-            if alive[unit]:
+            if alive[unit] and self.combat:
                 self._bars(draw, unit, t, places[unit])
         for unit in order:
-            if alive[unit] and (unit < self.spec.n_agents or self.roomy):
+            if alive[unit] and (unit < self.spec.n_agents or self.roomy) and not self.crowded[t]:
                 self._tag(draw, unit, t, places[unit] + self._radius(unit, t) * 0.95)
         self._frame_text(draw, t)
         return image.resize(self.size, Image.Resampling.BOX)
@@ -134,8 +154,22 @@ class Painter:
         xy = self.frames.position[t] * (1 - between) + self.frames.position[later] * between
         return np.array([self.camera.at(x, y) for x, y in xy.tolist()])
 
+    def _squeeze(self) -> tuple[np.ndarray, np.ndarray]:
+        """Say at which times units stand so close that marks would cover them, and how small a unit may be drawn then.
+
+        Numbers, rings and bars have a size of their own. Where they find no room, numbers stand inside the units, rings
+        hug them, and only what is not full has a bar.
+        """
+        alive = self.frames.alive.astype(bool)
+        gap = elbow_room(self.frames.position, alive) * self.camera.scale
+        radius = np.where(alive, self.frames.radius, np.inf).min(1) * self.camera.scale
+        drawn = np.maximum(radius, LEAST * SUPERSAMPLE)
+        crowded = (drawn < 24 * SUPERSAMPLE) & (gap < 2 * 1.45 * drawn + 4 * SUPERSAMPLE)
+        least = np.where(crowded, np.clip(gap / 2, 5 * SUPERSAMPLE, LEAST * SUPERSAMPLE), LEAST * SUPERSAMPLE)
+        return crowded, least
+
     def _radius(self, unit: int, t: int) -> float:
-        return max(float(self.frames.radius[t, unit]) * self.camera.scale, 8.0 * SUPERSAMPLE)
+        return max(float(self.frames.radius[t, unit]) * self.camera.scale, float(self.least[t]))
 
     def _team(self, unit: int) -> Colour:
         return self.colours["agent" if self.scene.teams[unit] == 0 else "enemy"]
@@ -166,14 +200,16 @@ class Painter:
         way = end - start
         return np.array([-way[1], way[0]]) / max(float(np.hypot(*way)), 1e-6) * 2.5 * SUPERSAMPLE
 
+    def _ring(self, draw: ImageDraw.ImageDraw, unit: int, t: int, place: np.ndarray) -> None:
+        if group := self._group(unit, t):
+            (x, y), radius = place, self._radius(unit, t)
+            ring = radius + 2 * SUPERSAMPLE if self.crowded[t] else radius * 1.45
+            draw.ellipse((x - ring, y - ring, x + ring, y + ring), outline=self.colours[group], width=3 * SUPERSAMPLE)
+
     def _body(self, draw: ImageDraw.ImageDraw, unit: int, t: int, place: np.ndarray) -> None:
         x, y = place
         radius, glyph = self._radius(unit, t), self.glyphs[int(self.frames.kind[t, unit])]
         fill = shade(self._team(unit), glyph.tone)
-        group = self._group(unit, t)
-        if group:
-            ring = radius * 1.45
-            draw.ellipse((x - ring, y - ring, x + ring, y + ring), outline=self.colours[group], width=3 * SUPERSAMPLE)
         outline = self.colours["panel"]
         if glyph.outline:
             corners = [(x + dx * radius, y - dy * radius) for dx, dy in glyph.outline]
@@ -182,8 +218,15 @@ class Painter:
         else:
             box = (x - radius, y - radius, x + radius, y + radius)
             draw.ellipse(box, fill=fill, outline=outline, width=SUPERSAMPLE)
+        legible = unit < self.spec.n_agents or (self.roomy and radius >= 10 * SUPERSAMPLE)
+        numbered = bool(self.crowded[t]) and legible
+        if numbered and self._swapped(unit, t):
+            inner = radius * 0.8
+            fill = self.colours["swap"]
+            draw.ellipse((x - inner, y - inner, x + inner, y + inner), fill=fill)
         ink = (255, 255, 255) if fill[0] * 0.3 + fill[1] * 0.59 + fill[2] * 0.11 < 150 else (15, 20, 28)
-        draw.text((x, y), glyph.letter, fill=ink, font=_font(int(radius * 1.15)), anchor="mm")
+        text = self.names[unit] if numbered else glyph.letter
+        draw.text((x, y), text, fill=ink, font=_font(int(radius * (0.95 if len(text) > 1 else 1.15))), anchor="mm")
 
     def _tag(self, draw: ImageDraw.ImageDraw, unit: int, t: int, place: np.ndarray) -> None:
         """The unit's id; in the attack's colour when its action was replaced."""
@@ -211,15 +254,17 @@ class Painter:
     def _bars(self, draw: ImageDraw.ImageDraw, unit: int, t: int, place: np.ndarray) -> None:
         x, y = place
         frames, glyph = self.frames, self.glyphs[int(self.frames.kind[t, unit])]
-        radius = self._radius(unit, t)
-        half, thick = max(radius, 11 * SUPERSAMPLE), 3 * SUPERSAMPLE
+        radius, crowded = self._radius(unit, t), bool(self.crowded[t])
+        half, thick = radius if crowded else max(radius, 11 * SUPERSAMPLE), (2 if crowded else 3) * SUPERSAMPLE
         share = frames.health[t, unit] / max(frames.max_health[t, unit], 1e-6)
         rows = [(share, "health" if share > 1 / 3 else "low")]
         if frames.max_shield[t, unit] > 0:
             rows.append((frames.shield[t, unit] / frames.max_shield[t, unit], "shield"))
         if glyph.energy:
             rows.append((frames.energy[t, unit] / glyph.energy, "energy"))
-        top = y - radius * 1.3 - 4 * SUPERSAMPLE
+        if crowded:
+            rows = [(value, name) for value, name in rows if value < 1 and name != "energy"]
+        top = y - radius * (1 if crowded else 1.3) - 4 * SUPERSAMPLE
         for value, name in rows:
             draw.rectangle((x - half - 2, top - 2, x + half + 2, top + thick + 2), fill=self.colours["panel"])
             draw.rectangle((x - half, top, x + half, top + thick), fill=self.colours["line"])
@@ -247,13 +292,16 @@ class Painter:
             place = (width / 2 - half, 4 * s, width / 2 + half, (HEADER - 4) * s)
             draw.rounded_rectangle(place, 6 * s, fill=colours[colour])
             draw.text((width / 2, middle), word, fill=colours["panel"], font=_font(15 * s), anchor="mm")
-        self._totals(draw, t, width, height)
+        if self.combat:
+            self._totals(draw, t, width, height)
 
     def _totals(self, draw: ImageDraw.ImageDraw, t: int, width: int, height: int) -> None:
         teams, frames, s = np.asarray(self.scene.teams), self.frames, SUPERSAMPLE
         y0, y1 = height - (FOOTER - 7) * s, height - 7 * s
         for team, name in enumerate(("agent", "enemy")):
             own = teams == team
+            if not own.any():
+                continue
             left = (frames.health + frames.shield)[t, own].sum()
             share = left / max((frames.max_health + frames.max_shield)[t, own].sum(), 1e-6)
             x0 = 10 * s + team * width / 2

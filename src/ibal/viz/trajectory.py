@@ -61,6 +61,13 @@ class Trajectory(NamedTuple):
         return None if won is None else bool(np.asarray(won)[-1] > 0)
 
     @property
+    def combat(self) -> bool:
+        """Whether there is a fight to tell of: somebody to fight against, or health that is lost."""
+        frames = self.frames
+        whole = np.asarray(frames.health) >= np.asarray(frames.max_health)
+        return np.asarray(frames.kind).shape[1] > self.executed.shape[1] or not bool(whole.all())
+
+    @property
     def outcome(self) -> str:
         """How it ended, in a word: WIN, LOSS, TIME UP, END (no win to speak of) or CUT (recorded up to here only)."""
         over = bool(np.asarray(self.steps.terminated)[-1])

@@ -180,3 +180,46 @@ def blank(length: int = 3) -> Trajectory:
     )  # fmt: skip
     actions = np.ones((length, N), int)
     return Trajectory(frames, steps, actions, actions, Overlay())
+
+
+def huddle(length: int = 3, swapped: int = -1) -> Trajectory:
+    """Agents who stand shoulder to shoulder at one end of the field, enemies at the other; made without JAX.
+
+    Agent 1 has lost half of its health; agent ``swapped`` was made to do something else, at every step.
+    """
+    calm = blank(length)
+    places = np.array([[3, 6], [3, 6.7], [3, 5.3], [13, 6], [13, 6.7], [13, 5.3]], float)
+    frames = calm.frames._replace(
+        position=np.broadcast_to(places, (length + 1, U, 2)),
+        health=np.broadcast_to(np.array([1, 0.5, 1, 1, 1, 1]), (length + 1, U)),
+    )
+    intended = calm.intended + (np.arange(N) == swapped)
+    groups = np.broadcast_to(np.array([1, 2, 2]), (length, N))
+    return calm._replace(frames=frames, intended=intended, overlay=Overlay(groups=groups))
+
+
+PEACE = Scene("stroll", 10.0, 8.0, ("walker",), (0, 0), ((1,) * 10,) * 8, 3.0)
+PEACEFUL = EnvSpec(
+    "test/stroll", 2, 6, 4, 4, 5, ("no-op", "stop", "north", "south", "east", "west"), (),
+    ObsLayout((Block("own", 0, 0, ("x", "y")), Block("ally", 0, 2, ("x", "y")))),
+    ObsLayout((Block("world", 0, 0, ("a", "b", "c", "d")),)), 0, (1,), PEACE,
+)  # fmt: skip
+
+
+def stroll(length: int = 5) -> Trajectory:
+    """Two agents walk east and nobody is there to fight; made without JAX."""
+    t = length + 1
+    east = np.arange(t)[:, None] * np.array([1.0, 0.5]) + np.array([2.0, 3.0])
+    position = np.stack([east, np.broadcast_to([4.0, 5.0], (t, 2))], axis=2)
+    obs = np.concatenate([position, position[:, ::-1]], axis=2)
+    steps = TimeStep(
+        obs, np.zeros((t, 4)), np.ones((t, 2, 6), bool), np.ones((t, 2), bool), np.ones(t), np.zeros(t, bool),
+        np.arange(t) == length, {},
+    )  # fmt: skip
+    ones = np.ones((t, 2))
+    frames = Frame(
+        position, ones * 0.4, np.zeros((t, 2), int), ones, ones, ones * 0, ones * 0, ones * 0, ones.astype(bool),
+        -np.ones((t, 2), int),
+    )  # fmt: skip
+    actions = np.full((length, 2), 4)
+    return Trajectory(frames, steps, actions, actions, Overlay())

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ibal import rng
 from ibal.viz import record, write_gif
-from ibal.viz.draw import Painter
+from ibal.viz.draw import FOOTER, Painter, elbow_room
 from ibal.viz.gif import GAP
 from ibal.viz.glyphs import KNOWN, glyphs
 from ibal.viz.theme import THEMES, rgb
@@ -50,6 +50,36 @@ def test_units_are_drawn_where_they_stand_in_their_teams_colour(natural):
         radius = float(natural.frames.radius[0, unit]) * painter.camera.scale / 2
         left = picture[round(y), round(x - radius * 0.75)]  # beside the letter
         assert np.abs(left - rgb(THEMES["light"][name])).max() < 20
+
+
+def test_marks_covered_units_that_stand_shoulder_to_shoulder():
+    still = skirmish.huddle()
+    painter = Painter(still, skirmish.SPEC, skirmish.SCENE, 240)
+    picture = np.asarray(painter.frame(0), int)
+    assert painter.crowded.all()
+    for unit, name in ((0, "agent"), (1, "agent"), (3, "enemy"), (4, "enemy")):
+        x, y = (v / 2 for v in painter.camera.at(*still.frames.position[0, unit].tolist()))
+        radius = painter.least[0] / 2 * 0.75
+        around = [picture[round(y + radius * np.sin(a)), round(x + radius * np.cos(a))] for a in np.arange(0, 6.2, 0.3)]
+        assert (np.abs(np.array(around) - rgb(THEMES["light"][name])).max(1) < 40).mean() > 0.7, unit
+
+
+def test_elbow_room_is_the_least_distance_of_two_living_units_in_the_steps_around():
+    position = np.zeros((30, 3, 2))
+    position[:, 1, 0], position[:, 2, 0] = 5.0, 2.0
+    position[20, 1, 0] = 1.0
+    alive = np.ones((30, 3), bool)
+    alive[:, 2] = False
+    assert elbow_room(position, alive).tolist() == [5.0] * 12 + [1.0] * 17 + [5.0]
+    assert elbow_room(position, np.zeros_like(alive)).tolist() == [np.inf] * 30
+
+
+def test_without_combat_no_bar_of_an_absent_team_is_drawn():
+    painter = Painter(skirmish.stroll(), skirmish.PEACEFUL, skirmish.PEACE, 320)
+    picture = np.asarray(painter.frame(0))
+    assert (picture[-FOOTER + 1 :] == rgb(THEMES["light"]["panel"])).all()
+    fight = np.asarray(Painter(skirmish.blank(), skirmish.SPEC, skirmish.SCENE, 320).frame(0))
+    assert (fight[-FOOTER // 2] == rgb(THEMES["light"]["enemy"])).all(-1).any()
 
 
 def test_the_dead_become_a_cross_that_fades(natural):

@@ -8,6 +8,7 @@ const RATES = [0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const state = { time: 0, playing: false, rate: 4, smooth: !calm, view: "follow", agent: -1, current: 0, hover: -1 };
 const stages = [];
+const paths = followPaths(replays, steps);
 let typed = { text: "", at: 0 };
 let pending = 0; // the requested animation frame, 0 = none
 let before = 0; // time stamp of the last animation frame
@@ -21,13 +22,14 @@ function buildStage(replay) {
   const canvas = element("canvas", { role: "img", "data-stage": replay.index });
   const banner = element("div", { class: "banner", hidden: true });
   const numbers = element("span", { class: "numbers" });
-  const strip = element("canvas", { class: "strip", role: "img", "aria-label": "Health of both teams and reward over time; click to go there" });
+  const strip = element("canvas", { class: "strip", role: "img", "aria-label": `${plotted(replay)} over time, as far as watched; click to go there` });
   const note = replay.notes ? element("div", { class: "note-line" }) : null;
   const picture = element("div", { class: "picture" }, canvas, banner);
-  const caption = element("figcaption", {}, element("b", { text: replay.name }), ...(replays.length > 1 ? [outcome(replay)] : []), numbers);
+  const ended = outcome(replay);
+  const caption = element("figcaption", {}, element("b", { text: replay.name }), ...(replays.length > 1 ? [ended] : []), numbers);
   const figure = element("figure", { class: "stage" }, caption, picture, strip, ...(note ? [note] : []));
   byId("stages").append(figure);
-  const stage = { replay, canvas, banner, numbers, figure, picture, note, view: new View(replay, canvas), strip: new Strip(replay, strip, steps) };
+  const stage = { replay, canvas, banner, numbers, ended, figure, picture, note, watched: 0, view: new View(replay, canvas, paths[replay.index]), strip: new Strip(replay, strip, steps) };
   canvas.addEventListener("click", (event) => { choose(replay.index); select(pick(stage, event, 10)); });
   canvas.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse") point(stage, event); });
   canvas.addEventListener("pointerleave", () => point(null));
@@ -37,10 +39,12 @@ function buildStage(replay) {
   return stage;
 }
 
+const plotted = (replay) => (!replay.combat ? "Reward" : replay.enemies ? "Health of both teams and reward" : "Health of the team and reward");
+
 const MOODS = { WIN: "win", LOSS: "loss", "TIME UP": "loss" };
 function outcome(replay) {
   const { word, return: total } = replay.outcome;
-  return element("span", { class: "outcome " + (MOODS[word] || "") }, element("strong", { text: word }), ` return ${total.toFixed(2)} in ${replay.length} steps`);
+  return element("span", { class: "outcome " + (MOODS[word] || ""), hidden: true }, element("strong", { text: word }), ` return ${total.toFixed(2)} in ${replay.length} steps`);
 }
 
 const momentOf = (replay) => Math.min(state.smooth ? state.time : step(), replay.length);
@@ -62,7 +66,7 @@ function point(stage, event) {
   if (unit !== state.hover) { state.hover = unit; paint(); }
   if (unit < 0) return;
   const replay = stage.replay, t = Math.min(step(), replay.length), f = replay.frames, target = replay.target(t, unit);
-  const parts = [`health ${Math.round(f.health.at(t, unit))}/${Math.round(f.max_health.at(t, unit))}`];
+  const parts = replay.combat ? [`health ${Math.round(f.health.at(t, unit))}/${Math.round(f.max_health.at(t, unit))}`] : [];
   if (f.max_shield.at(t, unit) > 0) parts.push(`shield ${Math.round(f.shield.at(t, unit))}/${Math.round(f.max_shield.at(t, unit))}`);
   if (replay.energyMax[unit] > 0) parts.push(`energy ${Math.round(f.energy.at(t, unit))}`);
   if (!replay.alive(t, unit)) parts.splice(0, 9, "dead");
@@ -164,8 +168,10 @@ function render() {
 
 function drawStage(stage) {
   const { replay, view, strip, banner } = stage, moment = momentOf(replay), t = Math.min(step(), replay.length);
-  view.draw(moment, { agent: state.agent, hover: state.hover, box: VIEWS[state.view] });
-  strip.draw(moment);
+  stage.watched = Math.max(stage.watched, moment);
+  view.draw(moment, { agent: state.agent, hover: state.hover, box: VIEWS[state.view], camera: state.smooth ? state.time : step() });
+  strip.draw(moment, stage.watched);
+  stage.ended.hidden = stage.watched < replay.length || t === replay.length; // not before it was seen, nor beside the banner
   const part = (name, value) => [`${name} `, element("i", { text: value }), "  "];
   stage.numbers.replaceChildren(
     ...part("step", `${t}/${replay.length}`), ...part("reward", t ? signed(replay.reward.at(t - 1)) : "–"), ...part("return", replay.returns[t].toFixed(2)));
@@ -183,8 +189,8 @@ function drawStage(stage) {
 
 function describe({ replay, canvas }, t) {
   const living = (from, to) => { let k = 0; for (let u = from; u < to; u++) k += replay.alive(t, u) ? 1 : 0; return k; };
-  canvas.setAttribute("aria-label", `${replay.name}, step ${t}: ${living(0, replay.n)} of ${replay.n} agents and ` +
-    `${living(replay.n, replay.units)} of ${replay.units - replay.n} enemies alive`);
+  const against = replay.enemies ? ` and ${living(replay.n, replay.units)} of ${replay.enemies} enemies` : "";
+  canvas.setAttribute("aria-label", `${replay.name}, step ${t}: ${living(0, replay.n)} of ${replay.n} agents${against} alive`);
 }
 
 const signed = (v) => (v >= 0 ? "+" : "−") + Math.abs(v).toFixed(2);
@@ -220,12 +226,14 @@ function buildLegend() {
   }
   const line = (colour, text, shape = "") => element("span", { style: `color:var(--${colour})` }, element("i", { class: "swatch " + shape }), element("em", { style: "font-style:normal;color:var(--muted)", text }));
   legend.replaceChildren(
-    ...[...kinds.values()].sort((a, b) => a[1] - b[1]).map(([kind, team]) => element("span", {}, glyphIcon(kind, team), `${team ? "enemy" : "agent"} ${kind.name.replaceAll("_", " ")}`)),
-    line("agent", "agents’ health"), line("enemy", "enemies’ health"), line("muted", "reward"));
+    ...[...kinds.values()].sort((a, b) => a[1] - b[1]).map(([kind, team]) => element("span", {}, glyphIcon(kind, team), `${team ? "enemy" : "agent"} ${kind.name.replaceAll("_", " ")}`)));
   const some = (has) => replays.some(has);
+  if (some((r) => r.combat)) legend.append(line("agent", "agents’ health", "plot"));
+  if (some((r) => r.enemies)) legend.append(line("enemy", "enemies’ health", "plot broken"));
+  legend.append(line("muted", "reward of a step", "bars"));
   if (some((r) => r.groups)) legend.append(line("one", "G1, attacked", "ring"), line("two", "G2, the others", "ring"));
   if (some((r) => r.masked)) legend.append(line("one", "hidden from or changed for the selected agent", "ring dots"));
-  if (some((r) => r.json.intended)) legend.append(line("swap", "what a replaced action was meant to be", "dash"));
+  if (some((r) => r.json.intended)) legend.append(line("swap", "what a replaced action was meant to be", "dash"), line("swap", "a step with replaced actions", "bars tick"));
 }
 
 function onKey(event) {
@@ -289,7 +297,8 @@ function start() {
   byId("tabs").hidden = replays.length < 2;
   replays.forEach((replay) => byId("tabs").append(element("button", { type: "button", "aria-pressed": "false", text: replay.name, onclick: () => choose(replay.index) })));
   const { env } = replays[0];
-  byId("summary").textContent = data.summary || `${env.n_agents} agents against ${replays[0].units - env.n_agents}, at most ${env.horizon} steps`;
+  const agents = `${env.n_agents} agent${env.n_agents === 1 ? "" : "s"}`, against = replays[0].enemies ? ` against ${replays[0].enemies}` : "";
+  byId("summary").textContent = data.summary || `${agents}${against}, at most ${env.horizon} steps`;
   buildLegend();
   connect();
   recall();

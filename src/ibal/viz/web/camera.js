@@ -34,11 +34,40 @@ function mapBox(scene) {
 }
 
 // A camera that glides: the mean of boxes that each hold the units LEAD steps around, so nobody ever leaves the picture.
-function followPath(replay) {
-  const raw = bounds(replay), near = (t) => [Math.max(0, t - LEAD), Math.min(replay.length, t + LEAD)];
+// A replay that ends before `steps` is seen as at its end.
+function followPath(replay, steps) {
+  const raw = bounds(replay), near = (t) => [Math.max(0, t - LEAD), Math.min(steps, t + LEAD)];
+  while (raw.length <= steps) raw.push(raw.at(-1));
   const wide = raw.map((_, t) => { const [a, b] = near(t); return padded(raw.slice(a, b + 1).reduce(union)); });
   return wide.map((_, t) => {
     const [a, b] = near(t), part = wide.slice(a, b + 1);
     return [0, 1, 2, 3].map((k) => part.reduce((sum, box) => sum + box[k], 0) / part.length);
   });
+}
+
+// One camera for each replay, all of one size at a time: side by side, a unit is as large here as there.
+function followPaths(replays, steps) {
+  const paths = replays.map((replay) => followPath(replay, steps));
+  const most = (t, side) => Math.max(...paths.map((path) => path[t][side + 2] - path[t][side])) / 2;
+  return paths.map((path) => path.map((box, t) => {
+    const x = (box[0] + box[2]) / 2, y = (box[1] + box[3]) / 2, w = most(t, 0), h = most(t, 1);
+    return [x - w, y - h, x + w, y + h];
+  }));
+}
+
+// The smallest distance between two living units within LEAD steps of every time: how much room there is for marks.
+function elbowRoom(replay) {
+  const { position } = replay.frames, least = [];
+  for (let t = 0; t <= replay.length; t++) {
+    let near = Infinity;
+    for (let u = 0; u < replay.units; u++) {
+      if (!replay.alive(t, u)) continue;
+      for (let v = 0; v < u; v++) {
+        if (!replay.alive(t, v)) continue;
+        near = Math.min(near, Math.hypot(position.at(t, 2 * u) - position.at(t, 2 * v), position.at(t, 2 * u + 1) - position.at(t, 2 * v + 1)));
+      }
+    }
+    least.push(near);
+  }
+  return least.map((_, t) => Math.min(...least.slice(Math.max(0, t - LEAD), t + LEAD + 1)));
 }

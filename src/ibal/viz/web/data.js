@@ -48,6 +48,8 @@ class Replay {
     for (let t = 0; t < this.length; t++) this.returns.push(this.returns[t] + this.reward.at(t));
     this.energyMax = this.fullEnergy();
     this.health = this.teamHealth();
+    // Without enemies and without a loss there is no fight to tell of: no bars, no lines of health.
+    this.combat = this.enemies > 0 || this.health[0].some((share) => share < 1);
     this.deaths = Array.from({ length: this.units }, (_, u) => this.deathOf(u));
   }
 
@@ -80,6 +82,7 @@ class Replay {
     }));
   }
 
+  get enemies() { return this.units - this.n; }
   team(unit) { return this.scene.teams[unit]; }
   alive(t, unit) { return this.frames.alive.at(t, unit) > 0; }
   kindOf(t, unit) { return this.scene.kinds[Math.round(this.frames.kind.at(t, unit))]; }

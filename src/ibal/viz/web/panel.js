@@ -92,7 +92,7 @@ class Roster {
       group.textContent = "G" + member;
       what.replaceChildren(...(alive ? actionNodes(replay, t, i) : [element("span", { text: "dead" })]), ...(member ? [group] : []));
       if (i === agent && agent !== this.shown) this.reveal(row);
-      row.setAttribute("aria-label", `Agent ${i}, ${kind.name}, ${alive ? "health " + Math.round(replay.frames.health.at(t, i)) : "dead"}, ${what.textContent}`);
+      row.setAttribute("aria-label", `Agent ${i}, ${kind.name}, ${!alive ? "dead" : replay.combat ? "health " + Math.round(replay.frames.health.at(t, i)) : "alive"}, ${what.textContent}`);
     });
     this.shown = agent;
   }
@@ -120,7 +120,7 @@ class Panel {
     this.state = element("p");
     this.harm = element("ul", { class: "harm" });
     this.box.append(this.facts, this.state, this.harm);
-    this.box.append(element("div", { class: "tables" }, ...this.sections().map((group) => element("div", { class: "scroller" }, this.table(group)))));
+    this.box.append(element("div", { class: "tables" }, ...this.sections().map((group) => element("div", { class: `scroller of-${group[0][0]}` }, this.table(group)))));
   }
 
   // Blocks of one kind with the same features make one table: entities down, features across.
@@ -131,8 +131,8 @@ class Panel {
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push(block);
     }
-    const rank = { enemy: 0, ally: 1, own: 2 };
-    return [...groups.values()].sort((a, b) => (rank[a[0][0]] ?? 3) - (rank[b[0][0]] ?? 3));
+    const rank = { own: 0, move: 1, enemy: 2, ally: 3 };
+    return [...groups.values()].sort((a, b) => (rank[a[0][0]] ?? 4) - (rank[b[0][0]] ?? 4));
   }
 
   table(blocks) {
@@ -191,7 +191,8 @@ class Panel {
 
   updateFacts(t, masked) {
     const { replay, agent } = this, f = replay.frames, round1 = (v) => Math.round(v * 10) / 10;
-    const kind = replay.kindOf(t, agent), facts = [kind.name, `health ${round1(f.health.at(t, agent))}/${f.max_health.at(t, agent)}`];
+    const kind = replay.kindOf(t, agent), facts = [kind.name];
+    if (replay.combat) facts.push(`health ${round1(f.health.at(t, agent))}/${f.max_health.at(t, agent)}`);
     if (f.max_shield.at(t, agent) > 0) facts.push(`shield ${round1(f.shield.at(t, agent))}/${f.max_shield.at(t, agent)}`);
     if (replay.energyMax[agent] > 0) facts.push(`energy ${Math.round(f.energy.at(t, agent))}`);
     const act = element("span", {}, "action: ", ...actionNodes(replay, t, agent).flatMap((node) => [node, " "]));

@@ -18,9 +18,9 @@ const css = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
 const readable = (rgb) => (rgb[0] * 0.3 + rgb[1] * 0.59 + rgb[2] * 0.11 < 150 ? "#fff" : "#0f141c");
 
 class View {
-  constructor(replay, canvas) {
-    Object.assign(this, { replay, canvas, pen: canvas.getContext("2d") });
-    this.path = followPath(replay);
+  constructor(replay, canvas, path) {
+    Object.assign(this, { replay, canvas, path, pen: canvas.getContext("2d"), crowded: false, least: 8 });
+    this.elbow = elbowRoom(replay);
     this.map = this.readMap();
     this.resize(1, 1);
   }
@@ -38,7 +38,7 @@ class View {
   // Show `box`, or follow the units when it is null; the picture's shape decides what more is seen around it.
   aim(box, time) {
     if (!box) {
-      const t = Math.floor(time), f = time - t, later = Math.min(t + 1, this.replay.length);
+      const t = Math.floor(time), f = time - t, later = Math.min(t + 1, this.path.length - 1);
       box = this.path[t].map((v, k) => v * (1 - f) + this.path[later][k] * f);
     }
     this.scale = Math.min(this.width / (box[2] - box[0]), this.height / (box[3] - box[1]));
@@ -55,7 +55,20 @@ class View {
     return this.at(x, y);
   }
 
-  radius(t, unit) { return Math.max(this.replay.frames.radius.at(t, unit) * this.scale, this.width < 500 ? 6.5 : 8); }
+  // Numbers, rings and bars have a size of their own; where units are small and stand close, they would cover them.
+  // Then numbers stand inside the units, rings hug them, and only what is not full has a bar.
+  squeeze(t) {
+    const f = this.replay.frames, gap = this.elbow[t] * this.scale;
+    let small = Infinity;
+    for (let u = 0; u < this.replay.units; u++) if (this.replay.alive(t, u)) small = Math.min(small, f.radius.at(t, u) * this.scale);
+    const least = this.width < 500 ? 6.5 : 8, r = Math.max(small, least);
+    this.crowded = r < 24 && gap < 2 * this.ring(r, false) + 4;
+    this.least = this.crowded ? Math.max(5, Math.min(least, gap / 2)) : least;
+  }
+
+  radius(t, unit) { return Math.max(this.replay.frames.radius.at(t, unit) * this.scale, this.least); }
+  numbered(unit, r) { return this.crowded && (unit < this.replay.n || (this.roomy && r >= 10)); }
+  ring(r, crowded = this.crowded) { return crowded ? r + 1.5 : r * 1.3 + 3; }
 
   // The living unit (else the fallen one) under a point of the canvas, -1 if none; fingers get some slack.
   hit(time, px, py, slack) {
@@ -69,8 +82,9 @@ class View {
   }
 
   draw(time, state) {
-    this.aim(state.box, time);
-    this.roomy = this.width >= 500 && this.replay.units - this.replay.n <= 12; // for the ids of all enemies
+    this.aim(state.box, state.camera);
+    this.squeeze(Math.floor(time));
+    this.roomy = this.width >= 500 && this.replay.enemies <= 12; // for the ids of all enemies
     const pen = this.pen, replay = this.replay, t = Math.floor(time);
     pen.setTransform(this.dense, 0, 0, this.dense, 0, 0);
     this.drawGround();
@@ -83,10 +97,13 @@ class View {
     else if (agent >= 0) this.drawRings(...this.place(t, agent), this.radius(t, agent), t, agent, null, true, false);
     living.forEach((u) => this.drawTarget(time, u));
     for (let i = 0; i < replay.n; i++) if (replay.alive(t, i) && replay.swapped(t, i)) this.drawWish(time, i);
-    living.forEach((u) => this.drawBody(time, u, looks.get(u), u === agent, u === state.hover));
+    const rings = (u) => this.drawRings(...this.place(time, u), this.radius(t, u), t, u, looks.get(u), u === agent, u === state.hover);
+    if (this.crowded) living.forEach(rings); // below all bodies: a ring shall not cover who stands beside
+    living.forEach((u) => { if (!this.crowded) rings(u); this.drawBody(time, u, looks.get(u)); });
     living.forEach((u) => this.drawBars(time, u));
     const aimed = watching ? replay.target(t, agent) : -1;
-    living.forEach((u) => { if (u < replay.n || this.roomy || u === state.hover || u === aimed) this.drawTag(time, u); });
+    const named = (u) => u < replay.n || this.roomy || u === state.hover || u === aimed;
+    living.forEach((u) => { if (named(u) && !this.numbered(u, this.radius(t, u))) this.drawTag(time, u); });
   }
 
   // Walkable cells as runs along x, and the lines between cells: inner ones and borders with walls.
@@ -188,12 +205,11 @@ class View {
     pen.closePath();
   }
 
-  drawBody(time, unit, look, selected, hover) {
+  drawBody(time, unit, look) {
     const t = Math.floor(time), pen = this.pen, replay = this.replay;
     const [x, y] = this.place(time, unit), r = this.radius(t, unit), glyph = replay.kindOf(t, unit);
     const fill = shade(this.colour(unit), glyph.tone);
     pen.lineJoin = "round";
-    this.drawRings(x, y, r, t, unit, look, selected, hover);
     pen.globalAlpha = replay.alive(t + 1, unit) || t === replay.length ? 1 : 1 - 0.6 * (time - t); // about to fall
     this.outline(x, y, r, glyph);
     if (look && look.hidden) {
@@ -208,14 +224,18 @@ class View {
       pen.fillStyle = css(fill); pen.fill();
       pen.strokeStyle = ink.panel; pen.lineWidth = 1; pen.stroke();
     }
-    pen.font = `700 ${Math.max(8, r * 1.05)}px system-ui, sans-serif`;
+    const numbered = this.numbered(unit, r), swapped = numbered && unit < replay.n && replay.swapped(t, unit);
+    const text = numbered ? replay.tag(unit) : glyph.letter;
+    if (swapped) { pen.fillStyle = ink.swap; pen.beginPath(); pen.arc(x, y, r * 0.8, 0, TAU); pen.fill(); }
+    pen.font = `700 ${Math.max(8, r * (text.length > 1 ? 0.9 : 1.05))}px system-ui, sans-serif`;
     pen.textAlign = "center"; pen.textBaseline = "middle";
     const low = glyph.outline.length === 3 ? r * 0.12 : 0; // the middle of a triangle lies lower
-    if (look && look.hidden) {
-      pen.strokeStyle = ink.ground; pen.lineWidth = 4; pen.strokeText(glyph.letter, x, y + low + r * 0.06);
+    if (swapped) pen.fillStyle = ink.page;
+    else if (look && look.hidden) {
+      pen.strokeStyle = ink.ground; pen.lineWidth = 4; pen.strokeText(text, x, y + low + r * 0.06);
       pen.fillStyle = ink.ink;
     } else pen.fillStyle = readable(fill);
-    pen.fillText(glyph.letter, x, y + low + r * 0.06);
+    pen.fillText(text, x, y + low + r * 0.06);
     pen.globalAlpha = 1;
   }
 
@@ -225,19 +245,21 @@ class View {
       pen.setLineDash(dash); pen.strokeStyle = colour; pen.lineWidth = width;
       pen.beginPath(); pen.arc(x, y, radius, 0, TAU); pen.stroke(); pen.setLineDash([]);
     };
-    if (group) ring(r * 1.3 + 3, group === 1 ? ink.one : ink.two, 2.6);
-    if (look && look.masked) ring(r * 1.3 + (group ? 7 : 3), ink.one, 1.8, [3, 3]);
-    if (selected) { ring(r * 1.3 + 7, ink.page, 5); ring(r * 1.3 + 7, ink.ink, 2.5); }
-    if (hover && !selected) ring(r * 1.3 + 7, ink.ink, 1.5);
+    const near = this.ring(r), far = near + (this.crowded ? 3 : 4);
+    if (group) ring(near, group === 1 ? ink.one : ink.two, this.crowded ? 2.2 : 2.6);
+    if (look && look.masked) ring(group ? far : near, ink.one, 1.8, [3, 3]);
+    if (selected) { ring(far, ink.page, 5); ring(far, ink.ink, 2.5); }
+    if (hover && !selected) ring(far, ink.ink, 1.5);
   }
 
   drawBars(time, unit) {
     const t = Math.floor(time), f = time - t, frames = this.replay.frames, pen = this.pen;
     const [x, y] = this.place(time, unit), r = this.radius(t, unit);
     const value = (name) => frames[name].at(t, unit) * (1 - f) + frames[name].at(t + 1, unit) * f;
-    const bars = bar(this.replay, t, unit, value);
-    const half = Math.max(r, this.width < 500 ? 8 : this.roomy ? 11 : 0), thick = this.width < 500 ? 2.5 : 3.5;
-    let top = y - r * 1.28 - 5;
+    const all = bar(this.replay, t, unit, value), bars = this.crowded ? all.filter(([share, name]) => share < 1 && name !== "energy") : all;
+    const tight = this.crowded || this.width < 500;
+    const half = Math.max(r, this.crowded ? 0 : this.width < 500 ? 8 : this.roomy ? 11 : 0), thick = tight ? 2.5 : 3.5;
+    let top = this.crowded ? y - r - 3 : y - r * 1.28 - 5;
     for (const [share, name] of bars) {
       pen.fillStyle = ink.panel; pen.fillRect(x - half - 1, top - 1, 2 * half + 2, thick + 2);
       pen.fillStyle = ink.line; pen.fillRect(x - half, top, 2 * half, thick);
@@ -274,8 +296,9 @@ function hatching(pen, dense) {
   return pattern;
 }
 
-// The bars of a unit from the bottom up: [share, colour name].
+// The bars of a unit from the bottom up: [share, colour name]; none where nothing can be hurt.
 function bar(replay, t, unit, value) {
+  if (!replay.combat) return [];
   const full = replay.frames, share = (v, max) => Math.max(0, Math.min(1, v / max));
   const health = share(value("health"), full.max_health.at(t, unit) || 1);
   const bars = [[health, health > 1 / 3 ? "health" : "low"]];
