@@ -2,13 +2,20 @@
 
 import os
 import sys
+from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Nearly all of the time goes into compiling programs that then run for a moment: they are compiled in haste. Most of
+# what is left is the code generator for fusions; the flag is XLA's own, which refuses to start with flags it lacks.
+if version("jaxlib").startswith("0.10.") and "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 import jax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -36,14 +35,6 @@ def attackers(folder: Path) -> Path:
     for seed in (0, 1):
         save_attacker(folder / f"a{seed}.safetensors", "interaction", SMALL, spec, drawn(rng.root(seed)))
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_in_haste() -> Iterator[None]:
-    """Nearly all of the time goes into compiling programs that then run for a moment."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,8 @@ def test_the_penalty_is_the_mean_divergence_under_the_noise_found() -> None:
 
     delta = worst_noise(KEY, penalty_at, (T, B, SEEN), CONFIG)
     assert float(jnp.abs(delta).max()) <= 0.1 + 1e-7
-    assert float(found) == pytest.approx(by_hand(np.asarray(delta)), rel=1e-4)
+    # Both in float32: of logarithms that differ by a hundredth, the difference has four digits.
+    assert float(found) == pytest.approx(by_hand(np.asarray(delta)), rel=3e-4)
     begin = CONFIG.smooth_init * jax.random.normal(KEY, delta.shape)
     random = 0.1 * jnp.sign(jax.random.normal(rng.root(8), delta.shape))  # of the same size, without a gradient
     assert float(penalty_at(delta)) > 5 * float(penalty_at(begin))
@@ -105,7 +106,8 @@ def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone()
     small = {"hidden": 8, "batch": 8, "optimiser": "rmsprop", "grad_clip": 1e9}
     plain, smooth, heavy = (value_learner(env.spec, ValueConfig(**small, smooth=w)) for w in (0.0, 1e-9, 1.0))
     state = plain.init(rng.root(0))
-    after = [learner.update(state, played, chosen, left) for learner in (plain, smooth, heavy)]
+    update, _, heavily = updates = [jax.jit(learner.update) for learner in (plain, smooth, heavy)]
+    after = [each(state, played, chosen, left) for each in updates]
     assert "smoothness" not in after[0][1]
     assert float(after[1][1]["smoothness"]) > 0
     for a, b in zip(jax.tree.leaves(after[0][0].params), jax.tree.leaves(after[1][0].params), strict=True):
@@ -115,8 +117,8 @@ def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone()
     agent = [jnp.concatenate([leaf.ravel() for leaf in one[0].params.agent]) for one in after]
     assert float(jnp.abs(agent[0] - agent[2]).max()) > 1e-4
     later = state._replace(updates=jnp.int32(1))  # the penalty is due at every fifth update
-    spared, metrics = heavy.update(later, played, chosen, left)
+    spared, metrics = heavily(later, played, chosen, left)
     assert float(metrics["smoothness"]) == 0
-    for a, b in zip(jax.tree.leaves(plain.update(later, played, chosen, left)[0].params),
+    for a, b in zip(jax.tree.leaves(update(later, played, chosen, left)[0].params),
                     jax.tree.leaves(spared.params), strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, atol=1e-6)
