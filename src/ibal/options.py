@@ -33,7 +33,7 @@ def pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
     """Split ``name=value`` words of a command line. Raises ConfigError for another word, or a name given twice."""
     found: dict[str, str] = {}
     for word in words:
-        name, equals, value = word.partition("=")
+        name, equals, value = (part.strip() for part in word.partition("="))
         if not (name and equals):
             raise ConfigError(f'{flag} "{word}" must be a name and a value, as in {flag} masks=random')
         if name in found:
@@ -109,7 +109,7 @@ def read_text(annotation: Any, text: str) -> Any:
         try:
             value = float(text)
         except ValueError:
-            raise ConfigError(f'must be {_NOUNS[annotation]}, not "{text}"') from None
+            raise ConfigError(f'must be {_noun(annotation)}, not "{text}"') from None
     return typed(annotation, value)
 
 
@@ -269,6 +269,7 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) ->
     return f'{what} has no field "{name}"{hint} (fields: {", ".join(known)})'
 
 
+_BEYOND_FLOAT = 2**1023
 _NOUNS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
 
 
@@ -282,12 +283,22 @@ def typed(annotation: Any, value: Any) -> Any:
         hint = f'; did you mean "{near}"?' if near else ""
         raise ConfigError(f"must be one of {', '.join(map(shown, allowed))}, not {shown(value)}{hint}")
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < _BEYOND_FLOAT else math.inf
+    if annotation is Any:
+        return value
+    if not isinstance(annotation, type):
+        raise ConfigError(f"cannot be given by name: its type is {annotation}")
     if not isinstance(value, annotation) or (isinstance(value, bool) and annotation is not bool):
         whole = isinstance(value, float) and annotation is int and value.is_integer()
         hint = f" (write {int(value):_})" if whole else ""
-        raise ConfigError(f"must be {_NOUNS[annotation]}, not {shown(value)}{hint}")
+        raise ConfigError(f"must be {_noun(annotation)}, not {shown(value)}{hint}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"must be a finite number, not {value}")
     return value
+
+
+def _noun(annotation: Any) -> str:
+    return _NOUNS.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}"
 
 
 def shown(value: Any) -> str:

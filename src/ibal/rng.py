@@ -18,10 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from ibal.options import check_seed
+
 
 def root(seed: int) -> Key[Array, ""]:
-    """Make the typed key of a (run, seed)."""
-    return jax.random.key(seed)
+    """Make the typed key of a (run, seed). Raises ValueError for a seed that is not in 0 .. 2^32 - 1: a key is made of
+    32 bits, and two seeds that differ beyond them would be one."""
+    return jax.random.key(check_seed("seed", seed))
 
 
 def stream(key: Key[Array, ""], name: str) -> Key[Array, ""]:

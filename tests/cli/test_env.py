@@ -87,7 +87,7 @@ def test_check_passes_and_fails_ones_own(
     data = json.loads(capsys.readouterr().out)
     assert (data["ok"], data["name"], data["steps"], data["episode_length"]) == (True, "toy/climbing", 3, 1)
     assert main(["env", "check", "my_worlds:bad"]) == 1
-    assert "BROKEN  check_env: reset() gave obs (2, 4) but spec says n_agents=2, obs_size=1" in capsys.readouterr().out
+    assert "BROKEN  reset() gave obs (2, 4) but spec says n_agents=2, obs_size=1" in capsys.readouterr().out
     assert main(["env", "check", "my_worlds:bad", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
     assert main(["env", "check", "my_worlds:god"]) == 2

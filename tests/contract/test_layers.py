@@ -16,8 +16,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each layer may import only from those before it; the members of one layer do not import each other.
 LAYERS = (
-    ("types", "rng", "tree", "registry", "files"),
+    ("contract",),
+    ("types", "tree", "registry", "files"),
     ("options",),
+    ("rng",),
     ("ops",),
     ("envs", "nets"),
     ("mi",),

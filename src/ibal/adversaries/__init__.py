@@ -5,9 +5,10 @@ An entry is a frozen dataclass of options with ``build(spec) -> Adversary``. Imp
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from ibal.registry import Entry, Own, Registry
+from ibal.registry import Entry, Own, Registry, UnknownName
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -39,9 +40,33 @@ TABLE = Registry(
 )
 
 
+def configured(name: str, **options: Any) -> Any:
+    """Make the configuration of an attack: a name of the table, or ``my_pkg.mod:MyConfig`` if it is ``Own``.
+
+    Raises UnknownName that says which name is closest, or that what was found is no attack.
+    """
+    made = TABLE.make(name, **options)
+    if not is_dataclass(made) or not callable(getattr(made, "build", None)):
+        raise UnknownName(
+            f'"{name}" made a {type(made).__name__}; an attack is a frozen dataclass with a function build(spec) that '
+            "returns an ibal.adversaries.base.Adversary"
+        )
+    return made
+
+
+def built(config: Any, spec: EnvSpec) -> Adversary:
+    """Make the adversary of a configuration for an environment.
+
+    Raises ValueError for an option that is impossible there, ContractError if no adversary comes out.
+    """
+    from ibal.adversaries.referee import check_functions
+
+    return check_functions(config.build(spec))
+
+
 def build(name: str, spec: EnvSpec, **options: Any) -> Adversary:
     """Make the adversary ``name`` (or ``"my_pkg.mod:MyConfig"``) for an environment; for programs, as ``envs.make``.
 
     Raises UnknownName that says which name is closest, ValueError for an option that is impossible there.
     """
-    return TABLE.make(Own(name), **options).build(spec)
+    return built(configured(Own(name), **options), spec)

@@ -17,25 +17,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng, tree
-from ibal.adversaries import turn
+from ibal.adversaries import referee, turn
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView
+from ibal.adversaries.referee import TOLERANCE
 from ibal.adversaries.turn import Game
+from ibal.contract import ContractError
 from ibal.types import Env, Episodes, Policy, TimeStep
 
-TOLERANCE = 1e-5  # rounding of a projection or of a rebuilt observation
-
-
-class ContractError(AssertionError):
-    """The adversary breaks its Threat; the message says which rule, where, and what was allowed."""
+__all__ = ["ContractError", "Report", "check_adversary"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was played: steps, and on how many of them observations and actions were changed."""
+    """What was played: steps, and on how many of them observations and actions were changed; and the rules that were
+    checked."""
 
     steps: int
     seen_otherwise: int
     replaced: int
+    rules: tuple[str, ...] = ()
 
 
 class _Row(NamedTuple):
@@ -62,6 +62,7 @@ def check_adversary(
     change the game is, bit for bit, the one without an adversary; ``update`` keeps the structure of the state.
     """
     key = rng.root(0) if key is None else key
+    referee.check_functions(attack)
     state = attack.init(rng.stream(key, "adversary")) if state is None else state
     steps = env.spec.horizon if steps is None else min(steps, env.spec.horizon)
     keys = rng.episodes(key, episodes)
@@ -75,13 +76,36 @@ def check_adversary(
     live = ~rows.over  # what a finished game shows is nobody's business
     changed = (rows.seen != rows.step.obs) & live[..., None, None]
     replaced = (rows.executed != rows.intended) & live[..., None]
+    numbers = np.isfinite(rows.seen) | ~live[..., None, None]
+    _first_bad(~numbers, "observe gave a number that is NaN or infinite", "agent", "index")
     _check_actions(rows, replaced, live)
     _check_budgets(attack, rows, changed, replaced, live)
     _check_before(rows, plain, changed.any((2, 3)) | replaced.any(2), live)
     if attack.reobserve is not None:
         close = np.abs(rows.rebuilt - rows.seen) <= TOLERANCE
         _first_bad(~close & live[..., None, None], "reobserve gives something else than was seen", "agent", "index")
-    return Report(int(live.sum()), int(changed.any((2, 3)).sum()), int(replaced.any(2).sum()))
+    return Report(int(live.sum()), int(changed.any((2, 3)).sum()), int(replaced.any(2).sum()), _rules(attack))
+
+
+def _rules(attack: Adversary) -> tuple[str, ...]:
+    """Say which rules were checked; those that its Threat does not limit are left out."""
+    threat, rules = attack.threat, ["its functions give the shapes and types of the environment; memory and state last"]
+    rules.append("what the team sees is a number everywhere" if "obs" in threat.channels else "observe changes nothing")
+    if "act" in threat.channels:
+        rules.append("actions exist and are available; the dead keep theirs")
+    else:
+        rules.append("act changes nothing")
+    for name, what in (("agents", "agents a step"), ("dims", "entries of an observation")):
+        if (most := getattr(threat, name)) is not None:
+            rules.append(f"at most {most} {what} (threat.{name})")
+    if threat.eps is not None:
+        rules.append(f"no entry changes by more than {threat.eps:g} (threat.eps)")
+    if threat.p < 1:
+        rules.append(f"actions are replaced on no more steps than a share of {threat.p:g} explains (threat.p)")
+    if attack.reobserve is not None:
+        rules.append("reobserve gives what was seen")
+    rules.append("until the first change the game is, bit for bit, the one without an adversary")
+    return tuple(rules)
 
 
 def _player(attack: Adversary, env: Env, policy: Policy, state: Any, steps: int) -> Any:
@@ -92,13 +116,13 @@ def _player(attack: Adversary, env: Env, policy: Policy, state: Any, steps: int)
 
         def advance(carry: tuple[Game, Any], t: jax.Array) -> tuple[tuple[Game, Any], _Row]:
             game, over = carry
-            after, done = turn.advance(env.step, policy, switched, state, key, t, game, env.params)
+            after, done = turn.advance(env, policy, switched, state, key, t, game, env.params)
             rebuilt = done.seen if attack.reobserve is None else attack.reobserve(after.memory, game.step.obs)
             row = _Row(game.step, done.seen, rebuilt, done.intended, done.executed, over)
             after = after._replace(memory=tree.where(over, game.memory, after.memory))
             return (after, over | after.step.terminated | after.step.truncated), row
 
-        game = turn.begin(env.reset, policy, attack, state, key, env.params)
+        game = turn.begin(env, policy, attack, state, key, env.params)
         (last, _), rows = jax.lax.scan(advance, (game, jnp.array(False)), jnp.arange(steps))
         return rows, last.memory
 
@@ -120,32 +144,18 @@ def _switched(attack: Adversary, attacked: Any) -> Adversary:
 
 
 def _check_shapes(attack: Adversary, env: Env, policy: Policy, state: Any) -> None:
-    n, o, a = env.spec.n_agents, env.spec.obs_size, env.spec.n_actions
+    """Nothing runs: what a turn looks at while it is traced, and what is rebuilt of its sight."""
     key = rng.root(0)
 
-    def first() -> tuple[Any, ...]:
-        _, step = env.reset(key, env.params)
-        memory = attack.begin(key, state, step)
-        nobody = jnp.full(n, -1, jnp.int32)
-        look = ObsView(step, policy.start(), nobody, policy, jnp.int32(0))
-        seen, later = attack.observe(key, state, memory, look)
-        view = ActView(step, policy.start(), nobody, policy, jnp.int32(0), seen, jnp.zeros((n, a)), nobody)
-        executed, last = attack.act(key, state, later, view)
-        rebuilt = seen if attack.reobserve is None else attack.reobserve(memory, step.obs)
-        return seen, executed, rebuilt, memory, later, last
+    def first() -> Any:
+        game = turn.begin(env, policy, attack, state, key, env.params)
+        turn.advance(env, policy, attack, state, key, jnp.int32(0), game, env.params)
+        if attack.reobserve is not None:
+            rebuilt = attack.reobserve(game.memory, game.step.obs)
+            referee.seen_of(env.spec, "reobserve", rebuilt, game.step.obs)
+        return game.memory
 
-    seen, executed, rebuilt, memory, later, last = jax.eval_shape(first)
-    for name, got in (("observe", seen), ("reobserve", rebuilt)):
-        _require(
-            got.shape == (n, o) and got.dtype == jnp.float32,
-            f"{name} gave {got.dtype}{list(got.shape)}; float32[{n}, {o}] was expected",
-        )
-    _require(
-        executed.shape == (n,) and jnp.issubdtype(executed.dtype, jnp.integer),
-        f"act gave {executed.dtype}{list(executed.shape)}; integers [{n}] were expected",
-    )
-    for name, after in (("observe", later), ("act", last)):
-        _require(_alike(memory, after), f"{name} gave back another kind of memory than begin; shapes and types may not")
+    jax.eval_shape(first)
 
 
 def _check_update(attack: Adversary, env: Env, state: Any, rows: _Row, memory: Any) -> None:
@@ -167,9 +177,10 @@ def _check_update(attack: Adversary, env: Env, state: Any, rows: _Row, memory: A
 
 
 def _check_actions(rows: _Row, replaced: np.ndarray, live: np.ndarray) -> None:
-    within = (rows.executed >= 0) & (rows.executed < rows.step.avail.shape[-1])
+    most = rows.step.avail.shape[-1] - 1
+    within = (rows.executed >= 0) & (rows.executed <= most)
     _first_bad(~within & live[..., None], "act gave an action that does not exist", "agent")
-    done = np.take_along_axis(rows.step.avail, rows.executed[..., None].astype(int), axis=-1)[..., 0]
+    done = np.take_along_axis(rows.step.avail, rows.executed.clip(0, most)[..., None].astype(int), axis=-1)[..., 0]
     _first_bad(~done & replaced, "act gave an action that is not available", "agent")
     _first_bad(replaced & ~rows.step.alive, "act replaced the action of a dead agent", "agent")
 
@@ -188,7 +199,8 @@ def _check_budgets(attack: Adversary, rows: _Row, changed: np.ndarray, replaced:
             changed.sum(3) > threat.dims, f"observe changed more than threat.dims={threat.dims} entries", "agent"
         )
     if threat.eps is not None:
-        far = np.abs(rows.seen - rows.step.obs) > threat.eps + TOLERANCE
+        room = threat.eps + TOLERANCE * np.maximum(np.abs(rows.step.obs), 1)
+        far = np.abs(rows.seen - rows.step.obs) > room
         _first_bad(far & live[..., None, None], f"observe went beyond threat.eps={threat.eps}", "agent", "index")
     if threat.p < 1:
         struck, of = int(replaced.any(2).sum()), int(live.sum())
@@ -219,11 +231,11 @@ def _alike(a: Any, b: Any) -> bool:
 
 def _require(holds: bool | np.bool_, message: str) -> None:
     if not holds:
-        raise ContractError(f"check_adversary: {message}")
+        raise ContractError(message)
 
 
 def _first_bad(bad: np.ndarray, message: str, *axes: str) -> None:
     if bad.any():
         where = zip(("episode", "step", *axes), np.argwhere(bad)[0], strict=True)
         found = ", ".join(f"{name} {index}" for name, index in where)
-        raise ContractError(f"check_adversary: {message} (at {found})")
+        raise ContractError(f"{message} (at {found})")

@@ -6,6 +6,7 @@ None take the value of the paper for the map, or one derived from the environmen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -468,9 +469,16 @@ def _group_fields(config: GroupConfig) -> dict[str, Any]:
 
 
 def at_least(name: str, value: float, low: float) -> None:
-    """Raise ValueError if ``value`` is below ``low``."""
-    if not value >= low:
+    """Raise ValueError if ``value`` is below ``low`` or no finite number."""
+    if not low <= value < math.inf:
         raise ValueError(f"{name} is {value}; at least {low} was expected")
+
+
+def among(name: str, value: int, spec: EnvSpec) -> int:
+    """Return a number of agents. Raises ValueError if an environment has not so many."""
+    if value > spec.n_agents:
+        raise ValueError(f'{name} is {value}, but "{spec.name}" has {spec.n_agents} agents')
+    return value
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ibal.adversaries.base import Adversary, ObsView, Threat, adversary
 from ibal.adversaries.budget import within_box
-from ibal.adversaries.config import FgsmConfig
+from ibal.adversaries.config import FgsmConfig, among
 from ibal.adversaries.groups import draw_members
 from ibal.types import EnvSpec
 
@@ -19,8 +19,9 @@ from ibal.types import EnvSpec
 def fgsm(config: FgsmConfig, spec: EnvSpec) -> Adversary:
     """At every step ``config.agents`` random agents see up to eps more or less in every entry: ``config.steps`` steps
     of sign(dQ_i(a*) / do_i) downhill, a* being the best action of the clean observation. The dead are drawn too, and
-    left alone. Results are not clipped to the range of observations."""
-    n, count = spec.n_agents, jnp.int32(min(config.agents, spec.n_agents))
+    left alone. Results are not clipped to the range of observations. Raises ValueError where there are not so many."""
+    n, agents = spec.n_agents, among(f"{type(config).__name__}.agents", config.agents, spec)
+    count = jnp.int32(agents)
     size = config.eps if config.steps == 1 else 2.5 * config.eps / config.steps  # PGD's usual: it can cross the box
 
     def observe(key: jax.Array, state: tuple[()], memory: tuple[()], view: ObsView) -> tuple[jax.Array, tuple[()]]:
@@ -36,7 +37,7 @@ def fgsm(config: FgsmConfig, spec: EnvSpec) -> Adversary:
 
     return adversary(
         observe=observe,
-        threat=Threat(knowledge=("gradient",), channels=("obs",), agents=min(config.agents, n), eps=config.eps),
+        threat=Threat(knowledge=("gradient",), channels=("obs",), agents=agents, eps=config.eps),
     )
 
 

@@ -8,15 +8,17 @@ from jaxtyping import Array, Bool
 
 from ibal import rng
 from ibal.adversaries.base import ActView, Adversary, ObsView, Threat, adversary
-from ibal.adversaries.config import RandomConfig
+from ibal.adversaries.config import RandomConfig, among
 from ibal.adversaries.groups import draw_members
 from ibal.types import Actions, EnvSpec, PRNGKey
 
 
 def random(config: RandomConfig, spec: EnvSpec) -> Adversary:
     """At every step ``config.agents`` agents see N(0, sigma^2) more, and with probability p as many others (drawn
-    apart) do something random and legal. The dead are drawn too, and left alone."""
-    n, count = spec.n_agents, jnp.int32(min(config.agents, spec.n_agents))
+    apart) do something random and legal. The dead are drawn too, and left alone. Raises ValueError where there are not
+    so many agents."""
+    n, agents = spec.n_agents, among(f"{type(config).__name__}.agents", config.agents, spec)
+    count = jnp.int32(agents)
 
     def observe(key: jax.Array, state: tuple[()], memory: tuple[()], view: ObsView) -> tuple[jax.Array, tuple[()]]:
         who = draw_members(rng.stream(key, "who"), n, count) & view.step.alive
@@ -32,7 +34,7 @@ def random(config: RandomConfig, spec: EnvSpec) -> Adversary:
     return adversary(
         observe=observe if config.sigma > 0 else None,
         act=act if config.p > 0 else None,
-        threat=Threat(channels=channels, agents=min(config.agents, n), p=config.p if config.p > 0 else 1.0),
+        threat=Threat(channels=channels, agents=agents, p=config.p if config.p > 0 else 1.0),
     )
 
 

@@ -6,7 +6,6 @@ environment or the policy draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibal import rng
+from ibal.adversaries import referee
 from ibal.adversaries.base import ActView, Adversary, ObsView
-from ibal.types import Policy, TimeStep
+from ibal.adversaries.referee import Turn
+from ibal.contract import called
+from ibal.envs.check import check_kept, result_of
+from ibal.types import Env, Policy, TimeStep
+
+__all__ = ["Game", "Turn", "advance", "begin", "look"]
 
 
 class Game(NamedTuple):
@@ -28,44 +33,46 @@ class Game(NamedTuple):
     memory: Any
 
 
-class Turn(NamedTuple):
-    """What was seen, meant and done."""
-
-    seen: Float[Array, "n o"]
-    intended: Int[Array, "n"]
-    executed: Int[Array, "n"]
-
-
 def begin(
-    reset: Callable[[jax.Array, Any], tuple[Any, TimeStep]], policy: Policy, adversary: Adversary, attacker: Any,
-    key: jax.Array, env_params: Any,
+    env: Env, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, env_params: Any
 ) -> Game:  # fmt: skip
-    """Start the episode of ``key``; ``attacker`` is the adversary's state."""
-    state, step = reset(rng.world_key(key, 0), env_params)
+    """Start the episode of ``key``; ``attacker`` is the adversary's state. Raises ContractError for wrong shapes."""
+    state, step = result_of("reset", env.spec, env.reset(rng.world_key(key, 0), env_params))
     memory = adversary.begin(rng.attack_key(key, "begin"), attacker, step)
     nobody = jnp.full(step.avail.shape[:1], -1, jnp.int32)
     return Game(state, step, policy.start(), nobody, memory)
 
 
 def look(
-    policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game
+    env: Env, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game
 ) -> tuple[Float[Array, "n o"], Any]:
     """Return what the team sees at time ``t``, and what the adversary remembers then."""
     view = ObsView(game.step, game.carry, game.last_action, policy, t)
-    return adversary.observe(rng.at(rng.attack_key(key, "observe"), t), attacker, game.memory, view)
+    here = rng.at(rng.attack_key(key, "observe"), t)
+    seen, memory = called("observe", adversary.observe, here, attacker, game.memory, view)
+    memory = referee.remembered("observe", game.memory, memory)
+    return referee.seen_of(env.spec, "observe", seen, game.step.obs), memory
 
 
 def advance(
-    step: Callable[[jax.Array, Any, jax.Array, Any], tuple[Any, TimeStep]], policy: Policy, adversary: Adversary,
-    attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game, env_params: Any,
+    env: Env, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game,
+    env_params: Any,
 ) -> tuple[Game, Turn]:  # fmt: skip
-    """Attack on observations, policy, attack on actions, world: return the game after step ``t`` and what happened."""
-    now = game.step
-    seen, memory = look(policy, adversary, attacker, key, t, game)
-    carry, scores = policy.scores(game.carry, seen, now.avail, game.last_action)
-    intended = policy.select(rng.team_key(key, t), scores, now.avail)
+    """Attack on observations, policy, attack on actions, world: return the game after step ``t`` and what happened.
+
+    Raises ContractError, while it is traced, for wrong shapes and types of any of them.
+    """
+    now, spec = game.step, env.spec
+    seen, memory = look(env, policy, adversary, attacker, key, t, game)
+    carry, scores = called("policy.scores", policy.scores, game.carry, seen, now.avail, game.last_action)
+    referee.check_scores(spec, scores, game.carry, carry)
+    intended = referee.actions_of(spec, "policy.select", policy.select(rng.team_key(key, t), scores, now.avail))
     view = ActView(now, game.carry, game.last_action, policy, t, seen, scores, intended)
-    executed, memory = adversary.act(rng.at(rng.attack_key(key, "act"), t), attacker, memory, view)
-    state, after = step(rng.world_key(key, t + 1), game.state, executed, env_params)
+    here = rng.at(rng.attack_key(key, "act"), t)
+    executed, memory = called("act", adversary.act, here, attacker, memory, view)
+    memory = referee.remembered("act", game.memory, memory)
+    executed = referee.actions_of(spec, "act", executed)
+    state, after = result_of("step", spec, env.step(rng.world_key(key, t + 1), game.state, executed, env_params))
+    check_kept("step() changes", "the state", game.state, state)
     # Agents are told what they meant, not what was made of it.
     return Game(state, after, carry, intended.astype(jnp.int32), memory), Turn(seen, intended, executed)

@@ -17,6 +17,8 @@ from ibal.cli.output import (
     WRONG_USE,
     CommandError,
     Output,
+    Parser,
+    a_path,
     add_flags,
     check_folder,
     count_type,
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal analyse",
         description="Say why an interaction-breaking attack works on a policy: whether its masks hide the other group, "
         "what the actions it chooses tell, and what its sum over pairs and entries leaves out. Writes numbers.json and "
@@ -69,13 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = out.add_argument
     add("policy", metavar="POLICY", help="a run folder (its lowest seed), a bundle or a PyMARL file")
-    add("--attacker", type=Path, required=True, metavar="FILE",
+    add("--attacker", type=a_path, required=True, metavar="FILE",
         help="a fitted attacker, or a folder: its first one for this environment")  # fmt: skip
-    add("--attacker2", type=Path, metavar="FILE", help="a second one, to see what two fits agree on (default: the "
+    add("--attacker2", type=a_path, metavar="FILE", help="a second one, to see what two fits agree on (default: the "
         "second of the folder, if it has one)")  # fmt: skip
     add("--attack", metavar="NAME", help="the attack, where it is one of your own: my_pkg.mod:MyConfig")
     add("--env", metavar="NAME", help="environment (default: the one the policy was trained on)")
-    add("--out", type=Path, required=True, metavar="FOLDER", help="where numbers and pictures go")
+    add("--out", type=a_path, required=True, metavar="FOLDER", help="where numbers and pictures go")
     add("--episodes", type=count_type("--episodes", 2), default=512, metavar="N",
         help="natural episodes to measure on (default 512)")  # fmt: skip
     add("--steps", type=count_type("--steps"), default=600, metavar="N",

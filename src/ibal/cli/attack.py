@@ -20,6 +20,8 @@ from ibal.cli.output import (
     WRONG_USE,
     CommandError,
     Output,
+    Parser,
+    a_path,
     add_flags,
     check_folder,
     count_type,
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal attack",
         description="Fit an attack that learns to each of the policies: one attacker (.safetensors and .json) per "
         'policy, to be used by "ibal evaluate --attackers FOLDER" on these or any other policies of the environment. '
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of it; may be given more than once",
     )
     add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
-    add("--out", required=True, type=Path, metavar="FOLDER", help="where the attackers go")
+    add("--out", required=True, type=a_path, metavar="FOLDER", help="where the attackers go")
     add("--episodes", type=count_type("--episodes"), default=512, metavar="N",
         help="natural episodes to learn from (default 512)")  # fmt: skip
     add("--steps", type=count_type("--steps"), default=1000, metavar="N",
@@ -156,7 +158,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _list(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ibal attack list", description="Print the attacks and what their options mean.", allow_abbrev=False
     )
     parser.add_argument("names", nargs="*", metavar="ATTACK", help="only these (default: all)")

@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, add_flags, count_type, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, add_flags, count_type, output_of
 from ibal.experiments.config import RunConfig
 from ibal.experiments.presets import apply_preset
 from ibal.options import ConfigError, check_count, read_text
@@ -23,9 +23,7 @@ SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of t
 
 def main(argv: list[str]) -> int:
     """Run ``ibal bench train`` with the arguments after ``train``."""
-    parser = argparse.ArgumentParser(
-        prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
     parser.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
     parser.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")

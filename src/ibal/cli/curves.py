@@ -15,7 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    Parser,
+    a_path,
+    add_flags,
+    count_type,
+    output_of,
+    seed_type,
+    unwritable,
+)
 
 if TYPE_CHECKING:
     from ibal.viz.curves import Curve
@@ -28,7 +40,7 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     output = output_of(options)
     rows = [row for run in options.runs for row in logged(run)]
-    if options.attacks:
+    if options.attacks is not None:
         rows += _attacked(options, output)
     try:
         _write(rows, options.out)
@@ -41,17 +53,17 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal curves",
         description="Draw the learning curves of run folders, one line per method with all its seeds, and print what "
         "each came to in the end. Curves under attacks are played with the snapshots of a training.",
         allow_abbrev=False,
     )
     add = out.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="run folders of ibal train")
-    add("--out", required=True, type=Path, metavar="FOLDER", help="for curves.jsonl, curves.svg, curves.png and parts/")
+    add("runs", nargs="+", type=a_path, metavar="RUN", help="run folders of ibal train")
+    add("--out", required=True, type=a_path, metavar="FOLDER", help="for curves.jsonl, .svg, .png and parts/")
     add("--attacks", metavar="A,B,…", help="attacks to play the snapshots under, as in ibal evaluate")
-    add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
     add("--env", metavar="NAME", help="where the snapshots play, if in an environment of your own: my_pkg.mod:make")
     add("--episodes", type=count_type("--episodes"), default=EPISODES, metavar="N",
         help=f"per snapshot and attack (default {EPISODES})")  # fmt: skip

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, seed_type
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, Parser, a_path, add_flags, output_of, seed_type
 
 ENV = "smac/8m"
 START, MORE = 250_000, 200_000  # environment steps: of the common start, and of each team after it
@@ -47,13 +47,13 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal demo",
         description="Train a team on 8m, continue it without and with interaction-breaking attacks, attack both; write "
         "the table, the learning curves and replays of both under attack. A few minutes on two cores.",
         allow_abbrev=False,
     )
-    out.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER", help="a new folder (default demo)")
+    out.add_argument("--out", type=a_path, default=Path("demo"), metavar="FOLDER", help="a new folder (default demo)")
     out.add_argument("--env", default=ENV, metavar="NAME", help=f"environment to train on (default {ENV})")
     out.add_argument("--seed", type=seed_type(), default=0, metavar="N", help="seed of the trainings (default 0)")
     out.add_argument("--scale", type=float, default=1.0, metavar="X",

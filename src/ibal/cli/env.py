@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import FAILED, OK, Output, add_flags, count_type, output_of, seed_type
+from ibal.cli.output import FAILED, OK, Output, Parser, add_flags, count_type, output_of, seed_type
 from ibal.registry import Own
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("ibal env", description="List, describe and check environments.")
+    parser = Parser("ibal env", description="List, describe and check environments.")
     actions = parser.add_subparsers(metavar="list | describe | check", required=True)
 
     listing = actions.add_parser("list", help="all environments by name", description="List all environments by name.")

@@ -13,7 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    Parser,
+    a_path,
+    add_flags,
+    count_type,
+    output_of,
+    seed_type,
+)
 from ibal.cli.replay import SCRIPTED
 from ibal.options import ConfigError
 from ibal.registry import Own, UnknownName
@@ -41,7 +52,8 @@ def main(argv: list[str]) -> int:
     """Run ``ibal evaluate`` with the arguments after ``evaluate``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    is_matrix = any((options.attacks, options.perturbations, options.attackers, options.refit, options.out))
+    asked = (options.attacks, options.perturbations, options.attackers, options.out)
+    is_matrix = options.refit or any(word is not None for word in asked)
     options.episodes = EPISODES * (1 + is_matrix) if options.episodes is None else options.episodes
     if is_matrix:
         from ibal.cli import evaluate_matrix
@@ -55,7 +67,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal evaluate",
         description="Play policies greedily, each on the same episodes, and print win rate, return and episode length "
         "with 95 % intervals (win rate: Wilson's; others: normal). With attacks or perturbations: every policy under "
@@ -72,11 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction[fill=mean], or my_pkg.mod:MyConfig")
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
-    add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
     add(
         "--refit", action="store_true", help="fit the attacks that learn to every policy itself (white box), into --out"
     )
-    add("--out", type=Path, metavar="FOLDER",
+    add("--out", type=a_path, metavar="FOLDER",
         help="write episodes.parquet, summary.json and card.json; what it holds is not played again")  # fmt: skip
     add_flags(out)
     return out

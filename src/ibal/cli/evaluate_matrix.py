@@ -35,8 +35,8 @@ class Asked(NamedTuple):
 
 def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
-    attacks = attack_names(options.attacks or "natural")
-    perturbations = _words("--perturbations", options.perturbations or "none")
+    attacks = attack_names("natural" if options.attacks is None else options.attacks)
+    perturbations = _words("--perturbations", "none" if options.perturbations is None else options.perturbations)
     from ibal.evaluate.perturb import checked
 
     try:
@@ -55,12 +55,14 @@ def asked(options: argparse.Namespace) -> Asked:
 
 def attack_names(text: str) -> tuple[str, ...]:
     """Read ``natural,interaction[fill=mean]``. Raises CommandError, or UnknownName with the closest attack."""
-    from ibal.adversaries import TABLE
-    from ibal.evaluate.bank import variant
+    from ibal.evaluate.bank import configuration
 
     names = _words("--attacks", text)
-    for name in names:
-        TABLE.resolve(variant(name)[0])
+    try:
+        for name in names:
+            configuration(name)
+    except ValueError as error:
+        raise CommandError(f"--attacks {error}", WRONG_USE) from error
     return names
 
 

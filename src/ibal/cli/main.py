@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+import traceback
 
 import ibal
-from ibal.cli.output import OK, WRONG_USE, CommandError
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, write_anything
+from ibal.contract import ContractError, raised_in
 from ibal.registry import UnknownName, hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,6 +41,7 @@ Exit status: 0 done, 1 failed, 2 wrong use."""
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    write_anything()
     if argv[:1] in (["-h"], ["--help"], ["help"]):
         print(USAGE)
         return OK
@@ -56,23 +60,44 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, rest: list[str]) -> int:
-    """Turn the ways a command can end into an exit status; anything unexpected keeps its traceback."""
+    """Turn the ways a command can end into an exit status; anything unexpected keeps its traceback, after a sentence
+    that says whose it is."""
     prog = f"ibal {name}"
     try:
         status = importlib.import_module(COMMANDS[name][0]).main(rest)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except SystemExit as end:  # argparse: 0 after --help, 2 after a wrong option
         return end.code if isinstance(end.code, int) else OK if end.code is None else _complain(prog, str(end.code))
     except CommandError as error:
         return _complain(prog, str(error), error.status)
     except UnknownName as error:
         return _complain(prog, str(error), WRONG_USE)
+    except ContractError as error:
+        return _complain(prog, str(error))
     except KeyboardInterrupt:
         return _complain(prog, "interrupted", 130)
     except BrokenPipeError:  # "ibal … | head": nobody reads on, which is no failure
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception as error:
+        return _unexpected(prog, error)
     return status
+
+
+_WRONG_PATH = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+
+
+def _unexpected(prog: str, error: Exception) -> int:
+    """Say first whose error it is, then show it as Python does; a path that cannot be used needs no more than that."""
+    where, what = raised_in(error), f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if where is None and isinstance(error, OSError) and error.strerror:
+        file = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(prog, f"{file}{error.strerror}", WRONG_USE if error.errno in _WRONG_PATH else FAILED)
+    whose = f"your code failed in {where}" if where else "a fault of ibal; please report it with what follows"
+    _complain(prog, f"{what} ({whose})")
+    traceback.print_exception(error)
+    return FAILED
 
 
 def _complain(prog: str, message: str, status: int = 1) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import errno
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ibal.files import CLAIM, Busy, Claim, claimed
 from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_text
@@ -23,6 +27,43 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence, like everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command."""
+        raise CommandError(f"{message}. All options: {self.prog} --help", WRONG_USE)
+
+
+def a_path(text: str) -> Path:
+    """Read a path of the command line: "" would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a file or a folder")
+    try:
+        os.stat(text)
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            shown = text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
+            raise argparse.ArgumentTypeError(f"{shown!r} can be no file's name") from None
+    return Path(text)
+
+
+def a_number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Return a ``type`` for argparse: a finite number within the bounds, both included."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value <= most and math.isfinite(value)):
+            wanted = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+            raise argparse.ArgumentTypeError(f"must be a number {wanted}, got {text[:60]!r}")
+        return value
+
+    return read
 
 
 def unwritable(error: OSError, path: Path | None) -> CommandError:
@@ -81,8 +122,34 @@ class Output:
             print(message, file=sys.stderr)
 
     def result(self, data: dict[str, Any], text: str) -> None:
-        """Print the result: ``data`` as JSON, or ``text`` for people."""
-        print(json.dumps(data, allow_nan=False) if self.json else text)
+        """Print the result: ``data`` as JSON, in which what is no number becomes null, or ``text`` for people."""
+        print(json.dumps(_finite(data), allow_nan=False) if self.json else text)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def write_anything() -> None:
+    """Let the streams replace what their encoding cannot write: a table is worth more than its signs."""
+    codecs.register_error("ibal", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="ibal")
+
+
+_SPELLED = {"±": "+-", "…": "...", "×": "x", "–": "-", "—": "-", "→": "->", "·": "-", "’": "'", "“": '"', "”": '"'}
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_SPELLED.get(sign) or ascii(sign)[1:-1] for sign in signs), error.end
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

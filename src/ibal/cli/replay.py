@@ -16,7 +16,19 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, count_type, output_of, seed_type, unwritable
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    Parser,
+    a_path,
+    add_flags,
+    count_type,
+    output_of,
+    seed_type,
+    unwritable,
+)
 from ibal.options import ConfigError
 from ibal.registry import Entry, Own, Registry, UnknownName
 
@@ -78,7 +90,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     policies = "; ".join(f"{name}: {entry.help}" for name, entry in SCRIPTED.entries.items())
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal replay",
         description="Play one episode and write it as a self-contained HTML player (.html) or an animated GIF (.gif). "
         "It is the episode that ibal evaluate counts for the same seed. Several policies or attacks give episodes of "
@@ -96,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--attack", action="append", metavar="NAME",
         help="who interferes, as natural, random, interaction[fill=mean], or my_pkg.mod:MyConfig (default natural); "
         "may be given more than once")  # fmt: skip
-    add("--attackers", type=Path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
     add("--perturbation", default="none", metavar="NAME",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
-    add("--out", required=True, action="append", type=Path, metavar="FILE",
+    add("--out", required=True, action="append", type=a_path, metavar="FILE",
         help="where to write; the extension chooses the format; may be given more than once")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the evaluation (default 0)")
     add("--episode", type=count_type("--episode", 0), default=0, metavar="I",
@@ -122,13 +134,16 @@ def _refused(message: str) -> CommandError:
 def _prepare(options: argparse.Namespace) -> _Game:
     """Make everything the episodes need, cheapest checks first: what can be refused without jax is."""
     from ibal import envs
-    from ibal.adversaries import TABLE
+    from ibal.evaluate.bank import configuration
 
     for path in options.out:
         _check_target(path)
     _check_once("--policy", options.policy)
     for name in options.attack:
-        TABLE.resolve(Own(name.partition("[")[0]))  # what stands in brackets are options
+        try:
+            configuration(name)
+        except ValueError as error:
+            raise _refused(f"--attack {error}") from error
     _check_once("--attack", options.attack)
     if options.attackers is not None and not options.attackers.is_dir():
         raise _refused(f"--attackers {options.attackers}: there is no such folder")

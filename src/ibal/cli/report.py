@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, add_flags, output_of, unwritable
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, Parser, a_path, add_flags, output_of, unwritable
 from ibal.registry import hint
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
+    out = Parser(
         prog="ibal report",
         description="Print a table of the paper with the numbers of evaluations beside: mean, standard deviation over "
         "seeds, 95 % interval, and the difference. Without --table: all methods under all attacks that were played, "
@@ -59,11 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = out.add_argument
-    add("evaluations", nargs="+", type=Path, metavar="EVALUATION", help="folders that ibal evaluate --out has written")
+    add(
+        "evaluations", nargs="+", type=a_path, metavar="EVALUATION", help="folders that ibal evaluate --out has written"
+    )
     add("--table", type=int, metavar="N", help="number of the paper's table: 7, 8 (attacks), 9, 10 (perturbations), …")
     add("--format", default="markdown", metavar="FORMAT",
         help="markdown (default), latex (needs booktabs) or csv (one line per cell)")  # fmt: skip
-    add("--out", type=Path, metavar="FILE", help="write the text into a file, too")
+    add("--out", type=a_path, metavar="FILE", help="write the text into a file, too")
     add_flags(out)
     return out
 

@@ -18,25 +18,26 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from ibal import rng, tree
+from ibal.contract import ContractError, raised_in, require_call
 from ibal.types import Env, EnvSpec, ObsLayout, TimeStep
 
+__all__ = ["ContractError", "Report", "check_env"]
+
 BATCHED_STEPS = 8  # vmap is compared over few steps: rounding differs between programs, and games are chaotic
-LONGEST_CHECK = 1000  # steps; beyond that the end of an episode is not waited for unless asked
-
-
-class ContractError(AssertionError):
-    """The environment breaks the contract; the message says which rule, what was found and what was allowed."""
+LONGEST_CHECK = 10_000  # steps; beyond that the end of an episode is not waited for unless asked
+EPISODES, ALL_STEPS = 8, 20_000  # so many episodes, or two where together they are longer than this
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was checked: the rules that hold, how many steps were played and when the episode ended (None: it did not,
-    or its end was not reached)."""
+    """What was checked: the rules that hold, how many steps of how many episodes were played, and when the first one
+    ended (None: it did not, or its end was not reached)."""
 
     name: str
     steps: int
     episode_length: int | None
     rules: tuple[str, ...]
+    episodes: int = 1
 
 
 class Trajectory(NamedTuple):
@@ -47,17 +48,22 @@ class Trajectory(NamedTuple):
     last: Any
 
 
-def check_env(env: Env, key: Key[Array, ""] | None = None, steps: int | None = None) -> Report:
+def check_env(
+    env: Env, key: Key[Array, ""] | None = None, steps: int | None = None, episodes: int | None = None
+) -> Report:
     """Hold ``env`` to the contract of ``ibal.types.Env``; raises ContractError at the first rule that is broken.
 
-    Plays ``steps`` steps (default: a little more than ``spec.horizon``) of random actions from ``key``, once choosing
-    among the available ones, once among all.
+    Plays ``episodes`` episodes (default: 8, or 2 long ones) of ``steps`` steps (default: a little more than
+    ``spec.horizon``) with random actions from ``key``, once choosing among the available ones, once among all.
     """
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps is {steps}; at least 1 is needed")
+    for name, value in (("steps", steps), ("episodes", episodes)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; at least 1 is needed")
+    _check_functions(env)
     check_spec(env.spec)
     key = rng.root(0) if key is None else key
     steps = min(env.spec.horizon + 2, LONGEST_CHECK) if steps is None else steps
+    episodes = min(EPISODES, max(2, ALL_STEPS // steps)) if episodes is None else episodes
     _check_arrays("params", env.params)
     _check_abstract(env, key)
 
@@ -65,15 +71,18 @@ def check_env(env: Env, key: Key[Array, ""] | None = None, steps: int | None = N
     legal = play(key, env.params, False)
     rows, again = _on_host(legal.steps), _on_host(play(key, env.params, False).steps)
     _check_equal("the same key gave two different trajectories", rows, again)
-    check_steps(env.spec, rows)
-    stray = _on_host(play(key, env.params, True).steps)
-    check_steps(env.spec, stray, "with actions that are not available: ")
+    for i in range(episodes):
+        one = key if i == 0 else rng.at(rng.stream(key, "more"), i)
+        note = f"in episode {i}: " if i else ""
+        check_steps(env.spec, rows if i == 0 else _on_host(play(one, env.params, False).steps), note)
+        stray = _on_host(play(one, env.params, True).steps)
+        check_steps(env.spec, stray, f"{note}with actions that are not available: ")
     _check_vmap(env, key, rows, min(steps, BATCHED_STEPS))
     check_frame(env, legal.first, tree.at(rows, 0))
     check_frame(env, legal.last, tree.at(rows, -1))
 
     ends = np.flatnonzero(rows.terminated | rows.truncated)
-    return Report(env.spec.name, steps, int(ends[0]) if ends.size else None, _rules(env, steps))
+    return Report(env.spec.name, steps, int(ends[0]) if ends.size else None, _rules(env, steps), episodes)
 
 
 def _rules(env: Env, steps: int) -> tuple[str, ...]:
@@ -100,7 +109,15 @@ def _rules(env: Env, steps: int) -> tuple[str, ...]:
 
 def _require(holds: bool | np.bool_, message: str) -> None:
     if not holds:
-        raise ContractError(f"check_env: {message}")
+        raise ContractError(message)
+
+
+def _check_functions(env: Env) -> None:
+    _require(isinstance(env.spec, EnvSpec), f"env.spec is a {type(env.spec).__name__}; an EnvSpec was expected")
+    require_call("reset", env.reset, "key, params")
+    require_call("step", env.step, "key, state, actions, params")
+    if env.frame is not None:
+        require_call("frame", env.frame, "state, params")
 
 
 def check_spec(spec: EnvSpec) -> None:
@@ -130,7 +147,7 @@ def _check_sizes(spec: EnvSpec) -> None:
     try:
         hash(spec)
     except TypeError as error:
-        raise ContractError(f"check_env: the spec must be hashable (tuples, not lists): {error}") from None
+        raise ContractError(f"the spec must be hashable (tuples, not lists): {error}") from None
 
 
 def _check_layout(vector: str, layout: ObsLayout, size: int, n_agents: int) -> None:
@@ -173,14 +190,39 @@ def _check_abstract(env: Env, key: Array) -> None:
     actions = jax.ShapeDtypeStruct((spec.n_agents,), jnp.int32)
     second, step = _trace("step", env.step, key, first, actions, env.params)
     _check_step("step", spec, step)
-    _require(
-        jax.tree.structure(first) == jax.tree.structure(second),
-        f"step() changes the structure of the state: {jax.tree.structure(first)} -> {jax.tree.structure(second)}",
-    )
-    pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(second), strict=True)
-    for (path, before), after in pairs:
-        was, now = f"{before.dtype}{list(before.shape)}", f"{after.dtype}{list(after.shape)}"
-        _require(was == now, f"step() changes state{jax.tree_util.keystr(path)} from {was} to {now}")
+    check_kept("step() changes", "the state", first, second)
+
+
+def check_kept(who: str, what: str, before: Any, after: Any) -> None:
+    """Raise ContractError unless two pytrees are alike in structure, shapes and types: "step() changes the state …"."""
+    was, now = jax.tree.structure(before), jax.tree.structure(after)
+    _require(was == now, f"{who} the structure of {what}: {was} -> {now}")
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True)
+    for (path, old), new in pairs:
+        was, now = kind(old), kind(new)
+        _require(was == now, f"{who} {what.split()[-1]}{jax.tree_util.keystr(path)} from {was} to {now}")
+
+
+def kind(array: Any) -> str:
+    """Return type and shape of an array as "float32[2, 3]"."""
+    if isinstance(array, jax.ShapeDtypeStruct | jax.Array):
+        return f"{array.dtype}{list(array.shape)}"
+    return f"{jnp.result_type(array)}{list(jnp.shape(array))}"
+
+
+def result_of(name: str, spec: EnvSpec, result: Any) -> tuple[Any, TimeStep]:
+    """Return what ``reset`` or ``step`` gave, while it is traced, as (state, TimeStep) of arrays.
+
+    Raises ContractError if the shapes or the types are not those of ``spec``.
+    """
+    _require(_is_result(result), f"{name}() must return (state, TimeStep), got {type(result).__name__}")
+    state, step = result
+    _check_step(name, spec, step)
+    return state, jax.tree.map(jnp.asarray, step)
+
+
+def _is_result(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], TimeStep)
 
 
 def _trace(name: str, function: Callable[..., Any], *args: Any) -> tuple[Any, TimeStep]:
@@ -188,11 +230,12 @@ def _trace(name: str, function: Callable[..., Any], *args: Any) -> tuple[Any, Ti
         result = jax.eval_shape(function, *args)
     except jax.errors.JAXTypeError as error:
         reason = str(error).splitlines()[0]
-        raise ContractError(
-            f"check_env: {name}() cannot be compiled, it looks at the value of an array: {reason}"
-        ) from error
-    good = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], TimeStep)
-    _require(good, f"{name}() must return (state, TimeStep), got {type(result).__name__}")
+        raise ContractError(f"{name}() cannot be compiled, it looks at the value of an array: {reason}") from error
+    except TypeError as error:
+        if raised_in(error) is not None:  # an error of its own keeps its traceback
+            raise
+        raise ContractError(f"{name}() gave something that is no array: {str(error).splitlines()[0]}") from error
+    _require(_is_result(result), f"{name}() must return (state, TimeStep), got {type(result).__name__}")
     return result
 
 
@@ -208,16 +251,28 @@ def _check_step(name: str, spec: EnvSpec, step: TimeStep) -> None:
         "truncated": ((), "bool", "one flag for the team"),
     }
     for field, (shape, dtype, why) in wanted.items():
-        value = getattr(step, field)
-        _require(value.shape == shape, f"{name}() gave {field} {value.shape} but spec says {why}")
-        _require(value.dtype == dtype, f"{name}() gave {field} of {value.dtype}; it must be {dtype}")
+        found, its_type = _measured(f"{name}() gave {field}", getattr(step, field))
+        _require(found == shape, f"{name}() gave {field} {found} but spec says {why}")
+        _require(its_type == dtype, f"{name}() gave {field} of {its_type}; it must be {dtype}")
+    _require(isinstance(step.metrics, dict), f"{name}() gave metrics that are no dict: {type(step.metrics).__name__}")
     found, listed = set(step.metrics), set(spec.metric_names)
     _require(
         found == listed,
         f"{name}() gave metrics {sorted(found)} but spec.metric_names is {sorted(listed)}; they are fixed",
     )
     for key, value in step.metrics.items():
-        _require(value.shape == (), f'{name}() gave metric "{key}" of shape {value.shape}; metrics are scalars')
+        found, _ = _measured(f'{name}() gave metric "{key}"', value)
+        _require(found == (), f'{name}() gave metric "{key}" of shape {found}; metrics are scalars')
+
+
+def _measured(what: str, value: Any) -> tuple[tuple[int, ...], str]:
+    """Return shape and type of an array or a number. Raises ContractError for anything else."""
+    if isinstance(value, jax.ShapeDtypeStruct | jax.Array):
+        return value.shape, str(value.dtype)
+    try:
+        return jnp.shape(value), str(jnp.result_type(value))
+    except (TypeError, ValueError):
+        raise ContractError(f"{what} {value!r}, a {type(value).__name__}; an array was expected") from None
 
 
 def _player(env: Env, steps: int) -> Callable[[Array, Any, Any], Trajectory]:
@@ -292,7 +347,7 @@ def _first_bad(bad: Any, message: str, axes: tuple[str, ...] = ()) -> None:
         return
     where = zip(("step", *axes), np.argwhere(bad)[0], strict=True)
     found = ", ".join(f"{name} {index}" for name, index in where)
-    raise ContractError(f"check_env: {message} (at {found}; step 0 is the reset)")
+    raise ContractError(f"{message} (at {found}; step 0 is the reset)")
 
 
 def _check_vmap(env: Env, key: Array, rows: Any, steps: int) -> None:

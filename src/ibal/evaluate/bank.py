@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
-from ibal.adversaries import TABLE
+from ibal.adversaries import TABLE, built, configured
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.evaluate.matrix import Attack, Team, source_digest
@@ -68,8 +68,7 @@ class Bank:
         return self._make(name, spec, None)
 
     def _make(self, name: str, spec: EnvSpec, team: Team | None) -> Attack:
-        base, options = variant(name)
-        config = with_options(as_evaluated(TABLE.make(base)), options)
+        base, config, options = configuration(name)
         if not learns(config):
             adversary = self._built(config, spec)
             state = adversary.init(rng.stream(rng.root(SEED), "attack"))
@@ -77,7 +76,7 @@ class Bank:
         if self.refit is None or team is None:
             found = self._fitted(base, spec)
         else:
-            found = [_read(self.refit(TABLE.resolve(base), TABLE.make(base), team), spec, base)]
+            found = [_read(self.refit(TABLE.resolve(base), configured(base), team), spec, base)]
         config = as_evaluated(found[0].config)
         if any(as_evaluated(one.config) != config for one in found):
             raise ValueError(
@@ -95,7 +94,7 @@ class Bank:
         """Make the adversary, one object per environment and configuration: a new one would compile anew."""
         which = id(spec), repr(config)
         if which not in self._adversaries:
-            self._adversaries[which] = config.build(spec)
+            self._adversaries[which] = built(config, spec)
         return self._adversaries[which]
 
     def _fitted(self, name: Own, spec: EnvSpec) -> list[Fitted]:
@@ -143,9 +142,19 @@ def variant(name: str) -> tuple[Own, dict[str, str]]:
     base, bracket, rest = name.partition("[")
     if not bracket:
         return Own(name), {}
-    if not rest.endswith("]"):
+    options = rest.removesuffix("]")
+    if options == rest or not options.strip() or "[" in options or "]" in options:
         raise ValueError(f'"{name}": the options of an attack stand in brackets, as in interaction[fill=mean]')
-    return Own(base), pairs(f'"{name}":', rest[:-1].split(","))
+    return Own(base), pairs(f'"{name}":', options.split(","))
+
+
+def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
+    """Read ``interaction[fill=mean]``: the attack, its configuration as it is evaluated, and the options alone.
+
+    Raises UnknownName with the closest attack, or ValueError for an option that it does not have.
+    """
+    base, options = variant(name)
+    return base, with_options(as_evaluated(configured(base)), options), options
 
 
 def learns(config: Any) -> bool:

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ibal import rng, tree
-from ibal.adversaries import turn
+from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary, natural
+from ibal.adversaries.referee import Fault
 from ibal.adversaries.turn import Game
+from ibal.contract import ContractError
 from ibal.nets.agents import Agent
 from ibal.types import Env, Policy
 
@@ -49,11 +51,13 @@ class _Rows(NamedTuple):
     metrics: dict[str, Array]
     chosen: Int[Array, "b"]
     replaced: Int[Array, "b"]
+    fault: Fault
 
 
 class _Slots(NamedTuple):
     """The environments that step together; ``episode`` is the row a slot plays, ``b`` when it has nothing left.
-    ``chosen`` counts the actions of living agents so far, ``replaced`` those that an adversary changed."""
+    ``chosen`` counts the actions of living agents so far, ``replaced`` those that an adversary changed; ``fault`` is
+    the first rule that was broken."""
 
     episode: Int[Array, "e"]
     clock: Int[Array, "e"]
@@ -61,6 +65,7 @@ class _Slots(NamedTuple):
     game: Game
     chosen: Int[Array, "e"]
     replaced: Int[Array, "e"]
+    fault: Fault
 
 
 def play(
@@ -73,6 +78,8 @@ def play(
     ``attacker`` is the state of the ``adversary`` (None: as its ``init`` makes it). None of them recompiles.
     ``slots`` environments step together; a slot whose episode ends takes up the next one, so no step is wasted on
     waiting for the longest game, and results do not depend on ``slots``.
+
+    Raises ContractError where environment, policy or adversary break their contract: there is no result then.
     """
     if keys.shape[0] == 0:
         raise ValueError("play: no episode asked for (keys is empty)")
@@ -80,32 +87,34 @@ def play(
     slots = min(slots, keys.shape[0])
     adversary = _NOBODY if adversary is None else adversary
     attacker = adversary.init(rng.root(0)) if attacker is None else attacker
-    rows = _play(
-        env.reset, env.step, policy, adversary, env.spec.horizon, slots, keys, params, env_params, attacker
-    )  # fmt: skip
+    rows = _play(referee.bare(env), policy, adversary, slots, keys, params, env_params, attacker)
+    referee.require_fair(rows.fault, env.spec, adversary.threat)
+    if not bool(jnp.isfinite(rows.returns).all()):
+        raise ContractError(f"{env.spec.name}: the rewards of an episode add up to more than float32 can hold")
     win = rows.metrics.get("win", jnp.zeros_like(rows.length))
     attacked = rows.replaced / jnp.maximum(rows.chosen, 1)
     return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _play(
-    reset: Any, step: Any, policy: Policy | Agent, adversary: Adversary, horizon: int, slots: int,
-    keys: Key[Array, "b"], params: Any, env_params: Any, attacker: Any,
+    env: Env, policy: Policy | Agent, adversary: Adversary, slots: int, keys: Key[Array, "b"], params: Any,
+    env_params: Any, attacker: Any,
 ) -> _Rows:  # fmt: skip
-    episodes = keys.shape[0]
+    episodes, horizon = keys.shape[0], env.spec.horizon
     team = policy.bind(params) if isinstance(policy, Agent) else policy
 
     def begin(key: jax.Array) -> Game:
-        return turn.begin(reset, team, adversary, attacker, key, env_params)
+        return turn.begin(env, team, adversary, attacker, key, env_params)
 
     def advance(key: jax.Array, slot: _Slots) -> _Slots:
         """One step of one environment."""
-        alive = slot.game.step.alive
-        game, done = turn.advance(step, team, adversary, attacker, key, slot.clock, slot.game, env_params)
+        before, alive = slot.game.step, slot.game.step.alive
+        game, done = turn.advance(env, team, adversary, attacker, key, slot.clock, slot.game, env_params)
         replaced = slot.replaced + ((done.executed != done.intended) & alive).sum(dtype=jnp.int32)
         chosen = slot.chosen + alive.sum(dtype=jnp.int32)
-        return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, chosen, replaced)
+        fault = referee.watch(slot.fault, adversary.threat, before, done, game.step, slot.clock)
+        return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, chosen, replaced, fault)
 
     # All games are set up before the loop: a reset inside would be computed for every slot at every step.
     fresh = jax.lax.map(begin, keys, batch_size=slots)
@@ -113,7 +122,8 @@ def _play(
     def start(episode: Int[Array, "e"]) -> _Slots:
         none = jnp.zeros(slots, jnp.int32)
         game = tree.at(fresh, jnp.minimum(episode, episodes - 1))
-        return _Slots(episode, none, jnp.zeros(slots, jnp.float32), game, none, none)
+        fault = jax.vmap(referee.at_start)(game.step)
+        return _Slots(episode, none, jnp.zeros(slots, jnp.float32), game, none, none, fault)
 
     def body(loop: tuple[_Slots, Int[Array, ""], _Rows]) -> tuple[_Slots, Int[Array, ""], _Rows]:
         slot, queued, rows = loop
@@ -121,7 +131,7 @@ def _play(
         over = slot.game.step.terminated | slot.game.step.truncated | (slot.clock >= horizon)
         done = over & (slot.episode < episodes)
         row = jnp.where(done, slot.episode, episodes)  # rows beyond the last are dropped
-        ended = _Rows(slot.total, slot.clock, slot.game.step.metrics, slot.chosen, slot.replaced)
+        ended = _Rows(slot.total, slot.clock, slot.game.step.metrics, slot.chosen, slot.replaced, slot.fault)
         rows = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), rows, ended)
         turn = queued + jnp.cumsum(done.astype(jnp.int32)) - 1
         episode = jnp.where(done, jnp.minimum(turn, episodes), slot.episode)
@@ -131,6 +141,6 @@ def _play(
     first = start(jnp.arange(slots, dtype=jnp.int32))
     nothing = jnp.zeros(episodes, jnp.int32)
     metrics = jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.game.step.metrics)
-    rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing)
+    rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing, Fault(nothing, nothing))
     loop = (first, jnp.int32(slots), rows)
     return jax.lax.while_loop(lambda c: (c[0].episode < episodes).any(), body, loop)[2]

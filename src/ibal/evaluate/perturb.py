@@ -20,13 +20,15 @@ from ibal.envs.smac.state import EnvParams
 from ibal.types import Env
 
 NAMES = ("none", "dis-1", "dis-2", "hp-10", "hp-15", "hp-20", "abs-1")  # those of the paper, and its likely variant
-_FORM = re.compile(r"none|(dis|abs|hp)-\d+")
+_FORM = re.compile(r"none|(dis|abs|hp)-[1-9][0-9]{0,8}")
 
 
 def checked(name: str) -> str:
     """Return a perturbation's name if it is written as one. Raises ValueError with the closest one."""
     if _FORM.fullmatch(name):
         return name
+    if re.fullmatch(r"(dis|abs|hp)-0+", name):
+        raise ValueError(f'"{name}" perturbs nothing; the name of that is "none"')
     near = difflib.get_close_matches(name.lower(), NAMES, 1)
     hint = f' Closest: "{near[0]}".' if near else ""
     raise ValueError(
@@ -41,6 +43,8 @@ def perturb(env: Env, name: str) -> tuple[Env, Any]:
     if kind == "none":
         return env, env.params
     try:
+        if kind == "abs" and int(amount) >= env.spec.n_agents:
+            raise ValueError(f"the team has {env.spec.n_agents} agents, and one must be there")
         if isinstance(env.params, EnvParams):
             return env, smac.perturbed(env.params, name)
         if kind == "dis":

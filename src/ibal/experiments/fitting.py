@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
+from ibal.adversaries import referee
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
 from ibal.evaluate.bank import as_evaluated, learns
@@ -84,7 +85,7 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
     attack, team = config.build(env.spec), exploring(policy, plan.epsilon)
     rounds = config.rounds if plan.rounds is None else plan.rounds
 
-    def one(carry: tuple[Any, jax.Array], index: jax.Array) -> tuple[tuple[Any, jax.Array], None]:
+    def one(carry: tuple[Any, jax.Array], index: jax.Array) -> tuple[tuple[Any, jax.Array], referee.Fault]:
         state, steps = carry
         here = rng.at(key, index)
         played = collect(env, team, attack, state, rng.episodes(rng.stream(here, "play"), PLAYED))
@@ -93,11 +94,12 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
         success = played.metrics.get("win", nothing).mean(dtype=jnp.float32)
         feedback = Feedback(success, played.returns.mean(), steps, index)
         state, _ = attack.update(rng.stream(here, "update"), state, played.episodes, feedback)
-        return (state, steps), None
+        return (state, steps), referee.first(played.fault)
 
     begin = attack.init(rng.stream(key, "init")), jnp.float32(0)
-    learn = jax.jit(lambda begin: jax.lax.scan(one, begin, jnp.arange(rounds))[0][0])
-    return adapted(learn(begin), as_fitted(config).build(env.spec).init)
+    (learned, _), faults = jax.jit(lambda begin: jax.lax.scan(one, begin, jnp.arange(rounds)))(begin)
+    referee.require_fair(faults, env.spec, attack.threat)
+    return adapted(learned, as_fitted(config).build(env.spec).init)
 
 
 def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsilon: float) -> Episodes:
@@ -106,8 +108,11 @@ def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsil
     size = -(-count // batches)
     keys = rng.episodes(key, batches * size).reshape(batches, size)
     team = exploring(policy, epsilon)
-    play = jax.jit(lambda keys: jax.lax.map(lambda k: collect(env, team, natural(), (), k).episodes, keys))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), play(keys))
+    nobody = natural()
+    play = jax.jit(lambda keys: jax.lax.map(lambda k: collect(env, team, nobody, (), k), keys))
+    played = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), play(keys))
+    referee.require_fair(played.fault, env.spec, nobody.threat)
+    return played.episodes
 
 
 def exploring(policy: Policy, epsilon: float) -> Policy:

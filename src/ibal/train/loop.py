@@ -13,7 +13,9 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from ibal import rng, tree
+from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Feedback
+from ibal.envs.check import check_kept
 from ibal.learners.base import Learner
 from ibal.train import replay
 from ibal.train.config import TrainConfig
@@ -23,6 +25,7 @@ from ibal.types import Env
 
 SEED = "seed"  # the axis over which the seeds of one device are trained at once
 DEVICE = "device"  # the axis of devices that have seeds of their own
+FAULT = "fault"  # beside the metrics of an iteration: the first rule that one of its games broke
 
 
 class Trainer(NamedTuple):
@@ -68,11 +71,13 @@ def trainer(
         attacker, attacking = adversary.update(
             rng.stream(here, "adversary"), state.attacker, rollout.episodes, feedback
         )
+        check_kept("update changes", "the adversary's state", state.attacker, attacker)
 
         progress = Progress(before.iteration + 1, steps, before.episodes + config.envs, owed)
         metrics = {
             "env_steps": steps, "return": feedback.returns, "epsilon": epsilon(steps, config),
             "length": rollout.episodes.length.mean(dtype=jnp.float32), **learning, **attacking,
+            FAULT: referee.first(rollout.fault),
         }  # fmt: skip
         if env.spec.has_win:
             metrics["win"] = success

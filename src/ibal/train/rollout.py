@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ibal import tree
-from ibal.adversaries import turn
+from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary
+from ibal.adversaries.referee import STORED_LARGEST, Fault
 from ibal.adversaries.turn import Game
 from ibal.types import Env, Episodes, Policy, TimeStep
 
@@ -19,19 +20,21 @@ STORED = jnp.float16  # observations and states lie within a few units of zero
 
 
 class Rollout(NamedTuple):
-    """The episodes, and what the last step of each said (``metrics``, each [e])."""
+    """The episodes, what the last step of each said (``metrics``, each [e]), and the first rule that each broke."""
 
     episodes: Episodes
     returns: Float[Array, "e"]
     metrics: dict[str, Array]
+    fault: Fault
 
 
 class _Play(NamedTuple):
-    """A game and how long it has lasted; once it is over it stands still."""
+    """A game, how long it has lasted and whether it was fair; once it is over it stands still."""
 
     game: Game
     length: Int[Array, ""]
     over: Bool[Array, ""]
+    fault: Fault
 
 
 class _Shown(NamedTuple):
@@ -68,8 +71,8 @@ def collect(
     small = jnp.uint8 if env.spec.n_actions <= 256 else jnp.int16
 
     def begin(key: jax.Array) -> _Play:
-        game = turn.begin(env.reset, policy, adversary, attacker, key, env_params)
-        return _Play(game, jnp.int32(0), jnp.array(False))
+        game = turn.begin(env, policy, adversary, attacker, key, env_params)
+        return _Play(game, jnp.int32(0), jnp.array(False), referee.at_start(game.step, STORED_LARGEST))
 
     def show(step: TimeStep, seen: jax.Array) -> _Shown:
         attacked = None if adversary.reobserve is not None else seen.astype(STORED)
@@ -77,18 +80,19 @@ def collect(
 
     def advance(key: jax.Array, t: jax.Array, play: _Play) -> tuple[_Play, tuple[_Shown, _Done]]:
         before = play.game
-        game, done = turn.advance(env.step, policy, adversary, attacker, key, t, before, env_params)
+        game, done = turn.advance(env, policy, adversary, attacker, key, t, before, env_params)
         after = game.step
         replaced = done.executed.astype(small) if "act" in adversary.threat.channels else None
         row = show(before.step, done.seen), _Done(done.intended.astype(small), replaced, after.reward, after.terminated)
         over = after.terminated | after.truncated
+        fault = referee.watch(play.fault, adversary.threat, before.step, done, after, t, STORED_LARGEST)
         # A finished game goes on being computed (its neighbours need the time) but shows its last moment for ever.
-        kept = (before.step, before.memory, play.length, play.over)
-        step, memory, length, over = tree.where(play.over, kept, (after, game.memory, t + 1, over))
-        return _Play(game._replace(step=step, memory=memory), length, over), row
+        kept = (before.step, before.memory, play.length, play.over, play.fault)
+        step, memory, length, over, fault = tree.where(play.over, kept, (after, game.memory, t + 1, over, fault))
+        return _Play(game._replace(step=step, memory=memory), length, over, fault), row
 
     def last_look(key: jax.Array, play: _Play) -> _Shown:
-        return show(play.game.step, turn.look(policy, adversary, attacker, key, play.length, play.game)[0])
+        return show(play.game.step, turn.look(env, policy, adversary, attacker, key, play.length, play.game)[0])
 
     plays = jax.vmap(begin)(keys)
 
@@ -113,4 +117,5 @@ def collect(
     shown = jax.tree.map(lambda a, new: a.at[each, plays.length].set(new), shown, last)
     episodes = Episodes(**shown._asdict(), **done._asdict(), length=plays.length, memory=plays.game.memory)
     inside = jnp.arange(horizon)[None, :] < plays.length[:, None]
-    return Rollout(episodes, jnp.where(inside, done.reward, 0.0).sum(1), plays.game.step.metrics)
+    returns = jnp.where(inside, done.reward, 0.0).sum(1)
+    return Rollout(episodes, returns, plays.game.step.metrics, plays.fault)

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng, tree
-from ibal.adversaries.base import Adversary, natural
+from ibal.adversaries import referee
+from ibal.adversaries.base import Adversary, Threat, natural
 from ibal.evaluate.episodes import play
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
@@ -25,7 +26,7 @@ from ibal.nets.bundle import save_bundle
 from ibal.train import checkpoint, memory, replay
 from ibal.train.config import TrainConfig
 from ibal.train.log import Log
-from ibal.train.loop import Trainer, compiled, trainer
+from ibal.train.loop import FAULT, Trainer, compiled, trainer
 from ibal.train.state import TrainState
 from ibal.types import Env
 
@@ -47,6 +48,7 @@ class _Run(NamedTuple):
     log: Log
     meta: dict[str, Any]
     team: Agent  # one object for the whole run: evaluation is compiled for it
+    threat: Threat
 
 
 def run(
@@ -60,12 +62,13 @@ def run(
     Writes ``out/checkpoints`` (full state), ``out/policy/seed-<k>.safetensors`` (bundles; those on the way, if asked
     for, as ``out/snapshots/seed-<k>-<steps>.safetensors``) and the log. ``resume``
     continues from the newest good checkpoint, bit for bit as if nothing had happened. Raises ``TrainingError`` when
-    the loss is no longer finite, ``CheckpointError`` when nothing can be resumed or written.
+    the loss is no longer finite or a game was not fair, ``CheckpointError`` when nothing can be resumed or written.
     """
     team = pymarl.pymarl_agent(env.spec, learner.hidden)
-    this = _Run(env, learner, train, tuple(seeds), out, log, meta or {}, team)
+    adversary = adversary or natural()
+    this = _Run(env, learner, train, tuple(seeds), out, log, meta or {}, team, adversary.threat)
     use_compilation_cache()
-    make = build(env, learner, train, len(this.seeds), adversary or natural())
+    make = build(env, learner, train, len(this.seeds), adversary)
     keys = jnp.stack([rng.root(seed) for seed in this.seeds])
     empty = jax.eval_shape(make.init, keys)
     parts = memory.predict(empty, env.spec, learner, train, len(this.seeds))
@@ -139,20 +142,31 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, empty: TrainState, resume
 
 def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], seconds: float) -> int:
     """Log a chunk, one line per seed; return the environment steps of the seed that has fewest."""
-    host = {name: np.asarray(value) for name, value in metrics.items()}  # [seed, iteration]
+    host: dict[str, Any] = jax.tree.map(np.asarray, metrics)  # [seed, iteration]
+    faults = host.pop(FAULT)
     steps = np.asarray(state.progress.env_steps)
     for i, seed in enumerate(this.seeds):
+        played = tree.at(faults, i)
+        if said := referee.complaint(played, this.env.spec, this.threat, referee.STORED_LARGEST, "iteration"):
+            raise TrainingError(f"seed {seed}: {said}. {_kept(this)}")
         learned = host["updates"][i] > 0
         record = {name: _mean(value[i][learned] if name in _LEARNING else value[i]) for name, value in host.items()}
         record |= {"env_steps": int(steps[i]), "updates": int(host["updates"][i].sum())}
         broken = [name for name in _LEARNING if not np.isfinite(host[name][i][learned]).all()]
         if broken:
             raise TrainingError(
-                f"seed {seed}: {broken[0]} is no longer finite within the chunk that ended at step {steps[i]}. The "
-                f"last good checkpoint is kept in {this.out / 'checkpoints'}; a smaller --learner.lr may help"
+                f"seed {seed}: {broken[0]} is no longer finite within the chunk that ended at step {steps[i]}. "
+                f"{_kept(this)}; a smaller --learner.lr may help"
             )
         this.log.write("chunk", {"seed": seed, **record}, seconds)
     return int(steps.min())
+
+
+def _kept(this: _Run) -> str:
+    """Say where one can go on from."""
+    folder = this.out / "checkpoints"
+    kept = checkpoint.checkpoints(folder)
+    return f"The last good checkpoint is kept in {folder}" if kept else "There is no checkpoint yet to go on from"
 
 
 _LEARNING = ("loss", "td_error", "q_taken", "target", "grad_norm", "padding")

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ibal import rng
-from ibal.adversaries import turn
+from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary, natural
+from ibal.adversaries.referee import Fault
 from ibal.adversaries.turn import Game, Turn
 from ibal.types import Env, Frame, Policy
 from ibal.viz.trajectory import Overlay, Trajectory
@@ -44,7 +45,8 @@ def record(
     It is the very episode that ``evaluate.episodes.play`` counts for the same key, adversary and attacker (its state;
     None: as its ``init`` makes it). ``params`` replaces ``env.params``; ``max_steps`` cuts earlier than
     ``spec.horizon``. Groups and masks of the overlay are those that the adversary's memory holds in fields ``group``
-    bool[n] and ``mask`` bool[n, o]. Raises ValueError for an environment without a picture.
+    bool[n] and ``mask`` bool[n, o]. Raises ValueError for an environment without a picture, ContractError where
+    environment, policy or adversary break their contract.
 
     Runs on the host, one compiled step at a time: this stops with the episode, and compiles faster than a scan.
     """
@@ -56,18 +58,20 @@ def record(
     params = env.params if params is None else params
     attacking = _NOBODY if adversary is None else adversary
     attacker = attacking.init(rng.root(0)) if attacker is None else attacker
-    game, frame = _begin(env.reset, env.frame, policy, attacking, key, attacker, params)
+    world, picture = referee.bare(env), env.frame
+    game, frame, fault = _begin(world, picture, policy, attacking, key, attacker, params)
     enemy_units = _enemy_units(game.state, env.spec.n_agents)
     frames, steps, rows = [frame], [game.step], []
     for t in range(limit):
-        game, frame, row = _advance(
-            env.step, env.frame, policy, attacking, key, jnp.int32(t), game, attacker, params
+        game, frame, row, fault = _advance(
+            world, picture, policy, attacking, key, jnp.int32(t), game, fault, attacker, params
         )  # fmt: skip
         frames.append(frame)
         steps.append(game.step)
         rows.append(row)
         if bool(game.step.terminated) or bool(game.step.truncated):
             break
+    referee.require_fair(fault, env.spec, attacking.threat)
     row = _stack(rows)
     overlay = Overlay() if adversary is None else Overlay(row.groups, row.turn.seen, row.masked)
     return Trajectory(
@@ -78,29 +82,30 @@ def record(
 # Compiled once for the same functions: recording the same policy again, or under another key, compiles nothing.
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _begin(
-    reset: Any, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, attacker: Any, params: Any
-) -> tuple[Game, Frame]:
-    game = turn.begin(reset, policy, adversary, attacker, key, params)
-    return game, frame(game.state, params)
+    env: Env, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, attacker: Any, params: Any
+) -> tuple[Game, Frame, Fault]:
+    game = turn.begin(env, policy, adversary, attacker, key, params)
+    return game, frame(game.state, params), referee.at_start(game.step)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _advance(
-    step: Any, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, t: jax.Array, game: Game,
+    env: Env, frame: Any, policy: Policy, adversary: Adversary, key: jax.Array, t: jax.Array, game: Game, fault: Fault,
     attacker: Any, params: Any,
-) -> tuple[Game, Frame, _Row]:  # fmt: skip
-    after, done = turn.advance(step, policy, adversary, attacker, key, t, game, params)
+) -> tuple[Game, Frame, _Row, Fault]:  # fmt: skip
+    after, done = turn.advance(env, policy, adversary, attacker, key, t, game, params)
+    fault = referee.watch(fault, adversary.threat, game.step, done, after.step, t)
     clean, alive = game.step.obs, game.step.alive
     masked = done.seen != clean
     if (mask := remembered(after.memory, "mask", clean.shape)) is not None:
         # A zero that is hidden by a zero counts too, at steps where the adversary is at work: where another value in
         # its place would not have come through.
         other = game._replace(step=game.step._replace(obs=clean + 1))
-        through = turn.look(policy, adversary, attacker, key, t, other)[0] == other.step.obs
+        through = turn.look(env, policy, adversary, attacker, key, t, other)[0] == other.step.obs
         masked |= mask & alive[:, None] & ~through
     group = remembered(after.memory, "group", alive.shape)
     groups = jnp.zeros(alive.shape, jnp.int32) if group is None else jnp.where(group, 1, jnp.where(group.any(), 2, 0))
-    return after, frame(after.state, params), _Row(done, groups, masked)
+    return after, frame(after.state, params), _Row(done, groups, masked), fault
 
 
 def remembered(memory: Any, name: str, shape: tuple[int, ...]) -> Bool[Array, "..."] | None:

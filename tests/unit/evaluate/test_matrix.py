@@ -39,10 +39,11 @@ def teams(walk: Env) -> list[Team]:
 
 @pytest.fixture(scope="module")
 def attacks(walk: Env) -> dict[str, Attack]:
-    """ "push" makes agent 0 do what the attacker's state says; it has two attackers."""
+    """ "push" makes agent 0 do what the attacker's state says where it can; it has two attackers."""
 
     def act(key: jax.Array, state: jax.Array, memory: tuple[()], view: object) -> tuple[jax.Array, tuple[()]]:
-        return view.actions.at[0].set(state), memory  # type: ignore[attr-defined]
+        action = jnp.where(view.step.avail[0, state], state, view.actions[0])  # type: ignore[attr-defined]
+        return view.actions.at[0].set(action), memory  # type: ignore[attr-defined]
 
     push = adversary(act=act, init=lambda key: jnp.int32(0), threat=Threat(channels=("act",), agents=1))
     return {

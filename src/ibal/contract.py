@@ -1,0 +1,56 @@
+"""What is said of code that is not ours: that it breaks its contract, or where in it an error arose. Imports no jax."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_HOME = Path(__file__).parent
+_INSTALLED = tuple(Path(folder) for name, folder in sysconfig.get_paths().items() if name.endswith("lib"))
+
+
+class ContractError(AssertionError):
+    """An environment, a policy or an attack breaks its contract; the message says which rule and where."""
+
+
+def require_call(what: str, function: Any, arguments: str) -> None:
+    """Raise ContractError if ``function`` cannot be called with the arguments that ``arguments`` names."""
+    names = arguments.split(", ") if arguments else []
+    if not callable(function):
+        raise ContractError(f"{what} is a {type(function).__name__}; a function ({arguments}) was expected")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # what Python knows no signature of
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise ContractError(f"{what} takes {signature}; it is called with ({arguments})") from None
+
+
+def raised_in(error: BaseException) -> str | None:
+    """Return "file, line n" of the innermost frame that is neither of this library nor of an installed one; None if
+    there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not _is_installed(frame.filename)]
+    return f"{theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else None
+
+
+def _is_installed(file: str) -> bool:
+    if file.startswith("<"):  # "<frozen importlib._bootstrap>", "<string>"
+        return True
+    path = Path(file)
+    return _HOME in path.parents or any(folder in path.parents for folder in _INSTALLED)
+
+
+def called(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of somebody else's and return two values as it must. Raises ContractError for anything else."""
+    result = function(*args)
+    if not isinstance(result, tuple) or len(result) != 2:
+        got = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
+        raise ContractError(f"{name}() must return two values, got {got}")
+    return result
