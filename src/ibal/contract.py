@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,25 @@ def require_call(what: str, function: Any, arguments: str) -> None:
         raise ContractError(f"{what} takes {signature}; it is called with ({arguments})") from None
 
 
+def missing_arguments(function: Any, args: Sequence[Any], options: Mapping[str, Any]) -> str | None:
+    """Say what must be given to a function besides; None: nothing."""
+    try:
+        inspect.signature(function).bind(*args, **options)
+    except ValueError:  # what Python knows no signature of
+        return None
+    except TypeError as error:
+        return str(error)
+    return None
+
+
 def raised_in(error: BaseException) -> str | None:
     """Return "file, line n" of the innermost frame that is neither of this library nor of an installed one; None if
     there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not _is_installed(frame.filename)]
-    return f"{theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else None
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno))
+    theirs = [frame for frame in frames if not _is_installed(frame[0])]
+    return f"{theirs[-1][0]}, line {theirs[-1][1]}" if theirs else None
 
 
 def _is_installed(file: str) -> bool:

@@ -103,10 +103,12 @@ class Registry:
 def load(target: str, kind: str = "object") -> Any:
     """Import ``"module:attr"`` (``attr`` may be dotted). Raises UnknownName that says which half was not found."""
     module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
-        raise UnknownName(f'"{target}" names no {kind}: write it as my_pkg.mod:make')
+    if not (_dotted(module_name) and _dotted(attribute)):
+        raise UnknownName(f"{quoted(target)} names no {kind}: write it as {_meant(module_name, attribute)}")
     try:
         found = importlib.import_module(module_name)
+    except SystemExit as error:
+        raise UnknownName(f'"{target}": the module "{module_name}" ends the program when it is imported') from error
     except ModuleNotFoundError as error:
         # A module that exists but misses one of its own imports must show its own traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
@@ -122,6 +124,18 @@ def load(target: str, kind: str = "object") -> Any:
             raise UnknownName(f'"{target}": "{module_name}" has no "{attribute}"{hint}')
         found = getattr(found, part)
     return found
+
+
+def _dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _meant(module: str, attribute: str) -> str:
+    """Guess what a file's name was meant to be: "./my_env.py" is the module my_env of the current folder."""
+    guess = module.removeprefix("./").removesuffix(".py").replace("\\", "/").replace("/", ".")
+    if guess != module and _dotted(guess) and _dotted(attribute):
+        return f"{guess}:{attribute} (a module as in import, found from the current folder, not a file)"
+    return "my_pkg.mod:make"
 
 
 def _let_users_modules_be_found() -> None:

@@ -65,8 +65,7 @@ def _run(name: str, rest: list[str]) -> int:
     prog = f"ibal {name}"
     try:
         status = importlib.import_module(COMMANDS[name][0]).main(rest)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        print(end="", flush=True)
     except SystemExit as end:  # argparse: 0 after --help, 2 after a wrong option
         return end.code if isinstance(end.code, int) else OK if end.code is None else _complain(prog, str(end.code))
     except CommandError as error:

@@ -137,7 +137,8 @@ def _finite(data: Any) -> Any:
 def write_anything() -> None:
     """Let the streams replace what their encoding cannot write: a table is worth more than its signs."""
     codecs.register_error("ibal", _spelled)
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    for stream in streams:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="ibal")
 

@@ -43,7 +43,7 @@ class TrainArgs:
     env_option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
     """An option of the environment, as obs_last_action=true; may be given more than once."""
     method: Annotated[str, tyro.conf.arg(metavar="NAME")] = "vanilla"
-    """What the team trains against; vanilla: nothing."""
+    """What the team trains against (vanilla: nothing); or an attack of your own, my_pkg.mod:MyConfig."""
     method_option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
     """An option of the method's attack, as masks=random (`ibal attack list`); may be given more than once."""
     preset: Annotated[str | None, tyro.conf.arg(metavar="NAME", help=f"Starting point. {_PRESET_HELP}.")] = None
@@ -113,7 +113,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
         seeds=args.seeds,
-        learner=learner_of(args.method, args.learner),
+        learner=learner_of(named["method"], args.learner),
         train=dataclasses.replace(args.train, steps=steps, epsilon_start=explore),
     )
     return args, config

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ibal.contract import missing_arguments
 from ibal.envs.smac.scenarios import SCENARIOS
-from ibal.options import for_call
+from ibal.options import ConfigError, for_call
 from ibal.registry import Entry, Own, Registry, UnknownName, load
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
     if not callable(maker):
         raise UnknownName(f'"{name}" is of type {type(maker).__name__}, not a function that makes an environment')
     records = [load(target) for target in _OPTIONS.get(TABLE.entries[name].target, ())] if name in TABLE else []
-    return _checked(name, maker(*args, **for_call(f'environment "{name}"', maker, args, options or {}, records)))
+    given = for_call(f'environment "{name}"', maker, args, options or {}, records)
+    if missing := missing_arguments(maker, args, given):
+        raise ConfigError(f'environment "{name}" needs {missing}; write a function that can be called without')
+    return _checked(name, maker(*args, **given))
 
 
 def _checked(name: str, env: Any) -> Env:
     from ibal.types import Env
 
     if not isinstance(env, Env):
-        raise TypeError(f'"{name}" returned a {type(env).__name__}; an environment function returns an ibal.types.Env')
+        raise UnknownName(
+            f'"{name}" returned a {type(env).__name__}; an environment function returns an ibal.types.Env'
+        )
     return env

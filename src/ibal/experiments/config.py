@@ -78,7 +78,8 @@ class RunConfig:
     env_options: tuple[tuple[str, Scalar], ...] = ()
     """Options given to the environment's maker: (name, value) pairs, sorted by name."""
     method: str = "vanilla"
-    """A name of ``experiments.methods``: what the team trains against; "vanilla": nothing."""
+    """What the team trains against: a name of ``experiments.methods`` ("vanilla": nothing), or an attack of one's own,
+    my_pkg.mod:MyConfig."""
     method_options: tuple[tuple[str, Scalar], ...] = ()
     """Options of the method's adversary that differ from its own: (dotted name, value) pairs, sorted by name."""
     seed: int = 0
@@ -105,11 +106,12 @@ class RunConfig:
             object.__setattr__(self, name, _pairs(name, getattr(self, name)))
         if not self.env:
             raise ConfigError("env is empty; name an environment of `ibal env list`")
-        if self.method not in METHODS:
+        if self.method not in METHODS and ":" not in self.method:
             near = closest(self.method, METHODS)
             hint = f'; did you mean "{near}"?' if near else ""
             names = ", ".join(map(shown, METHODS))
-            raise ConfigError(f'method must be one of {names}, not "{self.method}"{hint}')
+            own = "or an attack of your own, my_pkg.mod:MyConfig"
+            raise ConfigError(f'method must be one of {names}, {own}, not "{self.method}"{hint}')
         check_seed("seed", self.seed)
         check_count("seeds", self.seeds, 1)
         check_seed("the last seed, seed + seeds - 1,", self.seed + self.seeds - 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibal.learners.config import ValueConfig
 from ibal.options import Scalar, with_options
-from ibal.registry import UnknownName, hint
+from ibal.registry import Own, UnknownName, hint, quoted
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -53,7 +53,15 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """Return the method called ``name``. Raises UnknownName with the closest one."""
+    """Return the method called ``name``: one of the table, or ``my_pkg.mod:MyConfig``, an attack of the user's own to
+    train against, if it is ``Own``. Raises UnknownName with the closest one."""
+    if name not in METHODS and ":" in name:
+        if not isinstance(name, Own):
+            raise UnknownName(
+                f"{quoted(name)} is code, and no file may name code as its method; if you trust it, name it yourself: "
+                f"--method {quoted(name)[1:-1]}"
+            )
+        return Method(name, "an attack of your own")
     if name not in METHODS:
         raise UnknownName(f'unknown method "{name}".{hint(name, METHODS)} Methods: {", ".join(METHODS)}')
     return METHODS[name]
@@ -71,12 +79,12 @@ def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None 
 
     Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
     """
-    from ibal.adversaries import TABLE
+    from ibal.adversaries import built, configured
     from ibal.adversaries.config import GroupConfig
     from ibal.adversaries.groups import check_signal
 
     found = method(name)
-    config = with_options(TABLE.make(found.adversary, **found.options), options or {})
+    config = with_options(configured(found.adversary, **found.options), options or {})
     if isinstance(config, GroupConfig):
         check_signal(config, spec)
-    return config.build(spec)
+    return built(config, spec)
