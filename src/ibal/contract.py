@@ -14,14 +14,29 @@ _INSTALLED = tuple(Path(folder) for name, folder in sysconfig.get_paths().items(
 
 
 class ContractError(AssertionError):
-    """An environment, a policy or an attack breaks its contract; the message says which rule and where."""
+    """An environment, a policy or an attack (``whose``) breaks its contract; the message says which rule and where."""
+
+    def __init__(self, message: str, whose: str = "") -> None:
+        super().__init__(message)
+        self.whose = whose
 
 
-def require_call(what: str, function: Any, arguments: str) -> None:
+_ADVICE = {
+    "environment": '; "ibal env check my_pkg.mod:make" tells more',
+    "attack": '; "ibal attack check my_pkg.mod:MyConfig" tells more',
+}
+
+
+def advice(whose: str) -> str:
+    """Return how to find out more about a broken contract, as the end of a sentence."""
+    return _ADVICE.get(whose, "")
+
+
+def require_call(whose: str, what: str, function: Any, arguments: str) -> None:
     """Raise ContractError if ``function`` cannot be called with the arguments that ``arguments`` names."""
     names = arguments.split(", ") if arguments else []
     if not callable(function):
-        raise ContractError(f"{what} is a {type(function).__name__}; a function ({arguments}) was expected")
+        raise ContractError(f"{what} is a {type(function).__name__}; a function ({arguments}) was expected", whose)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # what Python knows no signature of
@@ -29,7 +44,7 @@ def require_call(what: str, function: Any, arguments: str) -> None:
     try:
         signature.bind(*names)
     except TypeError:
-        raise ContractError(f"{what} takes {signature}; it is called with ({arguments})") from None
+        raise ContractError(f"{what} takes {signature}; it is called with ({arguments})", whose) from None
 
 
 def missing_arguments(function: Any, args: Sequence[Any], options: Mapping[str, Any]) -> str | None:
@@ -60,10 +75,11 @@ def _is_installed(file: str) -> bool:
     return _HOME in path.parents or any(folder in path.parents for folder in _INSTALLED)
 
 
-def called(name: str, function: Callable[..., Any], *args: Any) -> Any:
+def called(whose: str, name: str, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function of somebody else's and return two values as it must. Raises ContractError for anything else."""
     result = function(*args)
     if not isinstance(result, tuple) or len(result) != 2:
-        got = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
-        raise ContractError(f"{name}() must return two values, got {got}")
+        other = "an array" if hasattr(result, "shape") else f"a {type(result).__name__}"
+        got = f"a tuple of {len(result)}" if isinstance(result, tuple) else other
+        raise ContractError(f"{name} must return two values, got {got}", whose)
     return result

@@ -37,7 +37,7 @@ def pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
         if not (name and equals):
             raise ConfigError(f'{flag} "{word}" must be a name and a value, as in {flag} masks=random')
         if name in found:
-            raise ConfigError(f'{flag}: "{name}" is given twice')
+            raise ConfigError(f'{flag.removesuffix(":")}: "{name}" is given twice')
         found[name] = value
     return found
 

@@ -48,8 +48,8 @@ def configured(name: str, **options: Any) -> Any:
     made = TABLE.make(name, **options)
     if not is_dataclass(made) or not callable(getattr(made, "build", None)):
         raise UnknownName(
-            f'"{name}" made a {type(made).__name__}; an attack is a frozen dataclass with a function build(spec) that '
-            "returns an ibal.adversaries.base.Adversary"
+            f'"{name}" gave something of type {type(made).__name__}; an attack is a frozen dataclass with a '
+            "function build(spec) that returns an ibal.adversaries.base.Adversary"
         )
     return made
 

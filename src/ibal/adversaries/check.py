@@ -231,11 +231,11 @@ def _alike(a: Any, b: Any) -> bool:
 
 def _require(holds: bool | np.bool_, message: str) -> None:
     if not holds:
-        raise ContractError(message)
+        raise ContractError(message, "attack")
 
 
 def _first_bad(bad: np.ndarray, message: str, *axes: str) -> None:
     if bad.any():
         where = zip(("episode", "step", *axes), np.argwhere(bad)[0], strict=True)
         found = ", ".join(f"{name} {index}" for name, index in where)
-        raise ContractError(f"{message} (at {found})")
+        raise ContractError(f"{message} (at {found})", "attack")

@@ -87,8 +87,8 @@ def first(faults: Fault) -> Fault:
 
 def complaint(
     fault: Fault, env: EnvSpec, threat: Threat, largest: float = LARGEST, axis: str = "episode"
-) -> str | None:
-    """Say what was broken first in any of the games [e] of ``fault``, and how to find out more; None: nothing."""
+) -> ContractError | None:
+    """Return what was broken first in any of the games [e] of ``fault`` as an error to raise; None: nothing."""
     codes, steps = np.atleast_1d(np.asarray(fault.code)), np.atleast_1d(np.asarray(fault.step))
     games = np.flatnonzero(codes >= 0)
     if not games.size:
@@ -98,20 +98,15 @@ def complaint(
     if largest < LARGEST:
         number += f" or beyond {largest:g} (training keeps float16)"
     said = (*_DECISION, *_WORLD)[rule].format(agent=f"agent {agent}", threat=threat, number=number)
-    if rule in _OF_POLICY:
-        where, advice = "", "mend the policy"
-    elif rule < len(_DECISION):
-        where, advice = "", '"ibal attack check my_pkg.mod:MyConfig" tells more'
-    else:
-        where, advice = f"{env.name}: ", '"ibal env check my_pkg.mod:make" tells more'
-    note = "; step 0 is the reset" if rule >= len(_DECISION) else ""
-    return f"{where}{said} (at step {int(steps[games[0]])}, {axis} {int(games[0])}{note}); {advice}"
+    whose = "policy" if rule in _OF_POLICY else "attack" if rule < len(_DECISION) else "environment"
+    where, note = (f"{env.name}: ", "; step 0 is the reset") if whose == "environment" else ("", "")
+    return ContractError(f"{where}{said} (at step {int(steps[games[0]])}, {axis} {int(games[0])}{note})", whose)
 
 
 def require_fair(fault: Fault, env: EnvSpec, threat: Threat) -> None:
     """Raise ContractError if a rule was broken in any of the games."""
-    if (said := complaint(fault, env, threat)) is not None:
-        raise ContractError(said)
+    if (error := complaint(fault, env, threat)) is not None:
+        raise error
 
 
 def _nobody(count: int, step: TimeStep) -> list[Bool[Array, "n"]]:
@@ -176,54 +171,56 @@ def seen_of(spec: EnvSpec, name: str, seen: Any, clean: jax.Array) -> jax.Array:
 
 def check_scores(spec: EnvSpec, scores: Any, before: Any, carry: Any) -> None:
     """Raise ContractError unless ``policy.scores`` gave a number per agent and action, and a carry like ``before``."""
-    check_kept("policy.scores changes", "the carry", before, carry)
+    check_kept("policy.scores changes", "the carry", before, carry, "policy")
     if jnp.shape(scores) != (spec.n_agents, spec.n_actions):
         raise ContractError(
-            f"policy.scores gave scores {kind(scores)}; [{spec.n_agents}, {spec.n_actions}] was expected"
+            f"policy.scores gave scores {kind(scores)}; [{spec.n_agents}, {spec.n_actions}] was expected", "policy"
         )
 
 
 def actions_of(spec: EnvSpec, name: str, actions: Any) -> jax.Array:
     """Return the team's actions, if they are one whole number per agent."""
     if jnp.shape(actions) != (spec.n_agents,) or not jnp.issubdtype(jnp.result_type(actions), jnp.integer):
-        raise ContractError(f"{name} gave {kind(actions)}; integers [{spec.n_agents}] were expected")
+        whose = "policy" if name.startswith("policy") else "attack"
+        raise ContractError(f"{name} gave {kind(actions)}; integers [{spec.n_agents}] were expected", whose)
     return actions if isinstance(actions, jax.Array) else jnp.asarray(actions)
 
 
 def remembered(name: str, memory: Any, after: Any) -> Any:
     """Return the memory that an adversary gave back, if it is of the kind that ``begin`` made."""
-    check_kept(f"{name} changes", "its memory", memory, after)
+    check_kept(f"{name} changes", "its memory", memory, after, "attack")
     return after
 
 
 def _require_kind(who: str, value: Any, wanted: str) -> None:
     if kind(value) != wanted:
-        raise ContractError(f"{who} {kind(value)}; {wanted} was expected")
+        raise ContractError(f"{who} {kind(value)}; {wanted} was expected", "attack")
 
 
 def check_functions(adversary: Any) -> Adversary:
     """Return an adversary whose functions can be called as they will be. Raises ContractError."""
     if not isinstance(adversary, Adversary):
-        raise ContractError(f"an ibal.adversaries.base.Adversary was expected, got a {type(adversary).__name__}")
+        got = type(adversary).__name__
+        raise ContractError(f"build(spec) must return an ibal.adversaries.base.Adversary, got a {got}", "attack")
     if not isinstance(adversary.threat, Threat):
-        raise ContractError(f"threat is a {type(adversary.threat).__name__}; a Threat was expected")
+        raise ContractError(f"threat is a {type(adversary.threat).__name__}; a Threat was expected", "attack")
     for name, arguments in (
         ("init", "key"), ("begin", "key, state, step"), ("observe", "key, state, memory, view"),
         ("act", "key, state, memory, view"), ("update", "key, state, episodes, feedback"),
     ):  # fmt: skip
-        require_call(name, getattr(adversary, name), arguments)
+        require_call("attack", name, getattr(adversary, name), arguments)
     if adversary.reobserve is not None:
-        require_call("reobserve", adversary.reobserve, "memory, obs")
+        require_call("attack", "reobserve", adversary.reobserve, "memory, obs")
     return adversary
 
 
 def check_policy(policy: Any) -> Policy:
     """Return a policy whose functions can be called as they will be. Raises ContractError."""
     if not isinstance(policy, Policy):
-        raise ContractError(f"an ibal.types.Policy was expected, got a {type(policy).__name__}")
+        raise ContractError(f"an ibal.types.Policy was expected, got a {type(policy).__name__}", "policy")
     for name, arguments in (("start", ""), ("scores", "carry, obs, avail, last_action"),
                             ("select", "key, scores, avail")):  # fmt: skip
-        require_call(f"policy.{name}", getattr(policy, name), arguments)
+        require_call("policy", f"policy.{name}", getattr(policy, name), arguments)
     return policy
 
 

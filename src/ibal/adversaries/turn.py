@@ -49,7 +49,7 @@ def look(
     """Return what the team sees at time ``t``, and what the adversary remembers then."""
     view = ObsView(game.step, game.carry, game.last_action, policy, t)
     here = rng.at(rng.attack_key(key, "observe"), t)
-    seen, memory = called("observe", adversary.observe, here, attacker, game.memory, view)
+    seen, memory = called("attack", "observe", adversary.observe, here, attacker, game.memory, view)
     memory = referee.remembered("observe", game.memory, memory)
     return referee.seen_of(env.spec, "observe", seen, game.step.obs), memory
 
@@ -64,12 +64,12 @@ def advance(
     """
     now, spec = game.step, env.spec
     seen, memory = look(env, policy, adversary, attacker, key, t, game)
-    carry, scores = called("policy.scores", policy.scores, game.carry, seen, now.avail, game.last_action)
+    carry, scores = called("policy", "policy.scores", policy.scores, game.carry, seen, now.avail, game.last_action)
     referee.check_scores(spec, scores, game.carry, carry)
     intended = referee.actions_of(spec, "policy.select", policy.select(rng.team_key(key, t), scores, now.avail))
     view = ActView(now, game.carry, game.last_action, policy, t, seen, scores, intended)
     here = rng.at(rng.attack_key(key, "act"), t)
-    executed, memory = called("act", adversary.act, here, attacker, memory, view)
+    executed, memory = called("attack", "act", adversary.act, here, attacker, memory, view)
     memory = referee.remembered("act", game.memory, memory)
     executed = referee.actions_of(spec, "act", executed)
     state, after = result_of("step", spec, env.step(rng.world_key(key, t + 1), game.state, executed, env_params))

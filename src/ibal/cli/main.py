@@ -10,7 +10,8 @@ import traceback
 
 import ibal
 from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, write_anything
-from ibal.contract import ContractError, raised_in
+from ibal.contract import ContractError, advice, raised_in
+from ibal.options import ConfigError
 from ibal.registry import UnknownName, hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -70,10 +71,10 @@ def _run(name: str, rest: list[str]) -> int:
         return end.code if isinstance(end.code, int) else OK if end.code is None else _complain(prog, str(end.code))
     except CommandError as error:
         return _complain(prog, str(error), error.status)
-    except UnknownName as error:
+    except (UnknownName, ConfigError) as error:
         return _complain(prog, str(error), WRONG_USE)
     except ContractError as error:
-        return _complain(prog, str(error))
+        return _complain(prog, f"{error}{advice(error.whose)}")
     except KeyboardInterrupt:
         return _complain(prog, "interrupted", 130)
     except BrokenPipeError:  # "ibal … | head": nobody reads on, which is no failure

@@ -74,7 +74,7 @@ def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
     records = [load(target) for target in _OPTIONS.get(TABLE.entries[name].target, ())] if name in TABLE else []
     given = for_call(f'environment "{name}"', maker, args, options or {}, records)
     if missing := missing_arguments(maker, args, given):
-        raise ConfigError(f'environment "{name}" needs {missing}; write a function that can be called without')
+        raise ConfigError(f'environment "{name}" cannot be made: {missing}')
     return _checked(name, maker(*args, **given))
 
 

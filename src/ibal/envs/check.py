@@ -23,6 +23,7 @@ from ibal.types import Env, EnvSpec, ObsLayout, TimeStep
 
 __all__ = ["ContractError", "Report", "check_env"]
 
+WHOSE = "environment"
 BATCHED_STEPS = 8  # vmap is compared over few steps: rounding differs between programs, and games are chaotic
 LONGEST_CHECK = 10_000  # steps; beyond that the end of an episode is not waited for unless asked
 EPISODES, ALL_STEPS = 8, 20_000  # so many episodes, or two where together they are longer than this
@@ -109,15 +110,15 @@ def _rules(env: Env, steps: int) -> tuple[str, ...]:
 
 def _require(holds: bool | np.bool_, message: str) -> None:
     if not holds:
-        raise ContractError(message)
+        raise ContractError(message, WHOSE)
 
 
 def _check_functions(env: Env) -> None:
     _require(isinstance(env.spec, EnvSpec), f"env.spec is a {type(env.spec).__name__}; an EnvSpec was expected")
-    require_call("reset", env.reset, "key, params")
-    require_call("step", env.step, "key, state, actions, params")
+    require_call(WHOSE, "reset", env.reset, "key, params")
+    require_call(WHOSE, "step", env.step, "key, state, actions, params")
     if env.frame is not None:
-        require_call("frame", env.frame, "state, params")
+        require_call(WHOSE, "frame", env.frame, "state, params")
 
 
 def check_spec(spec: EnvSpec) -> None:
@@ -147,7 +148,7 @@ def _check_sizes(spec: EnvSpec) -> None:
     try:
         hash(spec)
     except TypeError as error:
-        raise ContractError(f"the spec must be hashable (tuples, not lists): {error}") from None
+        raise ContractError(f"the spec must be hashable (tuples, not lists): {error}", WHOSE) from None
 
 
 def _check_layout(vector: str, layout: ObsLayout, size: int, n_agents: int) -> None:
@@ -193,14 +194,17 @@ def _check_abstract(env: Env, key: Array) -> None:
     check_kept("step() changes", "the state", first, second)
 
 
-def check_kept(who: str, what: str, before: Any, after: Any) -> None:
+def check_kept(who: str, what: str, before: Any, after: Any, whose: str = WHOSE) -> None:
     """Raise ContractError unless two pytrees are alike in structure, shapes and types: "step() changes the state …"."""
     was, now = jax.tree.structure(before), jax.tree.structure(after)
-    _require(was == now, f"{who} the structure of {what}: {was} -> {now}")
+    if was != now:
+        raise ContractError(f"{who} the structure of {what}: {was} -> {now}", whose)
     pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True)
     for (path, old), new in pairs:
         was, now = kind(old), kind(new)
-        _require(was == now, f"{who} {what.split()[-1]}{jax.tree_util.keystr(path)} from {was} to {now}")
+        if was != now:
+            where = f"{what.split()[-1]}{jax.tree_util.keystr(path)}"
+            raise ContractError(f"{who} {where} from {was} to {now}", whose)
 
 
 def kind(array: Any) -> str:
@@ -230,11 +234,14 @@ def _trace(name: str, function: Callable[..., Any], *args: Any) -> tuple[Any, Ti
         result = jax.eval_shape(function, *args)
     except jax.errors.JAXTypeError as error:
         reason = str(error).splitlines()[0]
-        raise ContractError(f"{name}() cannot be compiled, it looks at the value of an array: {reason}") from error
+        raise ContractError(
+            f"{name}() cannot be compiled, it looks at the value of an array: {reason}", WHOSE
+        ) from error
     except TypeError as error:
         if raised_in(error) is not None:  # an error of its own keeps its traceback
             raise
-        raise ContractError(f"{name}() gave something that is no array: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise ContractError(f"{name}() gave something that is no array: {reason}", WHOSE) from error
     _require(_is_result(result), f"{name}() must return (state, TimeStep), got {type(result).__name__}")
     return result
 
@@ -272,7 +279,7 @@ def _measured(what: str, value: Any) -> tuple[tuple[int, ...], str]:
     try:
         return jnp.shape(value), str(jnp.result_type(value))
     except (TypeError, ValueError):
-        raise ContractError(f"{what} {value!r}, a {type(value).__name__}; an array was expected") from None
+        raise ContractError(f"{what} {value!r}, a {type(value).__name__}; an array was expected", WHOSE) from None
 
 
 def _player(env: Env, steps: int) -> Callable[[Array, Any, Any], Trajectory]:
@@ -347,7 +354,7 @@ def _first_bad(bad: Any, message: str, axes: tuple[str, ...] = ()) -> None:
         return
     where = zip(("step", *axes), np.argwhere(bad)[0], strict=True)
     found = ", ".join(f"{name} {index}" for name, index in where)
-    raise ContractError(f"{message} (at {found}; step 0 is the reset)")
+    raise ContractError(f"{message} (at {found}; step 0 is the reset)", WHOSE)
 
 
 def _check_vmap(env: Env, key: Array, rows: Any, steps: int) -> None:

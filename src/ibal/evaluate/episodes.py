@@ -90,7 +90,8 @@ def play(
     rows = _play(referee.bare(env), policy, adversary, slots, keys, params, env_params, attacker)
     referee.require_fair(rows.fault, env.spec, adversary.threat)
     if not bool(jnp.isfinite(rows.returns).all()):
-        raise ContractError(f"{env.spec.name}: the rewards of an episode add up to more than float32 can hold")
+        more = "the rewards of an episode add up to more than float32 can hold"
+        raise ContractError(f"{env.spec.name}: {more}", "environment")
     win = rows.metrics.get("win", jnp.zeros_like(rows.length))
     attacked = rows.replaced / jnp.maximum(rows.chosen, 1)
     return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked)

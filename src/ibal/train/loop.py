@@ -71,7 +71,7 @@ def trainer(
         attacker, attacking = adversary.update(
             rng.stream(here, "adversary"), state.attacker, rollout.episodes, feedback
         )
-        check_kept("update changes", "the adversary's state", state.attacker, attacker)
+        check_kept("update changes", "the adversary's state", state.attacker, attacker, "attack")
 
         progress = Progress(before.iteration + 1, steps, before.episodes + config.envs, owed)
         metrics = {

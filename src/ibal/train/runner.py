@@ -17,6 +17,7 @@ import numpy as np
 from ibal import rng, tree
 from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Threat, natural
+from ibal.contract import advice
 from ibal.evaluate.episodes import play
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
@@ -148,7 +149,7 @@ def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], second
     for i, seed in enumerate(this.seeds):
         played = tree.at(faults, i)
         if said := referee.complaint(played, this.env.spec, this.threat, referee.STORED_LARGEST, "iteration"):
-            raise TrainingError(f"seed {seed}: {said}. {_kept(this)}")
+            raise TrainingError(f"seed {seed}: {said}{advice(said.whose)}. {_kept(this)}")
         learned = host["updates"][i] > 0
         record = {name: _mean(value[i][learned] if name in _LEARNING else value[i]) for name, value in host.items()}
         record |= {"env_steps": int(steps[i]), "updates": int(host["updates"][i].sum())}
