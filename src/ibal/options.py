@@ -110,7 +110,10 @@ def read_text(annotation: Any, text: str) -> Any:
             value = float(text)
         except ValueError:
             raise ConfigError(f'must be {_noun(annotation)}, not "{text}"') from None
-    return typed(annotation, value)
+    value = typed(annotation, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"must be a finite number, not {value}")
+    return value
 
 
 def check_count(name: str, value: int, least: int = 0, most: int = LARGEST) -> int:
@@ -292,8 +295,6 @@ def typed(annotation: Any, value: Any) -> Any:
         whole = isinstance(value, float) and annotation is int and value.is_integer()
         hint = f" (write {int(value):_})" if whole else ""
         raise ConfigError(f"must be {_noun(annotation)}, not {shown(value)}{hint}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"must be a finite number, not {value}")
     return value
 
 

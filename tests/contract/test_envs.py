@@ -52,7 +52,7 @@ def test_an_unknown_name_is_answered_with_one_sentence() -> None:
 
 
 def test_a_function_that_makes_no_environment_is_refused() -> None:
-    with pytest.raises(TypeError, match='"builtins:dict" returned a dict; an environment function returns'):
+    with pytest.raises(UnknownName, match='"builtins:dict" returned a dict; an environment function returns'):
         make("builtins:dict")
     env = make("ibal.envs.toy:climbing")
     assert isinstance(env, Env)
