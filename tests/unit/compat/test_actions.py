@@ -98,7 +98,7 @@ def test_other_actions_are_refused_in_one_sentence(actions: Any, sentence: str):
     "actions",
     [[1, 1, 1], [[1], [1], [1]], np.ones(3, int), np.ones((3, 1), np.int8), np.ones(3), Tensor([1, 1, 1]),
      Tensor([[1], [1], [1]]), array.array("i", [1, 1, 1]), [Tensor(1), Tensor(1), Tensor(1)]],
-    ids=["list", "list of lists", "integers", "column", "floats", "tensor", "column tensor", "array", "list of tensors"],
+    ids=["list", "lists", "integers", "column", "floats", "tensor", "tensor column", "array", "tensors"],
 )  # fmt: skip
 def test_scripted_actions_are_written_into_anything_that_takes_them(actions: Any):
     shape = np.shape(getattr(actions, "values", actions) if not isinstance(actions, list) else actions)
