@@ -3,6 +3,7 @@
 
     python3 dev.py demo              train a robust team and a fragile one, attack both, show what happens
     python3 dev.py test [...]        lint, format, types, tests; what follows goes to pytest
+    python3 dev.py test --all        the same with the thorough tests: every attack on 3m, more maps
     python3 dev.py run <command ...> run the ibal command: python3 dev.py run env list
     python3 dev.py setup             only make .venv, with everything for development
 
@@ -48,11 +49,13 @@ def main(argv: "list[str]") -> int:
 
 def test(pytest_args: "list[str]") -> int:
     """Run every check, also after one has failed; pytest comes last, so that its summary is what is seen."""
+    if "--all" in pytest_args:  # overrules the marker expression of pyproject.toml
+        pytest_args = [*(word for word in pytest_args if word != "--all"), "-m", ""]
     checks = {
         "ruff check": ["ruff", "check"],
         "ruff format": ["ruff", "format", "--check"],
         "pyright": ["pyright"],
-        "pytest": ["pytest", "-n", "2", *pytest_args],
+        "pytest": ["pytest", "-n", "2", "--dist", "loadfile", *pytest_args],
     }
     failed = []
     for name, arguments in checks.items():

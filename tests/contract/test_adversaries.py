@@ -21,6 +21,7 @@ from ibal.evaluate.scripted import random_policy
 from ibal.nets.agents import init as agent
 from ibal.nets.pymarl import pymarl_agent
 from ibal.types import Env, Policy
+from unit.viz import skirmish
 
 LEAK = make("toy/leak", n_agents=4, noise=1)
 ALIKE = (
@@ -76,8 +77,22 @@ def test_every_entry_that_can_be_keeps_its_threat_where_nothing_is_declared(name
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
 
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "occlude-retreat"])
+def test_every_entry_keeps_its_threat_where_agents_die_and_not_all_is_legal(name: str) -> None:
+    env = skirmish.make()
+    attack = unfitted(env) if name == "interaction" else build(name, env.spec)
+    report = checked(attack, env, episodes=6)
+    assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
+
+
+# Those that read most from an observation's layout; the others as well with --all.
+LAID_OUT = ("interaction", "occlude-retreat")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(TABLE))
+@pytest.mark.parametrize(
+    "name", [name if name in LAID_OUT else pytest.param(name, marks=pytest.mark.thorough) for name in TABLE]
+)
 def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
     env = smac()
     attack = unfitted(env) if name == "interaction" else build(name, env.spec)
@@ -85,9 +100,8 @@ def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
 
-@pytest.mark.parametrize("env", [LEAK, pytest.param(None, marks=pytest.mark.slow)], ids=["leak", "3m"])
-def test_an_archive_of_attackers_keeps_its_threat(env: Env | None) -> None:
-    env = env or smac()
+@pytest.mark.parametrize("env", [LEAK, skirmish.make()], ids=["leak", "skirmish"])
+def test_an_archive_of_attackers_keeps_its_threat(env: Env) -> None:
     assert checked(build("ega", env.spec, evaluation=True), env, episodes=4, steps=30).replaced > 0
 
 
