@@ -11,17 +11,28 @@ import numpy as np
 import pytest
 
 from ibal import rng, tree
-from ibal.adversaries.base import ActView
+from ibal.adversaries import ega_archive, ega_lesson
+from ibal.adversaries.base import ActView, Adversary
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega import Log, Memory, State, ega
-from ibal.adversaries.ega_archive import Entry, Member, choose, consider, divergence, probabilities, soft_value
-from ibal.adversaries.ega_lesson import Replay, Steps, budget, recorded, remembered, targets
+from ibal.adversaries.ega_archive import Entry, Member
+from ibal.adversaries.ega_lesson import Replay, Steps, budget
 from ibal.evaluate.episodes import play
 from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker
 from ibal.nets.layers import Linear
 from ibal.train.rollout import collect
 from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeStep
+
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+probabilities = jax.jit(ega_archive.probabilities, static_argnums=0)
+soft_value = jax.jit(ega_archive.soft_value, static_argnums=0)
+divergence = jax.jit(ega_archive.divergence)
+consider = jax.jit(ega_archive.consider, static_argnums=1)
+choose = jax.jit(ega_archive.choose, static_argnums=1)
+recorded = jax.jit(ega_lesson.recorded, static_argnums=(0, 1))
+targets = jax.jit(ega_lesson.targets, static_argnums=0)
+remembered = jax.jit(ega_lesson.remembered)
 
 PLAIN = EgaConfig(delta=0.1, sparsity=0.5, smoothing=0.05)
 STEPS, COUNTS = 8, 2
@@ -59,7 +70,7 @@ def ones() -> Policy:
 
 def constant(*q: float) -> tuple[Linear, ...]:
     """A network whose output does not depend on its (two) inputs."""
-    return (Linear(jnp.zeros((2, len(q))), jnp.array(q, jnp.float32)),)
+    return (Linear(jnp.asarray(np.zeros((2, len(q)), np.float32)), jnp.asarray(np.array(q, np.float32))),)
 
 
 def member(*q: float) -> Member:
@@ -69,12 +80,12 @@ def member(*q: float) -> Member:
 def entry(ones: list[Member], quality: list[float], born: list[int], valid: list[bool] | None = None) -> Entry:
     """Places whose attackers all attacked once, with half of the budget left."""
     n = len(ones)
-    points = jnp.zeros((n, 2, 2), jnp.float16).at[:, 0, 1].set(0.5)
-    attacked = jnp.tile(jnp.array([[True, False]]), (n, 1))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *ones)
-    return Entry(
-        stacked, jnp.array(valid or [True] * n), jnp.array(quality, jnp.float32), points, attacked, jnp.array(born)
-    )
+    points = np.zeros((n, 2, 2), np.float16)
+    points[:, 0, 1] = 0.5
+    attacked = np.tile([[True, False]], (n, 1))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ones)
+    quality_, born_ = np.array(quality, np.float32), np.array(born, np.int32)
+    return Entry(stacked, np.array(valid or [True] * n), quality_, points, attacked, born_)
 
 
 # The formulas
@@ -198,7 +209,7 @@ def test_the_first_one_always_gets_in() -> None:
 def test_the_strong_are_chosen_more_often() -> None:
     config = EgaConfig(population=2, temperature=1.0)
     archive = entry([member(float(i), 0, 0) for i in range(3)], [-1, -1 - math.log(4), -30], [0, 1, 2])
-    fresh = jax.tree.map(lambda *leaves: jnp.stack(leaves), member(77, 0, 0), member(77, 0, 0))
+    fresh = jax.tree.map(lambda *leaves: np.stack(leaves), member(77, 0, 0), member(77, 0, 0))
     keys = rng.episodes(rng.root(0), 2000)
     population, origin = jax.vmap(lambda key: choose(key, config, archive, fresh, jnp.float32(0.25)))(keys)
     share = [float((origin == place).mean()) for place in (0, 1, 2, -1)]
@@ -210,11 +221,16 @@ def test_the_strong_are_chosen_more_often() -> None:
 # Whole games
 
 
+def collected(env: Env, attack: Adversary, state: Any, count: int) -> Episodes:
+    play = jax.jit(lambda state, keys: collect(env, ones(), attack, state, keys).episodes)
+    return play(state, rng.episodes(rng.root(1), count))
+
+
 def test_the_budget_is_kept_and_only_the_worst_action_is_forced() -> None:
     env, config = critical(), EgaConfig(budget=3, smoothing=0.2)
     attack = ega(config, env.spec)
-    state = attack.init(rng.root(0))
-    episodes = collect(env, ones(), attack, state, rng.episodes(rng.root(1), 64)).episodes
+    state = jax.jit(attack.init)(rng.root(0))
+    episodes = collected(env, attack, state, 64)
     assert episodes.executed is not None
     replaced = np.asarray(episodes.executed != episodes.action)
     assert replaced.sum((1, 2)).max() == 3
@@ -278,9 +294,9 @@ def test_what_is_not_open_is_not_played() -> None:
     config = EgaConfig(archive=3, budget=8, evaluation=True, smoothing=0.001)
     attack = ega(config, env.spec)
     always, never = constant(50.0, 0.0, 0.0), constant(0.0, 0.0, 50.0)
-    nets = jax.tree.map(lambda *leaves: jnp.stack(leaves), never, always, never)
+    nets = jax.tree.map(lambda *leaves: np.stack(leaves), never, always, never)
     state = State(Entry(Member(nets), jnp.array([False, True, False])))
-    episodes = collect(env, ones(), attack, state, rng.episodes(rng.root(1), 32)).episodes
+    episodes = collected(env, attack, state, 32)
     np.testing.assert_array_equal(episodes.memory.member, np.ones(32))
     assert episodes.executed is not None
     assert (np.asarray(episodes.executed)[:, :, 0] == 0).mean() > 0.97
@@ -293,7 +309,7 @@ def test_too_much_smoothing_is_refused() -> None:
 
 def test_a_fitted_state_fits_the_evaluated_form() -> None:
     env, config = critical(), EgaConfig(archive=3, hidden=8)
-    trained = ega(config, env.spec).init(rng.root(0))
+    trained = jax.jit(ega(config, env.spec).init)(rng.root(0))
     kept = adapted(trained, as_fitted(config).build(env.spec).init)
     assert kept.population is None
     np.testing.assert_array_equal(kept.archive.member.net[0].w, trained.archive.member.net[0].w)

@@ -13,6 +13,12 @@ from ibal.mi import action, descent, reference
 from ibal.mi.config import ActionConfig
 from unit.mi import toys
 
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+init = jax.jit(action.init, static_argnums=(1, 2, 3))
+log_probabilities = jax.jit(action.log_probabilities)
+counterfactual = jax.jit(action.counterfactual, static_argnums=0, static_argnames="most")
+least_informative = jax.jit(action.least_informative, static_argnums=0, static_argnames="most")
+
 CONFIG = ActionConfig(hidden=(32, 32), lr=1e-3, batch=512)
 TAUS = ("T1", "T2", "T3", "T4", "T5")
 NOTHING = jnp.zeros(0)
@@ -23,7 +29,7 @@ ALIVE = jnp.ones(3, bool)
 @cache
 def on_follow():
     spec, record = toys.spec(n_actions=3), toys.follow()
-    params = action.init(jax.random.key(0), CONFIG, spec)
+    params = init(jax.random.key(0), CONFIG, spec)
     run = jax.jit(partial(action.fit, config=CONFIG, spec=spec, most=1, steps=2000))
     params, _, losses = run(
         jax.random.key(1), params=params, opt_state=descent.optimiser(CONFIG).init(params), episodes=record
@@ -33,7 +39,7 @@ def on_follow():
 
 def predicted(actions: list[int], group: list[bool]) -> np.ndarray:
     params, _ = on_follow()
-    found = action.log_probabilities(
+    found = log_probabilities(
         params, NOTHING[None], jnp.array([actions], jnp.int32), jnp.array([group]), EVERYTHING[None]
     )
     return np.exp(np.asarray(found)[0])
@@ -80,7 +86,7 @@ def test_information_of_a_candidate(marginal: str) -> None:
     params, _ = on_follow()
     config = ActionConfig(hidden=(32, 32), marginal=marginal)
     weights = jnp.tile(jnp.array([0.7, 0.2, 0.1]), (3, 1))
-    found = action.counterfactual(
+    found = counterfactual(
         config, params, NOTHING, jnp.array([1, 0, 2], jnp.int32), EVERYTHING, jnp.array([True, False, False]), ALIVE,
         weights=weights,
     )  # fmt: skip
@@ -94,7 +100,7 @@ def test_information_of_a_candidate(marginal: str) -> None:
 def test_the_least_informative_action_is_the_one_nobody_follows() -> None:
     params, _ = on_follow()
     actions, leader = jnp.array([0, 0, 2], jnp.int32), jnp.array([True, False, False])
-    choose = partial(action.least_informative, CONFIG, params, NOTHING, actions)
+    choose = partial(least_informative, CONFIG, params, NOTHING, actions)
     np.testing.assert_array_equal(choose(EVERYTHING, leader, ALIVE), [2, 0, 2])
     np.testing.assert_array_equal(choose(EVERYTHING.at[0, 2].set(False), leader, ALIVE), [1, 0, 2])
     np.testing.assert_array_equal(choose(EVERYTHING, leader, ALIVE.at[0].set(False)), actions)
@@ -109,7 +115,7 @@ def by_hand(config, params, tau, actions, avail, group, alive, weights) -> np.nd
     legal = np.ones_like(avail) if config.tau == "T5" else np.asarray(avail)
 
     def ask(actions, group):
-        found = action.log_probabilities(
+        found = log_probabilities(
             params, tau[None], jnp.asarray(actions)[None], jnp.asarray(group)[None], jnp.asarray(legal)[None]
         )
         return np.exp(np.asarray(found, np.float64)[0])
@@ -132,7 +138,7 @@ def by_hand(config, params, tau, actions, avail, group, alive, weights) -> np.nd
 def test_the_fast_way_equals_brute_force(marginal: str, tau: str) -> None:
     n, a, hidden_size = 5, 4, 3
     config, spec = ActionConfig(hidden=(16, 8), marginal=marginal, tau=tau), toys.spec(n_agents=5)
-    params = action.init(jax.random.key(3), config, spec, hidden_size)
+    params = init(jax.random.key(3), config, spec, hidden_size)
     params = jax.tree.map(lambda w: 3 * w, params)  # well away from uniform answers
     draw = np.random.default_rng(0)
     avail = jnp.asarray(draw.random((n, a)) < 0.7).at[:, 1:3].set(True)
@@ -159,7 +165,7 @@ def test_it_can_be_batched_over_environments() -> None:
     leader = jnp.array([[True, False, False], [False, True, False]])
 
     def one(actions, group):
-        return action.least_informative(CONFIG, params, NOTHING, actions, EVERYTHING, group, ALIVE, most=1)
+        return least_informative(CONFIG, params, NOTHING, actions, EVERYTHING, group, ALIVE, most=1)
 
     both = jax.jit(jax.vmap(one))(rows, leader)
     np.testing.assert_array_equal(both, [one(*pair) for pair in zip(rows, leader, strict=True)])
@@ -168,9 +174,7 @@ def test_it_can_be_batched_over_environments() -> None:
 def test_illegal_actions_have_no_probability() -> None:
     params, _ = on_follow()
     legal = EVERYTHING.at[1, 2].set(False)
-    found = np.exp(
-        action.log_probabilities(params, NOTHING[None], jnp.zeros((1, 3), jnp.int32), ~ALIVE[None], legal[None])[0]
-    )
+    found = np.exp(log_probabilities(params, NOTHING[None], jnp.zeros((1, 3), jnp.int32), ~ALIVE[None], legal[None])[0])
     assert found[1, 2] == 0.0
     np.testing.assert_allclose(found.sum(1), 1.0, rtol=1e-5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,21 @@ import numpy as np
 import pytest
 
 from ibal.envs.leak import Leak, leak, leak_information
-from ibal.mi import club, descent, reference, samples
+from ibal.mi import club as module
+from ibal.mi import descent, reference, samples
 from ibal.mi.config import ClubConfig
 from ibal.nets import layers
 from ibal.types import EnvSpec, Episodes
 from unit.mi import toys
+
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+club = SimpleNamespace(
+    init=jax.jit(module.init, static_argnums=(1, 2)),
+    scores=jax.jit(module.scores, static_argnums=(1, 2)),
+    loss=jax.jit(module.loss, static_argnums=0),
+    gradient=jax.jit(jax.grad(module.loss, 1), static_argnums=0),
+)
+pairs = jax.jit(samples.pairs, static_argnums=(1, 2, 4))
 
 EVEN = np.full(toys.ACTIONS, 1 / toys.ACTIONS)
 LEVEL_VARIANCE = float(np.var(toys.LEVELS))
@@ -30,14 +41,14 @@ def gaussian_entropy(variances) -> float:
 def fitted(config: ClubConfig, spec: EnvSpec, episodes: Episodes, steps: int):
     params = club.init(jax.random.key(0), config, spec)
     opt_state = descent.optimiser(config).init(params)
-    run = jax.jit(partial(club.fit, config=config, spec=spec, steps=steps))
+    run = jax.jit(partial(module.fit, config=config, spec=spec, steps=steps))
     return run(jax.random.key(1), params=params, opt_state=opt_state, episodes=episodes)
 
 
 def scored(config: ClubConfig, spec: EnvSpec, params, episodes: Episodes, count: int, seed: int = 2) -> np.ndarray:
     def run(key, params, episodes):
         data = samples.transitions(jax.random.fold_in(key, 1), config, spec, episodes, count)
-        return club.scores(key, config, spec, params, data)
+        return module.scores(key, config, spec, params, data)
 
     return np.asarray(jax.jit(run)(jax.random.key(seed), params, episodes))
 
@@ -82,7 +93,7 @@ def test_scores_do_not_depend_on_the_size_of_the_pieces(monkeypatch: pytest.Monk
     spec, record, params, _ = on_channels()
     config = ClubConfig(hidden=(64, 64), negatives=0)
     whole = scored(config, spec, params, record, 101)
-    monkeypatch.setattr(club, "CHUNK", 7 * 6 * 5 * 64)
+    monkeypatch.setattr(module, "CHUNK", 7 * 6 * 5 * 64)
     np.testing.assert_allclose(scored(config, spec, params, record, 101), whole, atol=1e-4)
 
 
@@ -136,7 +147,7 @@ def test_the_first_layer_in_pieces_is_one_layer_on_all_inputs() -> None:
     spec, record = toys.spec(), toys.channels(count=20)
     config = ClubConfig(hidden=(16, 8), identity="one-hot")
     params = club.init(jax.random.key(4), config, spec)
-    batch = samples.pairs(jax.random.key(5), config, spec, record, 7)
+    batch = pairs(jax.random.key(5), config, spec, record, 7)
     eye, agents = np.eye(toys.ACTIONS), np.eye(3)
     x = np.hstack([batch.tau, eye[batch.mine], eye[batch.other], agents[batch.observer], agents[batch.partner]])
     whole = layers.Linear(jnp.concatenate(params[:5]), params.bias)
@@ -149,7 +160,7 @@ def test_the_first_layer_in_pieces_is_one_layer_on_all_inputs() -> None:
 
 
 def test_operations_are_counted() -> None:
-    assert club.flops(ClubConfig(hidden=(64, 32)), toys.spec()) == 2 * (5 * 64 + 64 * 32 + 32 * 10)
+    assert module.flops(ClubConfig(hidden=(64, 32)), toys.spec()) == 2 * (5 * 64 + 64 * 32 + 32 * 10)
 
 
 def test_negatives_of_the_moment_are_of_the_same_time_and_legal() -> None:
@@ -181,8 +192,8 @@ def test_each_pair_can_have_weights_of_its_own() -> None:
     spec, record = toys.spec(), toys.channels(count=20)
     config = ClubConfig(hidden=(16, 8))
     params = club.init(jax.random.key(4), config, spec)
-    batch = samples.pairs(jax.random.key(5), config, spec, record, 200)
-    gradient = jax.grad(club.loss, 1)(config, params, batch)
+    batch = pairs(jax.random.key(5), config, spec, record, 200)
+    gradient = club.gradient(config, params, batch)
     used = {(i, j, a) for i, j, a in zip(*map(np.asarray, (batch.observer, batch.partner, batch.other)), strict=True)}
     moved = {tuple(place) for place in np.argwhere(np.abs(gradient.pair).sum(-1) > 0)}
     assert moved == used
