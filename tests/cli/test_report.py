@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from ibal.cli.main import main
+from ibal.report.published import numbers
 
 
 def write(folder: Path, method: str, rates: dict[str, int], seed: int = 0, policy: str | None = None) -> str:
@@ -82,7 +83,10 @@ def test_without_a_table_all_methods_under_all_attacks(
     two: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", *two]) == 0
-    assert "| ibal    |    1 |   100.0 |        80.0 |       90.0 |" in capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["method", "ibal", "vanilla"] in rows
+    assert ["interaction", "80.0", "10.0"] in rows
+    assert ["worst attack", "80.0 (interaction)", "10.0 (interaction)"] in rows
     assert main(["report", *two, "--json"]) == 0
     (part,) = json.loads(capsys.readouterr().out)["parts"]
     assert (part["env"], part["score"], part["tasks"]) == ("smac/3m", "win rate", ["natural", "interaction"])
@@ -113,3 +117,9 @@ def test_what_is_wrong_is_one_sentence(
         assert said in error
         assert error.startswith("ibal report: ")
         assert len(error.splitlines()) == 1
+
+
+def test_the_help_hid_most_of_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--help"]) == 0
+    words = capsys.readouterr().out.replace("\n", " ").replace(",", " ").replace(";", " ").split()
+    assert all(str(number) in words for number in numbers())

@@ -39,7 +39,12 @@ def main(argv: list[str]) -> int:
     """Run ``ibal curves`` with the arguments after ``curves``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    rows = [row for run in options.runs for row in logged(run)]
+    for run in options.runs:
+        check_run(run)
+    names = _names(options.runs)
+    rows = [row | {"run": names[run]} for run in options.runs for row in logged(run)]
+    if silent := [str(run) for run in options.runs if not any(row["run"] == names[run] for row in rows)]:
+        raise CommandError(f"{silent[0]} has logged no evaluation yet: there is no curve to draw", WRONG_USE)
     if options.attacks is not None:
         rows += _attacked(options, output)
     try:
@@ -70,6 +75,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of these episodes (default 0)")
     add_flags(out)
     return out
+
+
+def _names(runs: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for every run folder; those of two folders may have the same last part."""
+    from ibal.report.names import short
+
+    found = short(map(str, runs))
+    return {run: found[str(run)] for run in runs}
+
+
+def check_run(run: Path) -> None:
+    """Raise CommandError for what is no run folder."""
+    if not run.is_dir():
+        what = "is a file" if run.exists() else "does not exist"
+        raise CommandError(f"{run} {what}; name a run folder, as ibal train --out writes it", WRONG_USE)
+    if missing := [name for name in ("config.toml", "metrics.jsonl") if not (run / name).is_file()]:
+        inside = sorted(str(file.parent) for file in run.glob("*/metrics.jsonl"))
+        more = f"; there are runs in it: {', '.join(inside[:4])}" if inside else ""
+        raise CommandError(f"{run} is no run folder: it has no {missing[0]}{more}", WRONG_USE)
 
 
 def logged(run: Path) -> list[dict[str, Any]]:
@@ -123,9 +147,10 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
     )
     steps = {team.policy: team.about["env_steps"] for team in teams}
     about = {folder: _about(folder) for folder in options.runs}
+    names_of = _names(options.runs)
     rows = [
         {"env": about[found[row["policy"]]][1], "method": about[found[row["policy"]]][0],
-         "run": found[row["policy"]].name, "env_steps": steps[row["policy"]]}
+         "run": names_of[found[row["policy"]]], "env_steps": steps[row["policy"]]}
         | {name: row[name] for name in ("attack", "seed", "episodes", "win", "return")}
         for row in means.iter_rows(named=True)
     ]  # fmt: skip
@@ -144,23 +169,19 @@ def snapshots(run: Path) -> list[Path]:
 
 
 def curves_of(rows: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Put rows together that are one curve; the measure is the win rate, or the return where nothing can be won."""
-    from ibal.viz.curves import Curve
+    """Put rows together that are one curve: of win rates, or of returns in an environment where nothing can be won."""
+    from ibal.viz.curves import RATE, Curve
 
-    score = _score(rows)
+    without = {row["env"] for row in rows if row["win"] is None}
     found: dict[tuple[str, str, str, int, str], dict[int, float]] = {}
     for row in rows:
         name = row["env"], row["attack"], row["method"], row["seed"], row["run"]
-        found.setdefault(name, {})[row["env_steps"]] = row[score]
+        found.setdefault(name, {})[row["env_steps"]] = row["return" if row["env"] in without else "win"]
     return [
-        Curve(env, attack, method, seed, sorted(points), [points[step] for step in sorted(points)])
+        Curve(env, attack, method, seed, sorted(points), [points[step] for step in sorted(points)],
+              "return" if env in without else RATE)
         for (env, attack, method, seed, _), points in found.items()
-    ]
-
-
-def _score(rows: Sequence[dict[str, Any]]) -> str:
-    """Where nothing can be won, trainings log no win at all."""
-    return "return" if any(row["win"] is None for row in rows) or not any(row["win"] for row in rows) else "win"
+    ]  # fmt: skip
 
 
 def final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -173,20 +194,31 @@ def final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def as_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a Markdown table; the interval is Wilson's over the episodes."""
-    from ibal.evaluate.stats import wilson
+    """Return a Markdown table: a row per seed, and one over all seeds of a method where there are several."""
+    from ibal.evaluate.stats import interval, of_rates
 
     lines = ["| map | attack | method | seed | steps | win rate [95 %] | return |", "|" + "---|" * 7]
+    for name, group in _by_method(rows).items():
+        for row in group if len(group) == 1 else [*group, None]:
+            of = group if row is None else [row]
+            seed = f"{len(of)} seeds" if row is None else str(row["seed"])
+            steps = sorted({each["env_steps"] for each in of})
+            shown = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+            win = "-"
+            if all(each["win"] is not None for each in of):
+                found = of_rates([each["win"] for each in of], min(each["episodes"] for each in of))
+                win = "{:.3f} [{:.3f}, {:.3f}]".format(found.mean, *interval(found))
+            returns = sum(each["return"] for each in of) / len(of)
+            lines.append(f"| {' | '.join(name)} | {seed} | {shown} | {win} | {returns:.2f} |")
+    key = "Intervals: of one seed about this team, of several about what trained them."
+    return "\n".join([*lines, "", key])
+
+
+def _by_method(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    out: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        win = "-"
-        if row["win"] is not None:
-            low, high = wilson(round(row["win"] * row["episodes"]), row["episodes"])
-            win = f"{row['win']:.3f} [{low:.3f}, {high:.3f}]"
-        lines.append(
-            f"| {row['env'].removeprefix('smac/')} | {row['attack']} | {row['method']} | {row['seed']} | "
-            f"{row['env_steps']:,} | {win} | {row['return']:.2f} |"
-        )
-    return "\n".join(lines)
+        out.setdefault((row["env"].removeprefix("smac/"), row["attack"], row["method"]), []).append(row)
+    return out
 
 
 def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
@@ -196,4 +228,4 @@ def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "curves.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write_figure(draw(curves_of(rows), {"win": "win rate", "return": "return"}[_score(rows)]), out / "curves")
+    write_figure(draw(curves_of(rows)), out / "curves")

@@ -112,15 +112,14 @@ def _run(name: str, arguments: Sequence[str], output: Output) -> None:
 
 def as_text(entries: Sequence[dict[str, Any]], out: Path, minutes: float) -> str:
     """Return the table, how to read it, and what was written."""
-    from ibal.cli.evaluate_matrix import as_text as table
+    from ibal.report.sheet import as_text as table
 
     named = [entry | {"policy": Path(entry["policy"]).name} for entry in entries]
     return "\n".join([
-        table(named, 160),
+        table(named),
         "",
-        "Win rates with 95 % intervals. Both teams continue the same start; ibal met attacks on the way, vanilla none.",
+        "Both teams continue the same start; ibal met attacks on the way, vanilla none.",
         "interaction is an attacker fitted to that start, before either of them: neither has trained against it.",
-        "worst is the worst attack of each episode.",
         "",
         f"{out / 'replays.html'}: both teams in the same attacked game, the first that one team alone wins if any",
         f"{out / 'curves' / 'curves.svg'}: learning curves, natural and attacked",

@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     out = Parser(
         prog="ibal evaluate",
         description="Play policies greedily, each on the same episodes, and print win rate, return and episode length "
-        "with 95 % intervals (win rate: Wilson's; others: normal). With attacks or perturbations: every policy under "
-        "each of them, one row per policy with all its seeds; ± is the standard deviation over the seeds.",
+        "with 95 % intervals, each of the one team in its row. With attacks or perturbations: every policy with all "
+        "its seeds under each of them; the table says below what is in it.",
         allow_abbrev=False,
     )
     add = out.add_argument
@@ -206,39 +206,39 @@ def _scripted(name: str, env: Env) -> Policy:
 
 
 def summary(results: EpisodeResults, has_win: bool) -> dict[str, Any]:
-    """Return win rate, return and length of episodes with 95 % intervals; no win rate where nothing can be won."""
+    """Return win rate, return and length of one team's episodes with 95 % intervals by the rule of ``evaluate.stats``;
+    no win rate where nothing can be won, no interval where one episode tells of no other."""
     from ibal.evaluate import stats
 
-    episodes = len(results.win)
-    out: dict[str, Any] = {"episodes": episodes, "win_rate": None, "win_rate_interval": None}
-    if has_win:
-        wins = int(results.win.sum())
-        out |= {"win_rate": wins / episodes, "win_rate_interval": list(stats.wilson(wins, episodes))}
-    for name, values in (("return", results.returns), ("length", results.length)):
-        low, high = stats.normal(values)
-        out |= {name: (low + high) / 2, f"{name}_interval": [low, high]}
+    out: dict[str, Any] = {"episodes": len(results.win), "win_rate": None, "win_rate_interval": None}
+    scores = {"win_rate": results.win} if has_win else {}
+    for name, values in (scores | {"return": results.returns, "length": results.length}).items():
+        found = stats.sample([values], rate=name == "win_rate")
+        out |= {name: found.mean, f"{name}_interval": stats.ends(found)}
     return out
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as an aligned table."""
+    """Return the rows as an aligned table with short names, and what its numbers are."""
+    from ibal.report.names import legend, short
+
+    names = short(row["policy"] for row in rows)
     head = ("policy", "environment", "win rate", "return", "length")
     cells = [
         head,
-        *((row["policy"], row["env"], _win(row), _mean(row, "return"), _mean(row, "length")) for row in rows),
+        *((names[row["policy"]], row["env"], _win(row), _mean(row, "return"), _mean(row, "length")) for row in rows),
     ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([*lines, "", "mean [95 % interval: about the one team of the row]", *legend(names)])
 
 
 def _win(row: dict[str, Any]) -> str:
     if row["win_rate"] is None:
         return "-"
-    low, high = row["win_rate_interval"]
-    return f"{row['win_rate']:.3f} [{low:.3f}, {high:.3f}]"
+    return _mean(row, "win_rate", 3)
 
 
-def _mean(row: dict[str, Any], name: str) -> str:
-    return f"{row[name]:.2f} ± {row[name] - row[f'{name}_interval'][0]:.2f}"
+def _mean(row: dict[str, Any], name: str, digits: int = 2) -> str:
+    ends = row[f"{name}_interval"]
+    return f"{row[name]:.{digits}f}" + (f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import shutil
 import sys
@@ -14,11 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ibal.cli.output import WRONG_USE, CommandError, Output, check_folder, unwritable
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ibal.evaluate.matrix import Team
 
-WIDE = 200  # columns of a table that no terminal shows
+ROOM = 100  # columns of a table
 
 
 class Asked(NamedTuple):
@@ -71,6 +68,7 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
     from ibal.evaluate.bank import Bank
     from ibal.evaluate.evaluation import evaluate
     from ibal.evaluate.matrix import Plan, cells
+    from ibal.report.sheet import as_text
 
     bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
@@ -84,7 +82,7 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
     if ask.out is not None:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
     data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
-    output.result(data, as_text(done.entries, _room()))
+    output.result(data, as_text(done.entries, _room(), done.card))
 
 
 def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]:
@@ -101,58 +99,9 @@ def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]
     return refit
 
 
-def as_text(entries: Sequence[dict[str, Any]], room: int) -> str:
-    """Return rows of policies and columns of attacks x perturbations; one table per perturbation where all of them
-    together are wider than ``room`` columns. Below a number stands its 95 % interval, ± is the standard deviation over
-    seeds."""
-    perturbations = list(dict.fromkeys(entry["perturbation"] for entry in entries))
-    whole = _rendered(_table(entries, perturbations))
-    if max(map(len, whole.splitlines())) <= room or len(perturbations) == 1:
-        return whole
-    return "\n\n".join(_rendered(_table(entries, [name])) for name in perturbations)
-
-
-def _table(entries: Sequence[dict[str, Any]], perturbations: Sequence[str]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    attacks = list(dict.fromkeys(entry["attack"] for entry in entries))
-    columns = [(attack, name) for name in perturbations for attack in attacks]
-    rows = list(dict.fromkeys((entry["policy"], entry["env"]) for entry in entries))
-    found = {(e["policy"], e["env"], e["attack"], e["perturbation"]): e for e in entries}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    worlds = {env for _, env in rows}
-    table.add_column("policy" if len(worlds) > 1 else f"policy ({worlds.pop()})", no_wrap=True)
-    if worlds:
-        table.add_column("environment", no_wrap=True)
-    for attack, name in columns:
-        table.add_column(attack if name == "none" else f"{attack}\n{name}", no_wrap=True, justify="right")
-    for row in rows:
-        table.add_row(*row[: 1 + bool(worlds)], *(_cell(found.get((*row, *column))) for column in columns))
-    return table
-
-
-def _cell(entry: dict[str, Any] | None) -> str:
-    if entry is None:
-        return "-"
-    score, digits = ("return", 2) if entry["win_rate"] is None else ("win_rate", 3)
-    low, high = entry["win_rate_wilson"] or entry[f"{score}_interval"]
-    sd = entry[f"{score}_sd"]
-    spread = "" if sd is None else f" ± {sd:.{digits}f}"
-    return f"{entry[score]:.{digits}f}{spread}\n[{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _rendered(table: Table) -> str:
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=100_000, color_system=None, markup=False)
-    with console.capture() as text:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in text.get().splitlines() if line.strip())
-
-
 def _room() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    """A terminal may be narrower than a table should be at most."""
+    return min(ROOM, shutil.get_terminal_size().columns) if sys.stdout.isatty() else ROOM
 
 
 def _words(flag: str, text: str) -> tuple[str, ...]:

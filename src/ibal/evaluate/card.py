@@ -12,14 +12,16 @@ from typing import Any
 import jax
 
 import ibal
-from ibal.evaluate.matrix import Cell, Plan, engine_version
-from ibal.evaluate.summary import EXTRA
+from ibal.evaluate.matrix import Attack, Cell, Plan, engine_version
+from ibal.evaluate.summary import EXTRA, HINDSIGHT
 
 
 def card(cells: Sequence[Cell], plan: Plan, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the card as what JSON can hold; ``entries`` are those of ``summarise``."""
     teams = {(c.team.policy, c.team.seed): c.team for c in cells}
-    attacks = {(c.attack.name, c.team.env.spec.name): c.attack for c in cells}
+    attacks: dict[tuple[str, str], list[Attack]] = {}  # several where each team has an attacker of its own
+    for c in cells:
+        attacks.setdefault((c.attack.name, c.team.env.spec.name), []).append(c.attack)
     return {
         "versions": {"ibal": ibal.__version__, "engine": engine_version(), "jax": jax.__version__},
         "device": jax.devices()[0].device_kind,
@@ -38,11 +40,18 @@ def card(cells: Sequence[Cell], plan: Plan, entries: Sequence[Mapping[str, Any]]
             for t in teams.values()
         ],
         "attacks": [
-            {"attack": name, "env": env, "threat": asdict(a.adversary.threat), "attackers": len(a.attackers), **a.about}
-            for (name, env), a in attacks.items()
+            {"attack": name, "env": env, "threat": asdict(same[0].adversary.threat), **_learned(same)}
+            for (name, env), same in attacks.items()
         ],
         "remained": [_remained(group) for group in _by_policy(entries)],
     }
+
+
+def _learned(attacks: Sequence[Attack]) -> dict[str, Any]:
+    """Put together what is known of one attack over all teams: those of different teams may be fitted differently."""
+    fitted = {one["sha256"]: one for attack in attacks for one in attack.about.get("fitted", ())}
+    out = {"attackers": len(fitted) or len(attacks[0].attackers), **attacks[0].about}
+    return out | ({"fitted": list(fitted.values())} if fitted else {})
 
 
 def _by_policy(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -53,11 +62,13 @@ def _by_policy(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, A
 
 
 def _remained(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the weakest cell of a policy left: of its win rate, or of its return where nothing can be won."""
+    """What the weakest cell of a policy left: of its win rate, or of its return where nothing can be won; and beside it
+    the lowest ``hindsight minimum`` of its perturbations, which no attacker reaches (None: one attack was played)."""
     score = "return" if entries[0]["win_rate"] is None else "win_rate"
     played = [entry for entry in entries if entry["attack"] not in EXTRA]
     calm = [entry for entry in played if entry["attack"] == "natural" and entry["perturbation"] == "none"]
     weakest = min(played, key=lambda entry: entry[score])
+    hindsight = [entry[score] for entry in entries if entry["attack"] == HINDSIGHT]
     return {
         "policy": weakest["policy"],
         "env": weakest["env"],
@@ -66,4 +77,5 @@ def _remained(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "weakest": weakest[score],
         "attack": weakest["attack"],
         "perturbation": weakest["perturbation"],
+        "hindsight_minimum": min(hindsight, default=None),
     }

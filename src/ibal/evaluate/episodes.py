@@ -34,13 +34,15 @@ _NOBODY = natural()  # one object: a new one per call would compile anew
 
 class EpisodeResults(NamedTuple):
     """One entry per episode. ``metrics`` are those of the last step; ``win`` is ``metrics["win"]``, False where the
-    environment has none. ``attacked`` is the share of the living agents' actions that were replaced by others."""
+    environment has none. ``attacked`` is the share of the living agents' turns that an attack touched, by changing what
+    the agent saw or by replacing its action; ``replaced`` that of the actions it replaced."""
 
     returns: Float[Array, "b"]
     length: Int[Array, "b"]
     win: Bool[Array, "b"]
     metrics: dict[str, Array]
     attacked: Float[Array, "b"]
+    replaced: Float[Array, "b"]
 
 
 class _Rows(NamedTuple):
@@ -50,20 +52,22 @@ class _Rows(NamedTuple):
     length: Int[Array, "b"]
     metrics: dict[str, Array]
     chosen: Int[Array, "b"]
+    touched: Int[Array, "b"]
     replaced: Int[Array, "b"]
     fault: Fault
 
 
 class _Slots(NamedTuple):
     """The environments that step together; ``episode`` is the row a slot plays, ``b`` when it has nothing left.
-    ``chosen`` counts the actions of living agents so far, ``replaced`` those that an adversary changed; ``fault`` is
-    the first rule that was broken."""
+    ``chosen`` counts the turns of living agents so far, ``touched`` those in which an adversary changed anything,
+    ``replaced`` those in which it changed the action; ``fault`` is the first rule that was broken."""
 
     episode: Int[Array, "e"]
     clock: Int[Array, "e"]
     total: Float[Array, "e"]
     game: Game
     chosen: Int[Array, "e"]
+    touched: Int[Array, "e"]
     replaced: Int[Array, "e"]
     fault: Fault
 
@@ -93,8 +97,8 @@ def play(
         more = "the rewards of an episode add up to more than float32 can hold"
         raise ContractError(f"{env.spec.name}: {more}", "environment")
     win = rows.metrics.get("win", jnp.zeros_like(rows.length))
-    attacked = rows.replaced / jnp.maximum(rows.chosen, 1)
-    return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked)
+    attacked, replaced = (count / jnp.maximum(rows.chosen, 1) for count in (rows.touched, rows.replaced))
+    return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked, replaced)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -112,10 +116,14 @@ def _play(
         """One step of one environment."""
         before, alive = slot.game.step, slot.game.step.alive
         game, done = turn.advance(env, team, adversary, attacker, key, slot.clock, slot.game, env_params)
-        replaced = slot.replaced + ((done.executed != done.intended) & alive).sum(dtype=jnp.int32)
-        chosen = slot.chosen + alive.sum(dtype=jnp.int32)
+        other = (done.executed != done.intended) & alive
+        touched = other
+        if "obs" in adversary.threat.channels:
+            touched |= (done.seen != before.obs).any(1) & alive
+        count = (slot.chosen + alive.sum(dtype=jnp.int32), slot.touched + touched.sum(dtype=jnp.int32),
+                 slot.replaced + other.sum(dtype=jnp.int32))  # fmt: skip
         fault = referee.watch(slot.fault, adversary.threat, before, done, game.step, slot.clock)
-        return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, chosen, replaced, fault)
+        return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, *count, fault)
 
     # All games are set up before the loop: a reset inside would be computed for every slot at every step.
     fresh = jax.lax.map(begin, keys, batch_size=slots)
@@ -124,7 +132,7 @@ def _play(
         none = jnp.zeros(slots, jnp.int32)
         game = tree.at(fresh, jnp.minimum(episode, episodes - 1))
         fault = jax.vmap(referee.at_start)(game.step)
-        return _Slots(episode, none, jnp.zeros(slots, jnp.float32), game, none, none, fault)
+        return _Slots(episode, none, jnp.zeros(slots, jnp.float32), game, none, none, none, fault)
 
     def body(loop: tuple[_Slots, Int[Array, ""], _Rows]) -> tuple[_Slots, Int[Array, ""], _Rows]:
         slot, queued, rows = loop
@@ -132,7 +140,8 @@ def _play(
         over = slot.game.step.terminated | slot.game.step.truncated | (slot.clock >= horizon)
         done = over & (slot.episode < episodes)
         row = jnp.where(done, slot.episode, episodes)  # rows beyond the last are dropped
-        ended = _Rows(slot.total, slot.clock, slot.game.step.metrics, slot.chosen, slot.replaced, slot.fault)
+        count = slot.chosen, slot.touched, slot.replaced
+        ended = _Rows(slot.total, slot.clock, slot.game.step.metrics, *count, slot.fault)
         rows = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), rows, ended)
         turn = queued + jnp.cumsum(done.astype(jnp.int32)) - 1
         episode = jnp.where(done, jnp.minimum(turn, episodes), slot.episode)
@@ -142,6 +151,7 @@ def _play(
     first = start(jnp.arange(slots, dtype=jnp.int32))
     nothing = jnp.zeros(episodes, jnp.int32)
     metrics = jax.tree.map(lambda m: jnp.zeros((episodes, *m.shape[1:]), m.dtype), first.game.step.metrics)
-    rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing, Fault(nothing, nothing))
+    fault = Fault(nothing, nothing)
+    rows = _Rows(jnp.zeros(episodes, jnp.float32), nothing, metrics, nothing, nothing, nothing, fault)
     loop = (first, jnp.int32(slots), rows)
     return jax.lax.while_loop(lambda c: (c[0].episode < episodes).any(), body, loop)[2]

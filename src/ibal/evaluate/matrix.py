@@ -133,7 +133,8 @@ def run(
 
     Columns: policy, method, seed, env, attack, perturbation, episode, key_seed (episode ``i`` of this seed has one
     world in all cells), attacker (which of the fitted ones, 0 if there is none), win (null where nothing can be won),
-    return, length, attacked (share of the living agents' actions that were replaced), and the environment's metrics.
+    return, length, attacked (share of the living agents' turns in which the attack changed what was seen or done),
+    replaced (share of their actions that it replaced), and the environment's metrics.
     """
     if not todo:
         raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
@@ -215,6 +216,7 @@ def _frame(results: EpisodeResults, has_win: bool, episode: np.ndarray, attacker
         "return": np.asarray(results.returns, np.float64),
         "length": np.asarray(results.length, np.int32),
         "attacked": np.asarray(results.attacked, np.float64),
+        "replaced": np.asarray(results.replaced, np.float64),
     }
     metrics = {name: np.asarray(values) for name, values in results.metrics.items() if name not in columns}
     return pl.DataFrame(columns | {name: metrics[name] for name in sorted(metrics)})

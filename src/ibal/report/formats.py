@@ -11,7 +11,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ibal.report.published import SEEDS, Number
+from ibal.evaluate.summary import HINDSIGHT, WORST
+from ibal.report.published import EPISODES, SEEDS, Number
 from ibal.report.tables import Block, Cell, Estimate, Mark, Row, Table, difference, long_form
 
 MISSING = "–"
@@ -20,7 +21,6 @@ _TEX = {
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "–": "--", "−": "$-$", "±": r"$\pm$", "†": r"$^\dagger$",
     "<": "$<$", ">": "$>$",
 }  # fmt: skip
-_EXTRA = {"worst": "worst case"}
 
 
 class _Style(NamedTuple):
@@ -58,7 +58,7 @@ _LATEX = _Style(
 def markdown(made: Table) -> str:
     """Return a section per scenario, with the columns of the source aligned, and a key."""
     out = [f"## Table {made.number}: {made.title}"]
-    heads = ["method", "", *(_EXTRA.get(column, column) for column in made.columns)]
+    heads = ["method", "", *made.columns]
     for block in made.blocks:
         lines = [heads]
         for row in block.rows:
@@ -68,8 +68,9 @@ def markdown(made: Table) -> str:
                 name = ""
         out += [f"### {block.scenario}", aligned(lines, 2), *_notes(block, escape_markdown)]
     out.append(
-        "ours: mean ± standard deviation over seeds [95 % interval]; paper: the same as printed, with one decimal; "
-        f"difference: ours − paper [95 % interval, the paper's mean being one of {SEEDS} seeds]. **Best** and "
+        "ours: mean ± standard deviation over seeds [95 % interval: of several seeds about what trained them, of one "
+        "about this team]; paper: the same as printed, with one decimal; difference: ours − paper [95 % interval, the "
+        f"paper's mean being one of {SEEDS} runs of {EPISODES} episodes, which is what its numbers show]. **Best** and "
         f"<u>second best</u> of a column, of ours and of the paper's each. {MISSING}: not played; Mean needs every "
         "column."
     )
@@ -78,7 +79,7 @@ def markdown(made: Table) -> str:
 
 def latex(made: Table) -> str:
     """Return a ``table*`` environment that needs the package booktabs and nothing else."""
-    columns = [_EXTRA.get(column, column) for column in made.columns]
+    columns = made.columns
     out = [
         r"\begin{table*}[t]", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{escape_latex(made.title)}, beside the paper's Table {made.number}. Ours: mean $\pm$ standard "
@@ -131,7 +132,8 @@ def _ours(found: Estimate | None, mark: Mark, style: _Style) -> tuple[str, str]:
     if found is None:
         return style.text(MISSING), ""
     spread = "" if found.sd is None else f" ± {found.sd:.1f}"
-    return style.marked(f"{found.mean:.1f}{spread}", mark), f"[{found.low:.1f}, {found.high:.1f}]"
+    beside = f"({found.of})" if found.low is None else f"[{found.low:.1f}, {found.high:.1f}]"
+    return style.marked(f"{found.mean:.1f}{spread}", mark), beside
 
 
 def _published(found: Number | None, mark: Mark, style: _Style) -> str:
@@ -153,8 +155,11 @@ def _notes(block: Block, text: Callable[[str], str]) -> list[str]:
     """Say how much was played, and what about the block cannot be seen from its numbers."""
     played = [f"{text(row.name)} {_amount(row)}" for row in block.rows if any(c.ours for c in row.cells.values())]
     out = [f"Played: {'; '.join(played)}."]
-    if any("worst" in row.cells and row.cells["worst"].ours for row in block.rows):
-        out.append(f"Worst case: episode by episode the least over {', '.join(block.worst_over)}.")
+    if any(HINDSIGHT in row.cells and row.cells[HINDSIGHT].ours for row in block.rows):
+        out.append(
+            f"Of {', '.join(block.worst_over)}: {WORST} is the lowest column, in brackets which; {HINDSIGHT} the mean "
+            "of the least of every episode, which no attacker reaches."
+        )
     again = [
         f"{row.name} {cell.published.printed:.1f}"
         for row in block.rows for cell in row.cells.values() if cell.published and cell.published.printed is not None

@@ -1,4 +1,4 @@
-"""Methods beside each other over all that was played: interquartile mean, probability of improvement, worst case.
+"""Methods beside each other over all that was played: interquartile mean, what they are above vanilla, worst attack.
 
 Scores are win rates, or returns where nothing can be won. A task is an attack with a perturbation in one environment, a
 run is one seed of one policy. Source: Agarwal et al. 2021, sections 4.1 and 4.3.
@@ -6,13 +6,14 @@ run is one seed of one policy. Source: Agarwal et al. 2021, sections 4.1 and 4.3
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ibal.evaluate import stats
+from ibal.evaluate.summary import HINDSIGHT, WORST
 from ibal.report.formats import aligned, escape_markdown
 from ibal.report.tables import check_once, own_name
 
@@ -21,22 +22,31 @@ ALL = "all environments"
 _RUN = ("policy", "seed")
 Task = tuple[str, str, str]  # environment, attack, perturbation
 Interval = tuple[float, float] | None
+Scores = dict[Task, dict[tuple[str, int | None], float]]  # of one method: task -> run -> mean over episodes
 
 
 class Line(NamedTuple):
-    """What one method comes to. ``scores``: the mean over runs of each task. ``iqm``: over all its runs and tasks, None
-    if it lacks a task that others played. ``improvement``: P(a run is better than one of vanilla), over the tasks of
-    both. ``worst``: the mean, over runs, of the least score of every episode over all tasks. Intervals are 95 %
-    bootstraps over the runs within each task, None where a method has one run only: nothing can vary there."""
+    """What one method comes to. ``scores``: the mean over runs of each task. ``worst``: the lowest of them, and ``of``
+    which task. ``hindsight``: the mean, over runs, of the least score of every episode over all tasks. ``iqm``: over
+    all runs and tasks. These are None if the method lacks a task that others played.
+
+    Over the tasks of both: ``above``: its mean less vanilla's; ``improvement``: P(a run is better than one of vanilla).
+    Intervals are the 95 % ones of ``evaluate.stats``, all that a run scored taken together; None where one run, or one
+    that lacks a task, tells nothing of others. ``improvement`` has none: with three runs on either side even methods
+    that are equal are told apart completely in one of ten comparisons, so that an interval would say nothing.
+    """
 
     method: str
     runs: int
     scores: dict[str, float]
     iqm: float | None
     iqm_interval: Interval
+    above: float | None
+    above_interval: Interval
     improvement: float | None
-    improvement_interval: Interval
     worst: float | None
+    of: str | None
+    hindsight: float | None
 
 
 class Part(NamedTuple):
@@ -71,47 +81,79 @@ def _part(name: str, score: str, rows: pl.DataFrame) -> Part:
     per_run = rows.group_by("group", "env", "attack", "perturbation", *_RUN, maintain_order=True).agg(
         pl.col("score").mean()
     )
-    found: dict[str, dict[Task, list[float]]] = {}
+    found: dict[str, Scores] = {}
     for row in per_run.iter_rows(named=True):
         task = row["env"], row["attack"], row["perturbation"]
-        found.setdefault(row["group"], {}).setdefault(task, []).append(row["score"])
+        found.setdefault(row["group"], {}).setdefault(task, {})[row["policy"], row["seed"]] = row["score"]
     tasks = list(dict.fromkeys(task for scores in found.values() for task in scores))
-    lines = [_line(method, found, tasks, rows.filter(pl.col("group") == method)) for method in found]
+    is_rate = score == "win rate"
+    lines = [_line(method, found, tasks, rows.filter(pl.col("group") == method), is_rate) for method in found]
     return Part(name, score, [_label(task, name) for task in tasks], lines)
 
 
-def _line(method: str, found: dict[str, dict[Task, list[float]]], tasks: Sequence[Task], rows: pl.DataFrame) -> Line:
+def _line(
+    method: str, found: Mapping[str, Scores], tasks: Sequence[Task], rows: pl.DataFrame, is_rate: bool
+) -> Line:  # fmt: skip
     mine, base = found[method], found.get(BASELINE, {})
-    iqm, iqm_interval, improvement, improvement_interval = None, None, None, None
-    complete = all(task in mine for task in tasks)
-    if complete:
-        iqm = float(_iqm([np.asarray(mine[task]) for task in tasks]))
-        iqm_interval = stats.bootstrap(mine.values(), _iqm) if _vary(mine.values()) else None
-    shared = [task for task in tasks if task in mine and task in base]
-    if shared and method != BASELINE:
-        x, y = [mine[task] for task in shared], [base[task] for task in shared]
-        improvement = float(stats.probability_of_improvement(x, y))
-        if _vary(x) and _vary(y):
-            improvement_interval = stats.bootstrap(
-                [*x, *y], lambda drawn: stats.probability_of_improvement(drawn[: len(x)], drawn[len(x) :])
-            )
     env = tasks[0][0] if len({task[0] for task in tasks}) == 1 else ALL
-    scores = {_label(task, env): float(np.mean(mine[task])) for task in tasks if task in mine}
-    worst = _worst(rows) if complete else None
+    means = {task: float(np.mean(list(mine[task].values()))) for task in tasks if task in mine}
     runs = max(map(len, mine.values()))
-    return Line(method, runs, scores, iqm, iqm_interval, improvement, improvement_interval, worst)
+    line = Line(method, runs, {_label(task, env): mean for task, mean in means.items()}, *[None] * 8)
+    if len(means) == len(tasks):
+        lowest = min(means, key=lambda task: means[task])
+        line = line._replace(
+            iqm=float(_iqm([np.asarray(list(mine[task].values())) for task in tasks])), worst=means[lowest],
+            of=_label(lowest, env), hindsight=_hindsight(rows),
+        )  # fmt: skip
+        # The interquartile mean is of half of the scores, and so of half of the episodes.
+        sample = _sample(
+            mine, tasks, lambda groups: _iqm([_flat(group) for group in groups]), rows.height // 2, is_rate
+        )
+        line = line._replace(iqm_interval=stats.interval(sample) if sample and runs > 1 else None)
+    shared = [task for task in tasks if task in mine and task in base]
+    if not shared or method == BASELINE:
+        return line
+    x, y = ([list(scores[task].values()) for task in shared] for scores in (mine, base))
+    above = float(np.mean([np.mean(a) - np.mean(b) for a, b in zip(x, y, strict=True)]))
+    line = line._replace(above=above, improvement=float(stats.probability_of_improvement(x, y)))
+    count = rows.height * len(shared) // max(len(means), 1)
+    both = [_sample(scores, shared, _mean_of_tasks, count, is_rate) for scores in (mine, base)]
+    if both[0] and both[1]:
+        line = line._replace(above_interval=stats.difference(both[0], both[1])[1:])
+    return line
 
 
-def _iqm(tasks: Sequence[stats.Numbers]) -> stats.Numbers:
-    return stats.iqm(np.concatenate(tasks, -1), -1)
+def _sample(
+    scores: Scores, tasks: Sequence[Task], statistic: Callable[[list[stats.Numbers]], Any], episodes: int, rate: bool
+) -> stats.Sample | None:
+    """Take all that a run scored together, environment by environment; None where a run lacks a task of its
+    environment, or where a single run tells nothing of others."""
+    groups: list[stats.Numbers] = []
+    for env in dict.fromkeys(task[0] for task in tasks):
+        columns = [scores[task] for task in tasks if task[0] == env]
+        if any(column.keys() != columns[0].keys() for column in columns):
+            return None
+        groups.append(np.array([[column[run] for column in columns] for run in columns[0]]))
+    counts = [len(group) for group in groups]
+    if min(counts) < 2 and (max(counts) > 1 or not rate):
+        return None
+    return stats.jackknife(groups, statistic, max(episodes, 1), rate)
 
 
-def _vary(tasks: Iterable[Sequence[float]]) -> bool:
-    return max(map(len, tasks)) > 1
+def _iqm(scores: Sequence[stats.Numbers]) -> stats.Numbers:
+    return stats.iqm(np.concatenate(scores, -1), -1)
 
 
-def _worst(rows: pl.DataFrame) -> float:
-    """An attacker who may choose among everything that was played, in each world anew."""
+def _flat(group: stats.Numbers) -> stats.Numbers:
+    return group.reshape(*group.shape[:-2], -1)
+
+
+def _mean_of_tasks(groups: Sequence[stats.Numbers]) -> stats.Numbers:
+    return np.asarray(np.concatenate([group.mean(-2) for group in groups], -1).mean(-1))
+
+
+def _hindsight(rows: pl.DataFrame) -> float:
+    """An attacker who chooses among everything that was played, in each world anew and knowing how it ends."""
     of_episode = rows.group_by("env", *_RUN, "key_seed", "episode").agg(pl.col("score").min())
     of_run = of_episode.group_by("env", *_RUN).agg(pl.col("score").mean())
     return float(of_run.group_by("env").agg(pl.col("score").mean())["score"].to_numpy().mean())
@@ -123,40 +165,71 @@ def _label(task: Task, env: str) -> str:
     return ", ".join(words)
 
 
-def as_markdown(parts: Sequence[Part]) -> str:
-    """Return a table per part; win rates in percent."""
+def as_markdown(parts: Sequence[Part], room: int = 100) -> str:
+    """Return the tables of each part, none wider than ``room`` if that can be; win rates in percent."""
     out: list[str] = []
     for part in parts:
-        tasks = [] if part.env == ALL else part.tasks
-        heads = ["method", "runs", *tasks, "IQM [95 %]", f"P(better than {BASELINE}) [95 %]", "worst case"]
-        lines = [heads, *(_cells(line, tasks, part.score == "win rate") for line in part.lines)]
         unit = "win rate in percent" if part.score == "win rate" else "return"
-        out += [f"### {part.env}: {unit}", aligned(lines, 1)]
+        out += [f"### {part.env}: {unit}", *_narrow(_cells(part), room)]
     out.append(
-        "IQM: interquartile mean over all runs and attacks. Worst case: every episode under the attack that hurts it "
-        "most. Intervals: bootstrap over runs within attacks; none from one run. –: not played, or not all that others "
-        "played."
+        f"{WORST}: what the task leaves that leaves least, and which. {HINDSIGHT}: every episode under the attack that "
+        "hurts it most, which no attacker reaches. IQM: interquartile mean over all runs and tasks. above "
+        f"{BASELINE}: difference of the means over the tasks of both. P(better): how often a run is better than one of "
+        f"{BASELINE}; no interval, which three runs cannot give. Intervals: of several runs about what trained them, "
+        "of one about this team. –: not played, or not all that others played."
     )
     return "\n\n".join(out)
 
 
-def _cells(line: Line, tasks: Sequence[str], is_rate: bool) -> list[str]:
-    factor, digits = (100, 1) if is_rate else (1, 2)
-    scores = [_number(line.scores.get(task), None, factor, digits) for task in tasks]
-    return [
-        escape_markdown(line.method),
-        str(line.runs),
-        *scores,
-        _number(line.iqm, line.iqm_interval, factor, digits),
-        _number(line.improvement, line.improvement_interval, 1, 2),
-        _number(line.worst, None, factor, digits),
+def _cells(part: Part) -> list[list[str]]:
+    """Return the table with a row per method and a head."""
+    factor, digits = (100, 1) if part.score == "win rate" else (1, 2)
+    tasks = [] if part.env == ALL else part.tasks
+    heads = [
+        "method",
+        "runs",
+        *map(escape_markdown, tasks),
+        WORST,
+        HINDSIGHT,
+        "IQM [95 %]",
+        f"above {BASELINE} [95 %]",
+        "P(better)",
     ]
+    rows = [
+        [
+            escape_markdown(line.method), str(line.runs),
+            *(_number(line.scores.get(task), None, factor, digits) for task in tasks),
+            _number(line.worst, None, factor, digits) + (f" ({escape_markdown(line.of)})" if line.of else ""),
+            _number(line.hindsight, None, factor, digits),
+            _number(line.iqm, line.iqm_interval, factor, digits),
+            _number(line.above, line.above_interval, factor, digits, sign="+"),
+            _number(line.improvement, None, 1, 2),
+        ]
+        for line in part.lines
+    ]  # fmt: skip
+    return [heads, *rows]
 
 
-def _number(value: float | None, interval: Interval, factor: float, digits: int) -> str:
+def _narrow(cells: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Return the table, or with rows and columns exchanged, whichever has to be broken into fewer tables."""
+    turned = [list(column) for column in zip(*cells, strict=True)]
+    return min(_broken(cells, room), _broken(turned, room), key=len)
+
+
+def _broken(cells: Sequence[Sequence[str]], room: int) -> list[str]:
+    """Break a table into several with the same first column, each as wide as fits."""
+    columns = list(zip(*cells, strict=True))
+    widths = [max(3, *map(len, column)) + 3 for column in columns]
+    chunks: list[list[int]] = []
+    for k in range(1, len(columns)):
+        if not chunks or widths[0] + 1 + sum(widths[i] for i in [*chunks[-1], k]) > room:
+            chunks.append([])
+        chunks[-1].append(k)
+    return [aligned([[row[k] for k in (0, *chunk)] for row in cells], 1) for chunk in chunks]
+
+
+def _number(value: float | None, interval: Interval, factor: float, digits: int, sign: str = "") -> str:
     if value is None:
         return "–"
-    text = f"{factor * value:.{digits}f}"
-    return text + (
-        "" if interval is None else f" [{factor * interval[0]:.{digits}f}, {factor * interval[1]:.{digits}f}]"
-    )
+    low_high = "" if interval is None else ", ".join(f"{factor * end:{sign}.{digits}f}" for end in interval)
+    return f"{factor * value:{sign}.{digits}f}" + (f" [{low_high}]" if low_high else "")

@@ -3,8 +3,9 @@
     made = lay_out(pl.read_parquet("evaluations/x/episodes.parquet"), 7)
     made.blocks[0].rows[0].cells["Natural"].ours.mean      # percent
 
-What is not in the episodes is None; nothing is put in its place. Mean and ``worst`` need every column that goes into
-them, episode by episode: an episode of one seed and number is the same world under all attacks.
+What is not in the episodes is None; nothing is put in its place. Mean and ``hindsight minimum`` need every column that
+goes into them, episode by episode: an episode of one seed and number is the same world under all attacks. ``worst
+attack`` is the lowest of the columns, as in ``ibal.evaluate.summary``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from ibal.evaluate import stats
-from ibal.report.published import SEEDS, Number, PublishedTable, numbers, table
+from ibal.evaluate.summary import HINDSIGHT, WORST
+from ibal.report.published import EPISODES, SEEDS, Number, PublishedTable, numbers, table
 
 METHODS = {
     "vanilla": "Vanilla QMIX", "rand-obs": "Rand-Obs", "rand-act": "Rand-Act", "fgsm": "FGSM", "atla": "ATLA",
@@ -34,7 +36,7 @@ COLUMNS = {
     "Dis-2": ("natural", "dis-2"), "HP-10": ("natural", "hp-10"), "HP-15": ("natural", "hp-15"),
     "HP-20": ("natural", "hp-20"),
 }  # fmt: skip
-WORST_IN = (7, 8)  # tables that get a column for the attacker who may choose
+WORST_IN = (7, 8)  # tables that get columns for the attacker who may choose
 NAMELESS = ("scripted", "unknown")  # methods that say nothing; such policies stand under their own names
 _RUN = ("policy", "seed")
 _EPISODE = (*_RUN, "env", "attack", "perturbation", "key_seed", "episode")
@@ -43,14 +45,17 @@ Mark = Literal["best", "second", ""]
 
 
 class Estimate(NamedTuple):
-    """Percent. ``sd`` is the standard deviation over seeds, None for one; ``low`` to ``high`` is the 95 % interval."""
+    """Percent. ``sd`` is the standard deviation over seeds, None for one; ``low`` to ``high`` is the 95 % interval,
+    None for the worst attack, whose name is ``of``. ``sample`` is what the interval came from, in 0..1."""
 
     mean: float
     sd: float | None
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     seeds: int
     episodes: int
+    sample: stats.Sample
+    of: str | None = None
 
 
 class Cell(NamedTuple):
@@ -70,7 +75,7 @@ class Row(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One scenario. ``worst_over`` are the columns of the attacks that ``worst`` is the least of."""
+    """One scenario. ``worst_over`` are the columns that the worst attack and the hindsight minimum are taken from."""
 
     scenario: str
     rows: list[Row]
@@ -78,7 +83,8 @@ class Block(NamedTuple):
 
 
 class Table(NamedTuple):
-    """``columns`` are those of the paper, and ``worst``; ``absent`` are scenarios the evaluation has nothing of."""
+    """``columns`` are those of the paper and those of ``worst_columns``; ``absent`` are scenarios the evaluation has
+    nothing of."""
 
     number: int
     title: str
@@ -107,8 +113,13 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
     if not blocks:
         raise ValueError(_nothing(rows, paper))
     absent = tuple(scenario for scenario, part in parts.items() if not part.height)
-    columns = paper.columns + (("worst",) if number in WORST_IN else ())
+    columns = paper.columns + worst_columns(number)
     return Table(number, paper.title, columns, blocks, absent)
+
+
+def worst_columns(number: int) -> tuple[str, ...]:
+    """Return the columns that the paper does not have."""
+    return (WORST, HINDSIGHT) if number in WORST_IN else ()
 
 
 def check_once(rows: pl.DataFrame) -> None:
@@ -140,41 +151,28 @@ def alike(rows: pl.DataFrame) -> list[str]:
 def estimate(runs: Sequence[np.ndarray]) -> Estimate:
     """Return the mean over runs of each run's mean; a run is one seed of one policy, its array has its episodes.
 
-    The interval is a percentile bootstrap. One run: its episodes are drawn with replacement, so the interval is about
-    this team. Several: the runs are drawn with replacement, and the episodes of each, so it is about the method; a run
-    drawn twice brings the same episodes twice, which makes it a little wide rather than narrow. Source: Davison and
-    Hinkley 1997, section 3.8 (resampling at both levels).
+    The interval is that of ``evaluate.stats``: of one run about this team, of several about what trained them.
     """
-    means = [100 * float(run.mean()) for run in runs]
-    mean, sd = stats.over_seeds(means)
-    if len(runs) == 1:
-        low, high = stats.bootstrap(runs, stats.pooled_mean)
-    else:
-        low, high = stats.bootstrap([*runs, np.arange(len(runs))], _mean_of_drawn_runs)
-    return Estimate(mean, sd, 100 * low, 100 * high, len(runs), sum(len(run) for run in runs))
-
-
-def _mean_of_drawn_runs(drawn: list[stats.Numbers]) -> stats.Numbers:
-    """The last stratum holds the numbers of the runs that were drawn."""
-    means = np.stack([episodes.mean(-1) for episodes in drawn[:-1]], -1)
-    return np.take_along_axis(means, drawn[-1].astype(np.int64), -1).mean(-1)
+    mean, sd = stats.over_seeds([100 * float(run.mean()) for run in runs])
+    found = stats.sample(runs, rate=True)
+    low, high = stats.interval(found)
+    return Estimate(mean, sd, 100 * low, 100 * high, len(runs), found.episodes, found)
 
 
 def difference(cell: Cell) -> tuple[float, float, float] | None:
-    """Return ours - published with its 95 % interval, None where one of them is missing.
-
-    The published mean's own interval is ± z sd / sqrt(5 seeds); both are put together as by Zou and Donner 2008,
-    (a - b) - sqrt((a - low_a)^2 + (high_b - b)^2) and likewise above, which needs no symmetry of ours.
-    """
-    if cell.ours is None or cell.published is None:
+    """Return ours - published with its 95 % interval, None where one of them is missing, has no interval, or is told
+    without a standard deviation."""
+    if cell.ours is None or cell.ours.low is None or cell.published is None or cell.published.sd is None:
         return None
-    apart = cell.ours.mean - cell.published.mean
-    theirs = stats.Z95 * (cell.published.sd or 0.0) / math.sqrt(SEEDS)
-    below, above = (
-        math.hypot(cell.ours.mean - cell.ours.low, theirs),
-        math.hypot(cell.ours.high - cell.ours.mean, theirs),
-    )
-    return apart, apart - below, apart + above
+    apart, low, high = stats.difference(cell.ours.sample, as_sample(cell.published))
+    return 100 * apart, 100 * low, 100 * high
+
+
+def as_sample(number: Number) -> stats.Sample:
+    """Return what a published mean in percent tells of its error, with ``SEEDS`` runs of ``EPISODES`` episodes."""
+    mean, between = number.mean / 100, ((number.sd or 0.0) / 100) ** 2 / SEEDS
+    within = mean * (1 - mean) / (SEEDS * EPISODES)
+    return stats.Sample(mean, between, SEEDS - 1, within, SEEDS * EPISODES, rate=True)
 
 
 def marks(values: Sequence[float | None]) -> list[Mark]:
@@ -198,7 +196,7 @@ def long_form(made: Table) -> list[dict[str, Any]]:
             for column, cell in row.cells.items():
                 if cell.ours is None and cell.published is None:
                     continue
-                mean, sd, low, high, seeds, episodes = cell.ours or (None,) * 6
+                mean, sd, low, high, seeds, episodes, _, of = cell.ours or (None,) * 8
                 apart, least, most = difference(cell) or (None,) * 3
                 published = cell.published or Number(math.nan, None)
                 out.append({
@@ -206,7 +204,7 @@ def long_form(made: Table) -> list[dict[str, Any]]:
                     "ours_mean": mean, "ours_sd": sd, "low": low, "high": high,
                     "published_mean": None if cell.published is None else published.mean, "published_sd": published.sd,
                     "difference": apart, "difference_low": least, "difference_high": most,
-                    "seeds": seeds, "episodes": episodes, "best": cell.mark or None,
+                    "seeds": seeds, "episodes": episodes, "best": cell.mark or None, "of": of,
                 })  # fmt: skip
     return out
 
@@ -243,10 +241,13 @@ def _block(rows: pl.DataFrame, paper: PublishedTable, scenario: str) -> Block:
     if len(played) == len(attacks) and "Mean" in paper.columns:
         wide = wide.with_columns(_over("mean", attacks).alias("Mean"))
     if paper.number in WORST_IN and len(played) > 1:
-        wide = wide.with_columns(_over("min", played).alias("worst"))
-    columns = paper.columns + (("worst",) if paper.number in WORST_IN else ())
+        wide = wide.with_columns(_over("min", played).alias(HINDSIGHT))
+    columns = paper.columns + worst_columns(paper.number)
     names = list(dict.fromkeys([*published, *wide["group"]]))
     ours = {name: {column: _ours(wide, name, column) for column in columns} for name in names}
+    if len(played) > 1:
+        for found in ours.values():
+            found |= {WORST: _worst({column: found[column] for column in played})} if WORST in columns else {}
     cells: dict[str, dict[str, Cell]] = {name: {} for name in names}
     for column in columns:
         numbers_ = [published.get(name, {}).get(column) for name in names]
@@ -269,6 +270,15 @@ def _ours(wide: pl.DataFrame, name: str, column: str) -> Estimate | None:
     played = wide.filter((pl.col("group") == name) & pl.col(column).is_not_null()).sort(*_RUN, "key_seed", "episode")
     runs = [part[column].to_numpy() for _, part in played.group_by(_RUN, maintain_order=True)]
     return estimate(runs) if runs else None
+
+
+def _worst(columns: dict[str, Estimate | None]) -> Estimate | None:
+    """Return the lowest of the columns under its name, None where one of them was not played."""
+    found = {column: one for column, one in columns.items() if one is not None}
+    if len(found) < len(columns):
+        return None
+    lowest = min(found, key=lambda column: found[column].mean)
+    return found[lowest]._replace(low=None, high=None, of=lowest)
 
 
 def _where(env: str, attack: str, perturbation: str) -> str:

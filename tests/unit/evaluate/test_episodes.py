@@ -104,8 +104,21 @@ def test_an_attack_does_what_it_does_in_a_rollout(walk: Env, slots: int) -> None
     inside = np.arange(walk.spec.horizon)[None, :, None] < np.asarray(played.length)[:, None, None]
     replaced = (np.asarray(rollout.episodes.action) != np.asarray(rollout.episodes.executed)) & inside
     shares = replaced.sum((1, 2)) / (2 * np.asarray(played.length))
-    np.testing.assert_allclose(played.attacked, shares, rtol=1e-6)
+    np.testing.assert_allclose(played.replaced, shares, rtol=1e-6)
     assert 0.05 < shares.mean() < 0.5
+    np.testing.assert_array_equal(played.attacked, np.ones(EPISODES))  # noise on what everybody sees, at every step
+
+
+def test_an_attack_on_observations_was_shown_as_attacking_nobody(walk: Env, drifter: Policy) -> None:
+    def observe(key: jax.Array, state: Any, memory: Any, view: Any) -> Any:
+        hit = (jnp.arange(2) == 1)[:, None] & (view.time % 2 == 0)  # agent 1 of two, at every second step
+        return view.step.obs + hit.astype(jnp.float32), memory
+
+    keys = rng.episodes(rng.root(3), 6)
+    played = play(walk, drifter, keys, adversary=adversary(observe=observe, threat=Threat(channels=("obs",))))
+    length = np.asarray(played.length)
+    np.testing.assert_allclose(played.attacked, (length + 1) // 2 / (2 * length), rtol=1e-6)
+    np.testing.assert_array_equal(played.replaced, np.zeros(6))
 
 
 def test_the_attacker_is_an_argument(walk: Env) -> None:

@@ -65,7 +65,7 @@ def rows(todo: list[Cell]) -> pl.DataFrame:
 def test_one_row_per_episode_with_its_names(rows: pl.DataFrame) -> None:
     assert rows.columns == [
         "policy", "method", "seed", "env", "attack", "perturbation", "episode", "key_seed", "attacker", "win", "return",
-        "length", "attacked", "noise", "played",
+        "length", "attacked", "replaced", "noise", "played",
     ]  # fmt: skip
     assert rows.height == 2 * 2 * 2 * PLAN.episodes
     assert rows.group_by("seed", "attack", "perturbation").len()["len"].to_list() == [PLAN.episodes] * 8
@@ -86,8 +86,10 @@ def test_rows_are_the_episodes_that_play_gives(
             world, teams[1].player, keys[which::2], teams[1].params, env_params=todo[-1].params,
             adversary=attack.adversary, attacker=attacker,
         )  # fmt: skip
-        for name, values in (("return", results.returns), ("length", results.length), ("win", results.win),
-                             ("attacked", results.attacked), ("noise", results.metrics["noise"])):  # fmt: skip
+        for name, values in (
+            ("return", results.returns), ("length", results.length), ("win", results.win),
+            ("attacked", results.attacked), ("replaced", results.replaced), ("noise", results.metrics["noise"]),
+        ):  # fmt: skip
             np.testing.assert_array_equal(found[name].to_numpy()[which::2], np.asarray(values))
 
 
@@ -137,7 +139,7 @@ def table(wins: dict[str, list[list[bool]]]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {"policy": "p", "method": "m", "seed": seed, "env": "e", "attack": attack, "perturbation": "none",
-             "episode": i, "win": win, "return": 2.0 * win, "length": 5, "attacked": 0.25}
+             "episode": i, "win": win, "return": 2.0 * win, "length": 5, "attacked": 0.25, "replaced": 0.125}
             for attack, seeds in wins.items() for seed, episodes in enumerate(seeds) for i, win in enumerate(episodes)
         ]
     )  # fmt: skip
@@ -147,26 +149,40 @@ def test_the_summary_by_hand() -> None:
     y, n = True, False
     wins = {"natural": [[y, y, y, y], [y, y, n, n]], "a": [[y, y, n, n], [y, n, y, n]]}
     entries = {entry["attack"]: entry for entry in summarise(table(wins))}
-    assert list(entries) == ["natural", "a", "worst", "mean"]
+    assert list(entries) == ["natural", "a", "worst attack", "hindsight minimum", "mean"]
     assert entries["natural"]["win_rate_per_seed"] == [1.0, 0.5]
     assert entries["natural"]["win_rate"] == 0.75
     assert entries["natural"]["win_rate_sd"] == pytest.approx(np.sqrt(0.125))
-    np.testing.assert_allclose(entries["a"]["win_rate_wilson"], (0.2152, 0.7848), atol=1e-4)  # 4 of 8
+    np.testing.assert_allclose(entries["a"]["win_rate_interval"], (0.2152, 0.7848), atol=1e-4)  # Wilson's of 4 of 8
     assert entries["a"]["episodes"] == 8
-    assert (entries["a"]["length"], entries["a"]["attacked"]) == (5.0, 0.25)
+    assert [entries["a"][name] for name in ("length", "attacked", "replaced")] == [5.0, 0.25, 0.125]
     # Episode by episode: seed 0 keeps y y n n, seed 1 keeps y n n n.
-    assert entries["worst"]["win_rate_per_seed"] == [0.5, 0.25]
-    assert entries["worst"]["return"] == 0.75
+    assert entries["hindsight minimum"]["win_rate_per_seed"] == [0.5, 0.25]
+    assert entries["hindsight minimum"]["return"] == 0.75
     assert entries["mean"]["win_rate"] == 0.625
-    assert entries["mean"]["win_rate_wilson"] is None
     low, high = entries["mean"]["win_rate_interval"]
     assert 0 < low < 0.625 < high < 1
+
+
+def test_worst_was_a_minimum_in_hindsight_that_no_attacker_reaches() -> None:
+    # Each of two attacks wins half of the games, other ones: the lowest column is one half, the minimum nothing.
+    y, n = True, False
+    entries = {entry["attack"]: entry for entry in summarise(table({"a": [[y, y, n, n]], "b": [[n, n, y, n]]}))}
+    worst = entries["worst attack"]
+    assert (worst["win_rate"], worst["of"], worst["win_rate_interval"]) == (0.25, "b", None)
+    assert worst["win_rate_per_seed"] == [0.25]
+    assert entries["hindsight minimum"]["win_rate"] == 0.0
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_replaced_actions() -> None:
+    (entry,) = summarise(table({"natural": [[True]]}).drop("replaced"))
+    assert (entry["attacked"], entry["replaced"]) == (0.25, None)
 
 
 def test_no_win_rate_where_nothing_can_be_won() -> None:
     rows = table({"natural": [[True, True]]}).with_columns(win=pl.lit(None, pl.Boolean))
     (entry,) = summarise(rows)  # one attack: neither worst nor mean
-    assert entry["win_rate"] is entry["win_rate_interval"] is entry["win_rate_wilson"] is entry["win_rate_sd"] is None
+    assert entry["win_rate"] is entry["win_rate_interval"] is entry["win_rate_sd"] is None
     assert entry["return"] == 2.0
     assert entry["return_sd"] is None
 

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from ibal.evaluate.stats import (
+    Sample,
     bootstrap,
+    clustered,
+    difference,
+    ends,
+    interval,
     iqm,
-    normal,
+    jackknife,
+    of_rates,
     over_seeds,
     performance_profile,
     pooled_mean,
     probability_of_improvement,
+    sample,
     wilson,
 )
 
@@ -47,10 +54,91 @@ def test_wilson_ends_exactly_at_0_and_1() -> None:
         assert wilson(0, episodes)[1] == pytest.approx(1 - wilson(episodes, episodes)[0])
 
 
-def test_normal_interval_of_a_mean() -> None:
-    half = 1.959964 * math.sqrt((4 + 1 + 0 + 9) / 3 / 4)
-    assert normal([1.0, 2.0, 3.0, 6.0]) == pytest.approx((3 - half, 3 + half))
-    assert normal([2.0]) == (2.0, 2.0)
+# 97.5 % quantiles of Student's t by degrees of freedom, from printed tables.
+T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+
+
+def test_one_teams_return_has_the_t_interval_of_its_episodes() -> None:
+    half = T[3] * math.sqrt((4 + 1 + 0 + 9) / 3 / 4)
+    assert interval(sample([[1.0, 2.0, 3.0, 6.0]])) == pytest.approx((3 - half, 3 + half), abs=1e-3)
+    assert ends(sample([[2.0]])) is None  # one number says nothing of others
+    assert ends(sample([[2.0, 2.0]])) == [2.0, 2.0]
+
+
+def test_one_teams_wins_have_wilsons_interval() -> None:
+    np.testing.assert_allclose(interval(sample([np.repeat([1.0, 0.0], [81, 182])], True)), wilson(81, 263), atol=1e-12)
+
+
+def test_three_seeds_were_given_an_interval_from_the_lowest_to_the_highest() -> None:
+    # Returns: t with 2 degrees of freedom over the three means.
+    runs = [np.full(10, 4.0), np.full(10, 5.0), np.full(10, 9.0)]
+    half = T[2] * math.sqrt((4 + 1 + 9) / 2 / 3)
+    assert interval(sample(runs)) == pytest.approx((6 - half, 6 + half), abs=2e-3)
+    # Rates: Wilson's formula for p (1 - p) / variance of the mean, in place of the number of games, and t for z.
+    rates, t = [0.5, 0.6, 0.7], T[2]
+    n = 0.6 * 0.4 / (0.01 / 3)
+    middle, half = 0.6 + t * t / 2 / n, t * math.sqrt(0.6 * 0.4 / n + t * t / 4 / n / n)
+    expected = (middle - half) / (1 + t * t / n), (middle + half) / (1 + t * t / n)
+    assert interval(of_rates(rates, 10_000)) == pytest.approx(expected, abs=1e-4)
+    assert expected[0] < 0.4
+    assert expected[1] > 0.75
+
+
+def test_64_of_64_had_an_interval_that_was_a_point() -> None:
+    # Three seeds that win everything: Wilson's interval of 192 of 192 games, 1 / (1 + z^2 / 192) to 1.
+    for found in (of_rates([1.0, 1.0, 1.0], 64), sample([np.ones(64)] * 3, rate=True)):
+        assert interval(found) == pytest.approx((1 / (1 + 1.959964**2 / 192), 1.0))
+        assert interval(found)[1] == 1.0
+    assert interval(of_rates([0.0, 0.0], 50))[0] == 0.0
+    low, high = interval(of_rates([0.5, 0.5, 0.5], 64))  # the same by chance
+    assert (low, high) == pytest.approx(wilson(96, 192))
+    assert interval(of_rates([1.0], 1))[0] == pytest.approx(0.2065, abs=1e-4)
+
+
+def test_an_interval_is_never_narrower_than_the_episodes_make_it() -> None:
+    draw = np.random.default_rng(0)
+    for seeds in (2, 3, 5):
+        rates = draw.binomial(64, 0.7, (500, seeds)) / 64
+        low, high = interval(of_rates(rates, 64))
+        for k, mean in enumerate(rates.mean(1)):
+            alone = wilson(round(mean * 64 * seeds), 64 * seeds)
+            assert low[k] <= alone[0] + 1e-12
+            assert high[k] >= alone[1] - 1e-12
+        assert (low >= 0).all()
+        assert (high <= 1).all()
+
+
+def test_a_difference_has_the_degrees_of_freedom_of_welch() -> None:
+    # By hand: variances of the means 4/3 (2 degrees) and 1 (4 degrees): (7/3)^2 / ((4/3)^2/2 + 1/4) = 4.78.
+    x, y = Sample(10.0, 4 / 3, 2, 0.0, 300), Sample(7.0, 1.0, 4, 0.0, 500)
+    apart, low, high = difference(x, y)
+    half = (high - low) / 2
+    assert (apart, (low + high) / 2) == (3.0, pytest.approx(3.0))
+    assert T[4] * 0.91 < half / math.sqrt(7 / 3) < T[4]  # t of 4.78 lies between 2.571 (5) and 2.776 (4)
+    assert half / math.sqrt(7 / 3) > 2.571
+    # Nothing varies between the seeds: the episodes are left, and both ends are reached.
+    apart, low, high = difference(of_rates([1.0] * 3, 64), of_rates([0.0] * 3, 64))
+    assert (apart, high) == (1.0, pytest.approx(1.0))
+    assert low == pytest.approx(1 - math.hypot(1 - wilson(192, 192)[0], wilson(0, 192)[1]))
+
+
+def test_a_jackknife_of_a_mean_is_the_mean_of_the_runs() -> None:
+    scores = np.array([[0.2, 0.4], [0.5, 0.9], [0.1, 0.3]])  # [runs, tasks]
+    found = jackknife([scores], lambda groups: groups[0].mean((-2, -1)), 600, rate=True)
+    own = of_rates(scores.mean(1), 200)
+    assert (found.mean, found.between, found.df) == pytest.approx((own.mean, own.between, 2))
+    # Of two environments: the variances of independent means add, a quarter each.
+    two = jackknife([scores, scores], lambda g: (g[0].mean((-2, -1)) + g[1].mean((-2, -1))) / 2, 600)
+    assert two.between == pytest.approx(own.between / 2)
+    assert two.df == pytest.approx(4)
+
+
+def test_moments_of_one_episode_count_as_one() -> None:
+    values = np.repeat([1.0, 2.0, 6.0], 40)
+    half = T[2] * math.sqrt((4 + 1 + 9) / 2 / 3)  # of three numbers, however often each is seen
+    assert interval(clustered(values, np.repeat([7, 8, 9], 40))) == pytest.approx((3 - half, 3 + half), abs=2e-3)
+    alone = interval(clustered([1.0, 2.0, 3.0, 6.0], range(4)))
+    assert alone == pytest.approx(interval(sample([[1.0, 2.0, 3.0, 6.0]])))
 
 
 def test_bootstrap_of_a_win_rate_is_the_binomial_interval() -> None:

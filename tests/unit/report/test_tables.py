@@ -12,11 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ibal.evaluate.stats import Z95
 from ibal.report import formats
-from ibal.report.overview import ALL, as_markdown, overview
+from ibal.report.overview import ALL, Line, Part, as_markdown, overview
 from ibal.report.published import Number, numbers, table
-from ibal.report.tables import Cell, Estimate, Table, difference, estimate, lay_out, long_form, marks
+from ibal.report.tables import Cell, Table, as_sample, difference, estimate, lay_out, long_form, marks
 
 SIX = ("natural", "random", "fgsm", "ega", "wolfpack", "interaction")
 
@@ -123,32 +122,61 @@ def test_seeds_are_pooled_by_method_over_run_folders() -> None:
 
 
 def test_the_interval_of_one_seed_is_about_episodes_of_several_about_seeds() -> None:
-    # One: Binomial(100, 0.3) / 100, whose 2.5 % and 97.5 % quantiles are 0.21 and 0.39.
+    # One: Wilson's of 30 of 100, 0.2189 to 0.3958 (Newcombe's formula by hand).
     one = estimate([np.repeat([1.0, 0.0], [30, 70])])
-    assert (one.low, one.high) == (pytest.approx(21, abs=1.5), pytest.approx(39, abs=1.5))
-    # Two that never vary: the mean of two drawn ones is 0, 1/2 or 1, each end with probability 1/4.
+    assert (one.low, one.high) == (pytest.approx(21.89, abs=0.01), pytest.approx(39.58, abs=0.01))
+    # Two that never vary, one all won and one all lost: t of one degree of freedom knows next to nothing.
     two = estimate([np.ones(50), np.zeros(50)])
-    assert two[:4] == (50.0, pytest.approx(math.sqrt(2) * 50), 0.0, 100.0)
+    assert two[:2] == (50.0, pytest.approx(math.sqrt(2) * 50))
+    assert (two.low, two.high) == (pytest.approx(0, abs=1), pytest.approx(100, abs=1))
+
+
+def test_the_papers_mean_is_one_of_three_runs_of_32_episodes() -> None:
+    found = as_sample(Number(70.0, 6.0))
+    assert found[:4] == pytest.approx((0.7, 0.06**2 / 3, 2, 0.7 * 0.3 / 96))
+    assert found.episodes == 96
 
 
 def test_the_difference_carries_both_uncertainties() -> None:
-    ours = Estimate(80.0, 2.0, 77.0, 84.0, 3, 30)
-    theirs = Z95 * 5.0 / math.sqrt(5)
-    found = difference(Cell(ours, Number(70.0, 5.0)))
-    assert found == pytest.approx((10.0, 10 - math.sqrt(9 + theirs**2), 10 + math.sqrt(16 + theirs**2)))
-    assert difference(Cell(ours, Number(70.0, 0.0))) == pytest.approx((10.0, 7.0, 14.0))
+    ours = estimate([np.repeat([1.0, 0.0], [100 * k, 1000 - 100 * k]) for k in (7, 8, 9)])
+    found = difference(Cell(ours, Number(70.0, 10.0)))
+    # Equal deviations of three runs each: Welch has 4 degrees of freedom, and t = 2.776. Symmetric to first order.
+    half = 2.776 * 10 * math.sqrt(2 / 3)
+    assert found[0] == pytest.approx(10.0)
+    assert found[2] - found[1] == pytest.approx(2 * half, rel=0.15)
+    sure = difference(Cell(ours, Number(70.0, 0.0)))
+    assert sure == pytest.approx((10.0, 10 - (80 - ours.low), 10 + ours.high - 80))  # ours alone differ between runs
+    alike = difference(Cell(estimate([np.repeat([1.0, 0.0], [800, 200])] * 3), Number(70.0, 0.0)))
+    half = 1.96 * 100 * math.sqrt(0.7 * 0.3 / 96 + 0.8 * 0.2 / 3000)
+    assert alike[2] - alike[1] == pytest.approx(2 * half, rel=0.05)
     assert difference(Cell(None, Number(70.0, 5.0))) is None
     assert difference(Cell(ours, None)) is None
+    assert difference(Cell(ours, Number(70.0, None))) is None  # nothing is known of its error
+    assert difference(Cell(ours._replace(low=None, high=None, of="EGA"), Number(70.0, 5.0))) is None
 
 
 def test_mean_and_worst_go_episode_by_episode() -> None:
     # Won under all but one attack, which is another one in every episode: mean 5/6, and the worst case loses all.
     wins = {attack: [int(i != k) for i in range(6)] for k, attack in enumerate(SIX)}
     made = lay_out(pl.concat([episodes("ibal", won, attack) for attack, won in wins.items()]), 7)
-    assert made.columns[-2:] == ("Mean", "worst")
+    assert made.columns[-3:] == ("Mean", "worst attack", "hindsight minimum")
     assert cells(made, "IBAL")["Mean"].ours.mean == pytest.approx(500 / 6)
-    assert cells(made, "IBAL")["worst"].ours[:4] == (0.0, None, 0.0, 0.0)
-    assert cells(made, "IBAL")["worst"].published is None
+    least = cells(made, "IBAL")["hindsight minimum"].ours
+    assert least[:3] == (0.0, None, 0.0)
+    assert least.high == pytest.approx(100 * (1 - 1 / (1 + 1.96**2 / 6)), abs=0.1)  # Wilson's of 0 of 6
+    assert cells(made, "IBAL")["hindsight minimum"].published is None
+
+
+def test_the_worst_attack_was_a_minimum_in_hindsight() -> None:
+    rates = {"natural": 10, "random": 8, "fgsm": 7, "ega": 9, "wolfpack": 3, "interaction": 5}
+    made = lay_out(pl.concat([episodes("ibal", share(rate), attack) for attack, rate in rates.items()]), 7)
+    worst = cells(made, "IBAL")["worst attack"].ours
+    assert (worst.mean, worst.of, worst.low, worst.high) == (pytest.approx(30.0), "Wolfpack", None, None)
+    text = formats.markdown(made)
+    assert "30.0 (Wolfpack)" in text
+    assert "worst attack is the lowest column" in text
+    record = next(line for line in long_form(made) if line["column"] == "worst attack")
+    assert (record["of"], record["low"], record["difference"]) == ("Wolfpack", None, None)
 
 
 def test_what_was_not_played_stays_missing() -> None:
@@ -160,8 +188,9 @@ def test_what_was_not_played_stays_missing() -> None:
     mine, base = cells(made, "IBAL"), cells(made, "Vanilla QMIX")
     assert (mine["Mean"].ours, mine["EGA"].ours, base["Interaction"].ours) == (None, None, None)
     assert made.blocks[0].worst_over == ("Natural", "Interaction")
-    assert mine["worst"].ours.mean == pytest.approx(50.0)
-    assert base["worst"].ours is None  # it was not played under all of them
+    for column in ("worst attack", "hindsight minimum"):
+        assert mine[column].ours.mean == pytest.approx(50.0)
+        assert base[column].ours is None  # it was not played under all of them
     assert base["Natural"].ours.mean == pytest.approx(90.0)  # not the one with less health
     assert lay_out(rows, 9).blocks[0].rows[0].cells["HP-10"].ours.mean == pytest.approx(20.0)
     text = formats.markdown(made)
@@ -173,7 +202,8 @@ def test_other_methods_follow_under_their_own_names() -> None:
     rows = [episodes("ibal-fixed-p", share(3)), episodes("scripted", share(2), policy="random")]
     made = lay_out(pl.concat([*rows, episodes("scripted", share(1), policy="heuristic")]), 7)
     assert [row.name for row in made.blocks[0].rows][9:] == ["ibal-fixed-p", "random", "heuristic"]
-    assert cells(made, "random")["Natural"][:2] == (Estimate(20.0, None, 0.0, 50.0, 1, 10), None)
+    found = cells(made, "random")["Natural"].ours
+    assert (found.mean, found.sd, found.seeds, found.episodes) == (20.0, None, 1, 10)
 
 
 def test_teams_without_mappo_are_not_taken_for_it() -> None:
@@ -190,7 +220,7 @@ def test_an_episode_that_comes_twice_is_refused() -> None:
     with pytest.raises(ValueError, match=r'"runs/ibal \(seed 2\)" in smac/3m under interaction come twice'):
         lay_out(pl.concat([rows, rows]), 7)
     more = lay_out(pl.concat([rows, rows.with_columns(key_seed=1)]), 7)  # other episodes of the same team
-    assert cells(more, "IBAL")["Interaction"].ours[-2:] == (1, 20)
+    assert cells(more, "IBAL")["Interaction"].ours[4:6] == (1, 20)
 
 
 def test_nothing_of_the_table_is_said() -> None:
@@ -223,13 +253,13 @@ def test_latex_escapes_and_closes_what_it_opens() -> None:
             env="smac/3s_vs_3z")]  # fmt: skip
     text = formats.latex(lay_out(pl.concat(rows), 7))
     assert r"my\_50\%.safetensors & ours & \underline{40.0} & -- & " in text
-    assert r" &  & {\tiny [10.0, 70.0]} &  & " in text
+    assert r" &  & {\tiny [16.8, 68.7]} &  & " in text
     assert r"\emph{3s\_vs\_3z}" in text
     assert r" & paper & \textbf{99.5 $\pm$ 0.5} & " in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert text.isascii()
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {line.replace(r"\&", "").count("&") for line in body} == {9}  # name, what, eight columns
+    assert {line.replace(r"\&", "").count("&") for line in body} == {10}  # name, what, nine columns
     assert not any(line.startswith(("[", "*")) for line in text.splitlines())  # would be an argument of \\
     for name in ("table*", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
@@ -240,7 +270,7 @@ def test_the_long_form_has_a_line_per_number() -> None:
     read = list(csv.DictReader(io.StringIO(formats.comma_separated(made))))
     assert list(read[0]) == [
         "table", "scenario", "method", "column", "ours_mean", "ours_sd", "low", "high", "published_mean",
-        "published_sd", "difference", "difference_low", "difference_high", "seeds", "episodes", "best",
+        "published_sd", "difference", "difference_low", "difference_high", "seeds", "episodes", "best", "of",
     ]  # fmt: skip
     assert len(read) == 9 * 7  # nothing of ours beyond the paper's cells
     found = next(line for line in read if (line["method"], line["column"]) == ("IBAL", "Natural"))
@@ -266,15 +296,31 @@ def test_the_overview_counts_runs_and_attacks() -> None:
     assert ibal.iqm == pytest.approx((0.4 + 0.6) / 2)  # of 0.1, 0.4, 0.6, 0.8
     # natural: 4 = 4, 4 > 2, 6 > 4, 6 > 2: 3.5 of 4; random: 1 = 1, 1 > 0, 8 > 1, 8 > 0: 3.5 of 4.
     assert ibal.improvement == pytest.approx(0.875)
-    assert ibal.improvement_interval[0] <= 0.875 <= ibal.improvement_interval[1]
+    # Means over both tasks: 0.25 and 0.7 against 0.25 and 0.1.
+    assert ibal.above == pytest.approx(0.475 - 0.175)
+    assert ibal.above_interval[0] < -0.4 < 0.3 < ibal.above_interval[1]  # two runs a side tell next to nothing
     # Seed 0 wins its first 4 and its last 1, none under both; seed 1 its first 6 and its last 8, 4 under both.
-    assert ibal.worst == pytest.approx((0.0 + 0.4) / 2)
-    assert (vanilla.improvement, vanilla.runs) == (None, 2)
-    assert (lacking.iqm, lacking.worst, lacking.improvement_interval) == (None, None, None)
-    assert lacking.improvement == 1.0
-    text = as_markdown([part])
-    assert "| rand-act |    1 |    90.0 |      – |" in text
-    assert "| ibal     |    2 |    50.0 |   45.0 |" in text
+    assert ibal.hindsight == pytest.approx((0.0 + 0.4) / 2)
+    assert (ibal.worst, ibal.of) == (pytest.approx(0.45), "random")
+    assert (vanilla.improvement, vanilla.above, vanilla.runs) == (None, None, 2)
+    assert (lacking.iqm, lacking.worst, lacking.hindsight) == (None, None, None)
+    assert (lacking.improvement, lacking.above) == (1.0, pytest.approx(0.6))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in as_markdown([part]).splitlines()]
+    assert lines[2] == ["method", "vanilla", "ibal", "rand-act"]
+    assert ["natural", "30.0", "50.0", "90.0"] in lines
+    assert ["random", "5.0", "45.0", "–"] in lines
+    assert ["worst attack", "5.0 (random)", "45.0 (random)", "–"] in lines
+
+
+def test_a_summary_of_many_methods_and_attacks_was_too_wide() -> None:
+    attacks = [f"{attack}, {harm}" for attack in SIX for harm in ("dis-1", "hp-15")]
+    for count in (1, 2, 9):
+        lines = [Line(f"method-{k}", 3, dict.fromkeys(attacks, 0.5), 0.5, (0.4, 0.6), 0.1, (-0.1, 0.3), 0.5, 0.4,
+                      attacks[0], 0.3) for k in range(count)]  # fmt: skip
+        text = as_markdown([Part("smac/8m", "win rate", attacks, lines)])
+        table = text[: text.index("worst attack: ")]
+        assert max(map(len, table.splitlines())) <= 100
+        assert table.count("+10.0 [-10.0, +30.0]") == count
 
 
 def test_the_overview_puts_environments_together_where_all_can_be_won() -> None:
@@ -284,5 +330,6 @@ def test_the_overview_puts_environments_together_where_all_can_be_won() -> None:
     assert [(part.env, part.score) for part in parts] == [
         ("smac/3m", "win rate"), ("smac/8m", "win rate"), ("toy/climbing", "return"), (ALL, "win rate"),
     ]  # fmt: skip
-    assert (parts[2].lines[0].iqm, parts[3].lines[0].iqm, parts[3].lines[0].worst) == (4.0, 0.4, 0.4)
+    assert (parts[2].lines[0].iqm, parts[3].lines[0].iqm, parts[3].lines[0].hindsight) == (4.0, 0.4, 0.4)
+    assert (parts[3].lines[0].worst, parts[3].lines[0].of) == (0.0, "smac/8m, natural")
     assert "### toy/climbing: return" in as_markdown(parts)
