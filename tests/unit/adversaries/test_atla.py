@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries.atla import State, _init, _loss, _samples, perceptron
+from ibal.adversaries import atla
+from ibal.adversaries.atla import State, _init, perceptron
+from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.check import check_adversary
 from ibal.adversaries.config import AtlaConfig
@@ -17,11 +19,14 @@ from ibal.evaluate.scripted import random_policy
 from ibal.experiments.fitting import FitPlan, fit_attacker
 from ibal.nets.layers import Linear
 from ibal.train.rollout import collect
-from ibal.types import Block, Env, EnvSpec, ObsLayout, Policy, TimeStep
+from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeStep
 
 LEAK = make("toy/leak", n_agents=4, noise=1)
 SMALL = AtlaConfig(hidden=16, every=1, updates=32, minibatch=64, lr=3e-3, rounds=120)
 STEPS, SIGNAL = 5, 0.08
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+_samples = jax.jit(atla._samples, static_argnums=(0, 1))
+_loss = jax.jit(atla._loss, static_argnums=2)
 
 
 def signals() -> Env:
@@ -55,6 +60,15 @@ def reader() -> Policy:
     return Policy(lambda: jnp.zeros(()), scores, lambda key, s, avail: jnp.argmax(s, axis=1).astype(jnp.int32))
 
 
+def begun(attack: Adversary, seed: int) -> State:
+    return jax.jit(attack.init)(rng.root(seed))
+
+
+def collected(attack: Adversary, state: State, count: int) -> Episodes:
+    play = jax.jit(lambda state, keys: collect(signals(), reader(), attack, state, keys).episodes)
+    return play(state, rng.episodes(rng.root(2), count))
+
+
 def earned(env: Env, config: AtlaConfig, state: State) -> float:
     attack = config.build(env.spec)
     return float(play(env, reader(), rng.episodes(rng.root(9), 400), adversary=attack, attacker=state).returns.mean())
@@ -76,8 +90,8 @@ def test_it_learns_to_hide_what_random_noise_of_its_size_does_not() -> None:
 def test_what_the_update_draws_again_is_what_was_seen() -> None:
     env = signals()
     attack = SMALL.build(env.spec)
-    state = attack.init(rng.root(1))
-    episodes = collect(env, reader(), attack, state, rng.episodes(rng.root(2), 6)).episodes
+    state = begun(attack, 1)
+    episodes = collected(attack, state, 6)
     samples, played, _ = _samples(SMALL, env.spec, state, episodes)
     assert played.all()
     assert episodes.seen is not None
@@ -92,12 +106,12 @@ def test_advantages_and_targets_by_hand() -> None:
     """A value of 2 everywhere, rewards 0 but the last: gamma and lambda 1/2."""
     env = signals()
     config = AtlaConfig(hidden=4, gamma=0.5, gae_lambda=0.5)
-    state = config.build(env.spec).init(rng.root(1))
+    state = begun(config.build(env.spec), 1)
     assert state.net.critic is not None
     flat = tuple(Linear(jnp.zeros_like(w), jnp.zeros_like(b)) for w, b in state.net.critic[:-1])
     critic = (*flat, Linear(jnp.zeros((4, 1)), jnp.full(1, 2.0)))
     state = state._replace(net=state.net._replace(critic=critic), square=jnp.float32(4.0))
-    episodes = collect(env, reader(), config.build(env.spec), state, rng.episodes(rng.root(2), 1)).episodes
+    episodes = collected(config.build(env.spec), state, 1)
     reward = jnp.zeros((1, STEPS)).at[0, 2].set(-6.0).at[0, 3:].set(99.0)
     ended = jnp.zeros((1, STEPS), bool).at[0, 2].set(True)
     episodes = episodes._replace(reward=reward, terminated=ended, length=jnp.array([3]))
@@ -116,8 +130,8 @@ def test_advantages_and_targets_by_hand() -> None:
 
 def test_the_loss_of_an_unchanged_attacker_is_that_of_its_value_alone_and_ratios_are_clipped() -> None:
     env = signals()
-    state = SMALL.build(env.spec).init(rng.root(1))
-    episodes = collect(env, reader(), SMALL.build(env.spec), state, rng.episodes(rng.root(2), 8)).episodes
+    state = begun(SMALL.build(env.spec), 1)
+    episodes = collected(SMALL.build(env.spec), state, 8)
     samples, _, _ = _samples(SMALL, env.spec, state, episodes)
     assert state.net.critic is not None
     value = 0.5 * ((perceptron(state.net.critic, samples.x)[:, 0] - samples.target) ** 2).mean()
@@ -130,7 +144,7 @@ def test_the_loss_of_an_unchanged_attacker_is_that_of_its_value_alone_and_ratios
 
 def test_both_forms_keep_their_threat_and_the_evaluated_one_needs_less() -> None:
     trained = AtlaConfig(eps=0.2, hidden=8)
-    state = trained.build(LEAK.spec).init(rng.root(0))
+    state = begun(trained.build(LEAK.spec), 0)
     fixed = AtlaConfig(eps=0.2, hidden=8, evaluation=True).build(LEAK.spec)
     wide = [Linear(w * 100, b) for w, b in state.net.actor]  # what is learned is not small
     kept = adapted(state._replace(net=state.net._replace(actor=tuple(wide))), fixed.init)

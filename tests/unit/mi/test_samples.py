@@ -14,6 +14,11 @@ from ibal.mi.config import ActionConfig, ClubConfig
 from unit.mi import toys
 
 KEY = jax.random.key(3)
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+rows = jax.jit(samples.rows, static_argnums=2, static_argnames="ahead")
+pairs = jax.jit(samples.pairs, static_argnums=(1, 2, 4))
+transitions = jax.jit(samples.transitions, static_argnums=(1, 2, 4))
+joint_actions = jax.jit(samples.joint_actions, static_argnums=(1, 2, 4), static_argnames="count")
 
 
 def marked(length, dead=()) -> toys.Episodes:
@@ -29,18 +34,18 @@ def marked(length, dead=()) -> toys.Episodes:
 
 
 def test_rows_are_uniform_over_the_steps_that_exist() -> None:
-    episode, t = samples.rows(KEY, jnp.array([2, 0, 3, 1]), 6000)
+    episode, t = rows(KEY, jnp.array([2, 0, 3, 1]), 6000)
     counts = Counter(zip(np.asarray(episode).tolist(), np.asarray(t).tolist(), strict=True))
     assert set(counts) == {(0, 0), (0, 1), (2, 0), (2, 1), (2, 2), (3, 0)}
     assert min(counts.values()) > 850  # 1000 expected, deviation 29
     assert max(counts.values()) < 1150
-    episode, t = samples.rows(KEY, jnp.array([2, 0, 3, 1]), 600, ahead=1)
+    episode, t = rows(KEY, jnp.array([2, 0, 3, 1]), 600, ahead=1)
     assert set(zip(np.asarray(episode).tolist(), np.asarray(t).tolist(), strict=True)) == {(0, 0), (2, 0), (2, 1)}
 
 
 def test_pairs_are_aligned_clean_and_executed() -> None:
     spec = toys.spec(obs_size=3, noop=0)
-    batch = samples.pairs(KEY, ClubConfig(), spec, marked([4, 2]), 500)
+    batch = pairs(KEY, ClubConfig(), spec, marked([4, 2]), 500)
     episode, t, agent = np.asarray(batch.tau).astype(int).T
     np.testing.assert_array_equal(agent, batch.observer)
     np.testing.assert_array_equal(np.asarray(batch.after), np.stack([episode, t + 1, agent], axis=1))
@@ -62,7 +67,7 @@ def test_pairs_are_aligned_clean_and_executed() -> None:
 def test_the_dead_count_as_configured_and_every_tuple_weighs_the_same(dead: str, wanted: set) -> None:
     spec = toys.spec(obs_size=3, noop=0)
     record = marked([2], dead=[(0, 1, 1), (0, 2, 1), (0, 2, 2)])
-    batch = samples.pairs(KEY, ClubConfig(dead=dead), spec, record, 8000)
+    batch = pairs(KEY, ClubConfig(dead=dead), spec, record, 8000)
     places = np.column_stack([np.asarray(batch.tau)[:, :2].astype(int), batch.observer, batch.partner])
     share: Counter = Counter()
     for place, weight in zip(places.tolist(), np.asarray(batch.weight), strict=True):
@@ -75,7 +80,7 @@ def test_the_dead_count_as_configured_and_every_tuple_weighs_the_same(dead: str,
 def test_transitions_say_who_counts() -> None:
     spec = toys.spec(obs_size=3, noop=0)
     record = marked([1], dead=[(0, 1, 1)])
-    data = samples.transitions(KEY, ClubConfig(), spec, record, 2)
+    data = transitions(KEY, ClubConfig(), spec, record, 2)
     np.testing.assert_array_equal(data.observes, [[True, False, True]] * 2)
     np.testing.assert_array_equal(data.partners, [[True] * 3] * 2)
     np.testing.assert_array_equal(data.after[0], [[0, 1, 0], [0, 1, 1], [0, 1, 2]])
@@ -85,11 +90,11 @@ def test_transitions_say_who_counts() -> None:
 
 def test_other_histories_of_the_observation_model() -> None:
     spec = toys.spec(obs_size=3)
-    none = samples.pairs(KEY, ClubConfig(tau="none", residual=False), spec, marked([4]), 50)
+    none = pairs(KEY, ClubConfig(tau="none", residual=False), spec, marked([4]), 50)
     assert none.tau.shape == (50, 0)
-    time = samples.pairs(KEY, ClubConfig(tau="time", residual=False), spec, marked([4]), 50)
+    time = pairs(KEY, ClubConfig(tau="time", residual=False), spec, marked([4]), 50)
     np.testing.assert_allclose(time.tau[:, 0], (time.after[:, 1] - 1) / 6, rtol=1e-6)
-    assert samples.transitions(KEY, ClubConfig(tau="time", residual=False), spec, marked([4]), 5).tau.shape == (5, 3, 1)
+    assert transitions(KEY, ClubConfig(tau="time", residual=False), spec, marked([4]), 5).tau.shape == (5, 3, 1)
 
 
 def test_groups_are_uniform_in_size_and_members() -> None:
@@ -107,7 +112,7 @@ def test_joint_actions_are_the_intended_ones_of_the_living() -> None:
     record = record._replace(
         state=jnp.broadcast_to(record.obs[:, :, 0, :1], (2, 5, 5)).at[:, :, 1].set(jnp.arange(5.0))
     )
-    batch = samples.joint_actions(KEY, ActionConfig(tau="T3"), spec, record, 2, count=300)
+    batch = joint_actions(KEY, ActionConfig(tau="T3"), spec, record, 2, count=300)
     # the state is (episode, t, [episode, episode: last actions], episode), one step earlier, zeros before the first
     t = 1 + np.asarray(batch.tau)[:, 1]
     assert batch.tau.shape == (300, 3)
@@ -124,7 +129,7 @@ def test_joint_actions_are_the_intended_ones_of_the_living() -> None:
 
 def test_the_step_ahead_predicts_the_next_actions() -> None:
     spec = toys.spec(obs_size=3, noop=0)
-    batch = samples.joint_actions(KEY, ActionConfig(tau="T5"), spec, marked([4, 1]), 1, count=100)
+    batch = joint_actions(KEY, ActionConfig(tau="T5"), spec, marked([4, 1]), 1, count=100)
     np.testing.assert_array_equal(batch.target, (np.asarray(batch.action) + 1) % 4)
     assert batch.legal.all()  # and no padding: the second episode has no next step
     assert set(np.asarray(batch.action)[:, 0].tolist()) == {0, 1, 2}
@@ -134,9 +139,9 @@ def test_hidden_states_of_now_and_of_one_step_before() -> None:
     spec = toys.spec(obs_size=3)
     record = marked([4])
     hidden = record.obs[:, :4] + 1.0  # (1, t + 1, agent + 1)
-    now = samples.joint_actions(KEY, ActionConfig(tau="T1"), spec, record, 1, hidden=hidden, count=50)
+    now = joint_actions(KEY, ActionConfig(tau="T1"), spec, record, 1, hidden=hidden, count=50)
     np.testing.assert_array_equal(now.tau[:, 1].astype(int) - 1, now.action[:, 0])
-    before = samples.joint_actions(KEY, ActionConfig(tau="T2"), spec, record, 1, hidden=hidden, count=50)
+    before = joint_actions(KEY, ActionConfig(tau="T2"), spec, record, 1, hidden=hidden, count=50)
     np.testing.assert_array_equal(before.tau[:, 1].astype(int), before.action[:, 0])
     assert before.tau.shape == (50, 9)
     with pytest.raises(ValueError, match="tau=T1 needs the hidden states"):

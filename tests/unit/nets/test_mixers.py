@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from ibal.nets.mixers import MIXERS, iql, mixer, qmix, qplex, vdn
 from ibal.registry import UnknownName
 
 FIXTURES = Path(__file__).parents[2] / "parity" / "fixtures"
+KEY = jax.random.key(0)
 SMALL = np.load(FIXTURES / "pymarl_small.npz")
 
 
@@ -68,10 +70,21 @@ def test_published_mixers_equal_pytorch() -> None:
 def table(name: str, params: Any, values: jax.Array, state: jax.Array) -> np.ndarray:
     """Q_tot of every joint action, [a] * n, where the agents' values are ``values`` [n, a]."""
     n, a = values.shape
-    joint = jnp.array(list(itertools.product(range(a), repeat=n)))
+    joint = np.array(list(itertools.product(range(a), repeat=n)))
     q = values[jnp.arange(n)[None, :], joint]
-    apply = jax.jit(jax.vmap(mixer(name).apply, (None, 0, None, None, 0)))
-    return np.asarray(apply(params, q, state, values.max(1), jax.nn.one_hot(joint, a))).reshape((a,) * n)
+    one_hot = jnp.asarray(np.eye(a, dtype=np.float32)[joint])
+    return np.asarray(many(name)(params, q, state, values.max(1), one_hot)).reshape((a,) * n)
+
+
+@cache
+def init(name: str) -> Any:
+    """One program for every seed."""
+    return jax.jit(mixer(name).init, static_argnums=(1, 2, 3))
+
+
+@cache
+def many(name: str) -> Any:
+    return jax.jit(jax.vmap(mixer(name).apply, (None, 0, None, None, 0)))
 
 
 @pytest.mark.parametrize("name", ["vdn", "qmix", "qplex"])
@@ -80,7 +93,7 @@ def test_best_joint_action_is_the_agents_best_actions(name: str, scale: float) -
     """Individual-global-max over all 3^4 joint actions, also with weights far from their start."""
     for seed in range(8):
         key = rng.root(seed)
-        params = jax.tree.map(lambda x: scale * x, mixer(name).init(rng.stream(key, "mixer"), 4, 9, 3))
+        params = jax.tree.map(lambda x: scale * np.asarray(x), init(name)(rng.stream(key, "mixer"), 4, 9, 3))
         values = jax.random.normal(rng.stream(key, "values"), (4, 3))
         tot = table(name, params, values, jax.random.normal(rng.stream(key, "state"), (9,)))
         assert tot[tuple(np.asarray(values.argmax(1)))] == tot.max()
@@ -101,10 +114,8 @@ def payoff(name: str, target: np.ndarray, steps: int = 1500) -> np.ndarray:
         return jax.vmap(mix.apply, (None, 0, None, None, 0))(weights, q, state, values.max(1), one_hot)
 
     key = rng.root(0)
-    params = (
-        0.1 * jax.random.normal(rng.stream(key, "values"), goal.shape),
-        mix.init(rng.stream(key, "mixer"), 2, 1, goal.shape[0]),
-    )
+    values = 0.1 * jax.random.normal(rng.stream(key, "values"), goal.shape)
+    params = values, init(name)(rng.stream(key, "mixer"), 2, 1, goal.shape[0])
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.02, momentum=0.9))
 
     def improve(carry: Any, _: None) -> tuple[Any, None]:
@@ -114,7 +125,7 @@ def payoff(name: str, target: np.ndarray, steps: int = 1500) -> np.ndarray:
         return (optax.apply_updates(params, change), moments), None
 
     fit = jax.jit(lambda p: jax.lax.scan(improve, (p, optimiser.init(p)), None, length=steps)[0][0])(params)
-    return np.asarray(predict(fit)).reshape(goal.shape)
+    return np.asarray(jax.jit(predict)(fit)).reshape(goal.shape)
 
 
 def test_two_step_game_needs_more_than_a_sum() -> None:
@@ -153,7 +164,9 @@ def test_qplex_init_shapes_and_bounds() -> None:
 
 def test_qplex_at_the_best_action_is_an_affine_sum_and_else_takes_off_advantages() -> None:
     """All weights 0 but biases: w = 2, b = 3, and of one kernel |key| = 4, both sigmoids 1/2, so lambda = 1."""
-    zero = jax.tree.map(jnp.zeros_like, qplex.init(jax.random.key(0), 2, 3, 2, num_kernel=1))
+    zero = jax.tree.map(
+        jnp.zeros_like, jax.jit(partial(qplex.init, num_kernel=1), static_argnums=(1, 2, 3))(KEY, 2, 3, 2)
+    )
     params = zero._replace(
         w_out=zero.w_out._replace(b=jnp.array([-2.0, -2.0])),
         b_out=zero.b_out._replace(b=jnp.array([3.0, 3.0])),
@@ -183,13 +196,14 @@ def test_vdn_sums_and_iql_leaves_alone() -> None:
 @pytest.mark.parametrize("name", MIXERS)
 def test_shared_interface(name: str) -> None:
     mix = mixer(name)
-    params = mix.init(jax.random.key(0), 3, 7, 5)
+    params = init(name)(KEY, 3, 7, 5)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     batch = [jax.random.normal(jax.random.key(k), (6, *shape)) for k, shape in enumerate(((3,), (7,), (3,), (3, 5)))]
-    many = jax.vmap(mix.apply, (None, 0, 0, 0, 0))(params, *batch)
-    assert many.shape == ((6, 3) if name == "iql" else (6,))
+    together = jax.jit(jax.vmap(mix.apply, (None, 0, 0, 0, 0)))(params, *batch)
+    assert together.shape == ((6, 3) if name == "iql" else (6,))
+    alone = jax.jit(mix.apply)
     for i in range(6):
-        np.testing.assert_allclose(many[i], mix.apply(params, *(x[i] for x in batch)), atol=1e-5)
+        np.testing.assert_allclose(together[i], alone(params, *(x[i] for x in batch)), atol=1e-5)
 
 
 def test_unknown_mixer_names_the_closest() -> None:
