@@ -164,9 +164,8 @@ def test_qplex_init_shapes_and_bounds() -> None:
 
 def test_qplex_at_the_best_action_is_an_affine_sum_and_else_takes_off_advantages() -> None:
     """All weights 0 but biases: w = 2, b = 3, and of one kernel |key| = 4, both sigmoids 1/2, so lambda = 1."""
-    zero = jax.tree.map(
-        jnp.zeros_like, jax.jit(partial(qplex.init, num_kernel=1), static_argnums=(1, 2, 3))(KEY, 2, 3, 2)
-    )
+    shapes = jax.eval_shape(lambda: qplex.init(KEY, 2, 3, 2, num_kernel=1))
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     params = zero._replace(
         w_out=zero.w_out._replace(b=jnp.array([-2.0, -2.0])),
         b_out=zero.b_out._replace(b=jnp.array([3.0, 3.0])),
