@@ -5,14 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import make, rng
-from ibal.adversaries.base import Threat, adversary, natural
+from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.evaluate.episodes import play
 from ibal.evaluate.scripted import random_policy
 from ibal.train.rollout import collect
+from ibal.types import Episodes
+from unit.viz import skirmish
 
 ENV = make("smac/3m")
 POLICY = random_policy(ENV.spec)
 KEYS = rng.episodes(rng.root(5), 6)
+SMALL = skirmish.make()  # a fight that compiles in a moment
+
+
+def fought(attack: Adversary) -> Episodes:
+    return jax.jit(lambda: collect(SMALL, random_policy(SMALL.spec), attack, (), KEYS))().episodes
 
 
 @jax.jit
@@ -48,8 +55,7 @@ def test_an_attack_on_actions_changes_what_is_done_and_keeps_what_was_meant() ->
         act=lambda key, state, memory, view: (jnp.where(view.step.alive, 1, 0).astype(jnp.int32), memory),
         threat=Threat(channels=("act",)),
     )
-    episodes = jax.jit(lambda: collect(ENV, POLICY, stop, (), KEYS))().episodes
-    first = collected().episodes
+    episodes, first = fought(stop), fought(natural())
     # The first step is drawn from the same streams: what is meant is the same, what is done is not.
     np.testing.assert_array_equal(episodes.action[:, 0], first.action[:, 0])
     assert (np.asarray(episodes.executed[:, 0]) == 1).all()
@@ -60,9 +66,7 @@ def test_an_attacked_observation_is_kept_only_when_it_cannot_be_rebuilt() -> Non
     threat = Threat(channels=("obs",))
     half = adversary(observe=lambda key, state, memory, view: (0.5 * view.step.obs, memory), threat=threat)
     again = half._replace(reobserve=lambda memory, obs: 0.5 * obs)
-    kept, rebuilt = (
-        jax.jit(lambda attack=attack: collect(ENV, POLICY, attack, (), KEYS))().episodes for attack in (half, again)
-    )
+    kept, rebuilt = fought(half), fought(again)
     assert rebuilt.seen is None
     for which, length in enumerate(np.asarray(kept.length)):
         wanted = 0.5 * np.asarray(kept.obs[which, : length + 1], np.float32)

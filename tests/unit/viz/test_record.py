@@ -44,7 +44,7 @@ def test_replay_shows_the_episode_that_play_counts():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["interaction", "random"])
+@pytest.mark.parametrize("name", ["interaction", pytest.param("random", marks=pytest.mark.thorough)])
 def test_replay_shows_the_episode_that_play_counts_under_attack_on_smac(name):
     env = make("smac/3m")
     attack = as_evaluated(TABLE.make(name)).build(env.spec)
