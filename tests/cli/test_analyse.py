@@ -12,6 +12,7 @@ from ibal import make, rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
 from ibal.adversaries.interaction import State, init, replace_scores
+from ibal.cli.analyse import as_text
 from ibal.cli.main import main
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.nets import agents
@@ -66,6 +67,11 @@ def test_numbers_and_pictures(files: tuple[Path, Path], tmp_path: Path, capsys: 
     assert numbers["actions"]["agreement"]["chance"] == pytest.approx(1 / 4)
     assert len(numbers["redundancy"]["per_step"]["time"]) == LEAK.spec.horizon
     assert "playing 40 episodes of toy/leak" in streams.err
+    text = as_text(numbers)
+    assert "combat" not in text  # nobody fights there
+    assert "redundancy below 0: " in text
+    least = min(value for role in numbers["dimensions"]["roles"].values() for value in role.values())
+    assert ("information below 0: " in text) == (min(least, *numbers["redundancy"]["mean"].values()) < 0)
 
 
 @pytest.mark.parametrize(

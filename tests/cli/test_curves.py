@@ -38,7 +38,10 @@ def test_curves_and_the_table(runs: tuple[Path, Path], tmp_path: Path, capsys: p
     assert len(steps) > 2
     assert last[1]["env_steps"] == max(steps)
     assert (tmp_path / "c" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "million environment steps" in (tmp_path / "c" / "curves.svg").read_text()
+    assert steps[0] == 0  # what it began with
+    svg = (tmp_path / "c" / "curves.svg").read_text()
+    assert ">environment steps<" in svg
+    assert "vanilla (1 seed)" in svg
 
 
 def test_snapshots_are_played_under_attacks(
@@ -58,10 +61,42 @@ def test_snapshots_are_played_under_attacks(
     assert "kept no snapshots to attack; train with --train.snapshot-every" in capsys.readouterr().err
 
 
-def test_what_is_no_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["curves", str(tmp_path / "nothing"), "--out", str(tmp_path / "c")]) == 2
-    assert "config.toml does not exist" in capsys.readouterr().err
+def test_a_missing_run_was_answered_with_toml(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    begun = tmp_path / "begun"
+    shutil.copytree(runs[0], begun)
+    (begun / "metrics.jsonl").write_text("")
+    for given, said in (
+        (tmp_path / "nothing", "nothing does not exist; name a run folder, as ibal train --out writes it"),
+        (tmp_path / "file", "file is a file; name a run folder"),
+        (tmp_path / "empty", "empty is no run folder: it has no config.toml"),
+        (runs[0].parent, f"it has no config.toml; there are runs in it: {runs[1]}, {runs[0]}"),
+        (begun, "begun has logged no evaluation yet: there is no curve to draw"),
+    ):
+        assert main(["curves", str(runs[1]), str(given), "--out", str(tmp_path / "c")]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert len(error.splitlines()) == 1
+        assert "TOML" not in error
     assert not (tmp_path / "c").exists()
+
+
+def test_a_run_that_lost_every_game_was_drawn_as_return() -> None:
+    row = {"method": "m", "run": "a", "attack": "natural", "seed": 0, "episodes": 10, "env_steps": 5, "return": 3.0}
+    lost, free = curves_of([row | {"env": "smac/3m", "win": 0.0}, row | {"env": "toy/leak", "win": None}])
+    assert (lost.score, list(lost.values)) == ("win rate", [0.0])
+    assert (free.score, list(free.values)) == ("return", [3.0])
+
+
+def test_two_runs_of_one_name_were_one_curve(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(runs[0], tmp_path / "other" / "kept")
+    given = [str(runs[0]), str(tmp_path / "other" / "kept")]
+    assert main(["curves", *given, "--out", str(tmp_path / "c"), "--quiet"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "c" / "curves.jsonl").read_text().splitlines()]
+    assert {row["run"] for row in rows} == {f"{runs[0].parent.name}/kept", "other/kept"}
 
 
 def test_rows_become_curves_and_ends(runs: tuple[Path, Path]) -> None:
@@ -72,5 +107,7 @@ def test_rows_become_curves_and_ends(runs: tuple[Path, Path]) -> None:
     assert [(list(c.steps), list(c.values)) for c in curves] == [([10, 20], [0.25, 0.5]), ([10], [1.0])]
     ends = final(rows)
     assert [(end["run"], end["env_steps"]) for end in ends] == [("a", 20), ("b", 10)]
-    assert as_text(ends).splitlines()[2] == "| e | natural | m | 0 | 20 | 0.500 [0.404, 0.596] | 1.00 |"
+    lines = as_text(ends).splitlines()
+    assert lines[2] == "| e | natural | m | 0 | 20 | 0.500 [0.404, 0.596] | 1.00 |"  # Wilson's
+    assert lines[4].startswith("| e | natural | m | 2 seeds | 10 to 20 | 0.750 [")
     assert {row["attack"] for row in logged(runs[0])} == {"natural"}

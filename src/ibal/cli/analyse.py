@@ -249,7 +249,7 @@ def _redundancy(
 ) -> dict[str, Any]:  # fmt: skip
     import jax
 
-    from ibal.evaluate.redundancy import redundancy
+    from ibal.evaluate.redundancy import ESTIMATES, redundancy
     from ibal.viz import information as viz
 
     cut = len(episodes.length) * 3 // 4  # the rest is measured on
@@ -261,7 +261,7 @@ def _redundancy(
     steps = found.per_step()
     title = f"{spec.name}: does the sum over pairs and entries stand for the group? (G1: {most} drawn at random)"
     viz.write(viz.redundancy(title, steps), options.out / "redundancy")
-    return {"mean": {name: float(getattr(found, name).mean()) for name in found._fields[1:]}, "per_step": steps}
+    return {"mean": {name: float(getattr(found, name).mean()) for name in ESTIMATES}, "per_step": steps}
 
 
 def as_text(numbers: dict[str, Any]) -> str:
@@ -285,9 +285,10 @@ def as_text(numbers: dict[str, Any]) -> str:
         "",
     ]  # fmt: skip
     row = a["attackers"][0]
+    where = " in combat" if row["combat"] else ""
     usual = sorted(zip(row["executed"], row["actions"], strict=True), reverse=True)[:3]
     lines.append(
-        f"actions in combat: replaced {_two(row['replaced'])}, median spread {_two(row['spread'])} nats, intended "
+        f"actions{where}: replaced {_two(row['replaced'])}, median spread {_two(row['spread'])} nats, intended "
         f"ranks {_two(row['rank_of_intended'])} (0 tells least); executed: "
         + ", ".join(f"{name} {_two(share)}" for share, name in usual)
     )
@@ -300,7 +301,18 @@ def as_text(numbers: dict[str, Any]) -> str:
     for reading, name in (("club", "CLUB bound"), ("mixture", "information")):
         group, parts = r[f"{reading}_group"], r[f"{reading}_parts"]
         lines.append(f"{name}: group {group:.3f}, sum of parts {parts:.3f}, redundancy {group - parts:+.3f} nats")
+    lines += ["", *information_key(numbers)]
     return "\n".join(lines)
+
+
+def information_key(numbers: dict[str, Any]) -> list[str]:
+    """Say what a number below 0 is, where there is one: information never is."""
+    r, roles = numbers["redundancy"]["mean"], numbers["dimensions"]["roles"]
+    estimates = [*r.values(), *(value for features in roles.values() for value in features.values())]
+    out = ["redundancy below 0: the parts tell the same thing more than once; above 0: what only the whole group tells"]
+    if min(estimates) < 0:
+        out.append("information below 0: an estimate from finitely many moments, to be read as none")
+    return out
 
 
 def _two(value: float | None) -> str:

@@ -173,7 +173,8 @@ class Candidates(NamedTuple):
     """What each action of an attacked agent would tell the others, for ``r`` moments.
 
     Shapes: information [r, n, a] in nats (0 for who is not attacked); legal [r, n, a]; intended [r, n] the team's
-    action; attacked [r, n]: alive, in G1, and somebody lives in G2; combat [r, n]: attacked, and can attack or heal.
+    action; attacked [r, n]: alive, in G1, and somebody lives in G2; combat [r, n]: attacked, and can attack or heal
+    (attacked, where no action does either).
     """
 
     information: np.ndarray
@@ -207,7 +208,7 @@ def candidates(
 
     found = _candidates(config, spec, most, count, key, params, episodes)
     told, avail, intended, attacked = map(np.asarray, found)
-    fights = np.array([name.startswith(FIGHTS) for name in spec.action_names])
+    fights = _fights(spec)
     combat = attacked & avail[..., fights].any(2) if fights.any() else attacked
     return Candidates(told, avail, intended, attacked, combat)
 
@@ -232,7 +233,8 @@ def _candidates(
 
 
 def told(found: Candidates, spec: EnvSpec) -> dict[str, Any]:
-    """Sum up ``candidates``; all figures are of attacked agents in combat except ``replaced_everywhere``.
+    """Sum up ``candidates``; all figures except ``replaced_everywhere`` are of attacked agents in combat, or wherever
+    they are attacked in an environment that has none (``combat`` says which).
 
     information: mean I of an action where it is legal, nats, None where it never is; legal, intended, executed: share
     of the moments, by action; spread: median of max - min over the legal actions; replaced: share of moments in which
@@ -253,6 +255,7 @@ def told(found: Candidates, spec: EnvSpec) -> dict[str, Any]:
     everywhere = (found.executed != found.intended)[found.attacked]
     return {
         "actions": list(spec.action_names),
+        "combat": bool(_fights(spec).any()),
         "information": mean,
         "legal": seen / max(count, 1),
         "intended": (intended[:, None] == actions).sum(0) / max(count, 1),
@@ -263,6 +266,10 @@ def told(found: Candidates, spec: EnvSpec) -> dict[str, Any]:
         "rank_of_intended": float(own[choice].mean()) if choice.any() else math.nan,
         "moments": count,
     }
+
+
+def _fights(spec: EnvSpec) -> np.ndarray:
+    return np.array([name.startswith(FIGHTS) for name in spec.action_names])
 
 
 def agreement(one: Candidates, other: Candidates) -> dict[str, float]:

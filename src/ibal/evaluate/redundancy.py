@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
+from ibal.evaluate import stats
 from ibal.mi import descent, samples
 from ibal.mi.config import ClubConfig
 from ibal.nets.agents import linear, uniform
@@ -29,32 +30,40 @@ OUTLIERS, RANGE = 0.01, 2.0  # share of moments that no Gaussian describes, and 
 TEMPERS = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0], np.float32)  # exponents of the density, tried in turn
 
 
+ESTIMATES = ("club_group", "club_parts", "mixture_group", "mixture_parts")
+
+
 class Redundancy(NamedTuple):
     """Group-wise information I(o^{G1}; a^{G2} | a^{G1}, tau) and the sum of its parts I(o^i_d; a^j | a^i, tau), per
     moment, by two readings of the same model: "club" (the bound that the attack uses) and "mixture" (log of the mean
     density instead of mean of the log-density, which for the true model is the information itself).
 
-    Shapes: time [r]; club_group, club_parts, mixture_group, mixture_parts [r] in nats; parts summed over living pairs.
+    Shapes: time [r] and episode [r], where a moment is from; club_group, club_parts, mixture_group, mixture_parts [r]
+    in nats; parts summed over living pairs.
     """
 
     time: np.ndarray
+    episode: np.ndarray
     club_group: np.ndarray
     club_parts: np.ndarray
     mixture_group: np.ndarray
     mixture_parts: np.ndarray
 
     def per_step(self, fewest: int = 20) -> dict[str, np.ndarray]:
-        """Return the mean of every field over the moments of one time step, ``redundancy`` (group less parts) of both
-        readings with its standard error, and ``count``, for the time steps that have ``fewest`` moments."""
+        """Return the mean of every estimate over the moments of one time step, ``redundancy`` (group less parts) of
+        both readings with its 95 % interval (``low``, ``high``), and ``count``, for the time steps that have ``fewest``
+        moments. The interval is about the moments that could have been drawn, given the model that was fitted; those
+        of one episode count together."""
         times, counts = np.unique(self.time, return_counts=True)
         rows = [self.time == t for t, c in zip(times, counts, strict=True) if c >= fewest]
         out = {"time": times[counts >= fewest], "count": counts[counts >= fewest]}
-        for name in self._fields[1:]:
+        for name in ESTIMATES:
             out[name] = np.array([getattr(self, name)[r].mean() for r in rows])
         for reading in ("club", "mixture"):
             gap = getattr(self, f"{reading}_group") - getattr(self, f"{reading}_parts")
+            ends = [stats.interval(stats.clustered(gap[r], self.episode[r])) for r in rows]
             out[f"{reading}_redundancy"] = np.array([gap[r].mean() for r in rows])
-            out[f"{reading}_error"] = np.array([gap[r].std() / math.sqrt(r.sum()) for r in rows])
+            out[f"{reading}_low"], out[f"{reading}_high"] = np.array(ends).reshape(-1, 2).T
         return out
 
 
@@ -89,10 +98,10 @@ def redundancy(
     Source: Lemma 4.3 and Appendix F.1, which does not say how the group-wise information is estimated.
     """
     run = partial(_redundancy, config, spec, most=most, steps=steps, count=count, negatives=negatives)
-    time, *found = jax.jit(run)(key, train, test)
+    time, episode, *found = jax.jit(run)(key, train, test)
     club_group, club_parts, *mixtures = (np.asarray(values, np.float64) for values in found)
     mixture_group, mixture_parts = (each[:, each.mean(0).argmax()] for each in mixtures)
-    return Redundancy(np.asarray(time), club_group, club_parts, mixture_group, mixture_parts)
+    return Redundancy(np.asarray(time), np.asarray(episode), club_group, club_parts, mixture_group, mixture_parts)
 
 
 def _redundancy(
@@ -101,12 +110,13 @@ def _redundancy(
 ) -> tuple[Array, ...]:  # fmt: skip
     params = _fit_group(rng.stream(key, "fit"), config, spec, train, steps)
     data = samples.transitions(rng.stream(key, "rows"), PLAIN, spec, test, count)
+    episode, _ = samples.rows(rng.stream(key, "rows"), test.length, count)  # the same draw
     order = jnp.argsort(jax.random.uniform(rng.stream(key, "group"), (count, spec.n_agents)), axis=1)
     keys = jax.vmap(lambda r: rng.at(rng.stream(key, "drawn"), r))(jnp.arange(count))
     often = _how_often(spec, train)
     one = partial(_moment, config, params, most, negatives)
     found = jax.lax.map(lambda row: one(*row), (keys, data, order, often[data.time]), batch_size=16)
-    return (data.time, *found)
+    return (data.time, episode, *found)
 
 
 def _moment(

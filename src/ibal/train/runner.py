@@ -83,6 +83,8 @@ def run(
         state = state._replace(learner=jax.tree.map(jnp.copy, pretrained))
     with _asked_to_stop() as stopping:
         saved = time.monotonic()
+        if played == 0 and train.eval_every < train.steps:  # a curve needs a beginning: with --init it is no zero
+            _evaluate(this, state, train.eval_episodes)
         while played < train.steps and not stopping():
             before, started = played, time.monotonic()
             state, metrics = make.chunk(state)

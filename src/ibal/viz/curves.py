@@ -61,7 +61,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         _frame(axis, [c for c in curves if c.env == env], last / per)
         axis.set_title(env.removeprefix("smac/") + (f", {measure}" if len(measures) > 1 else ""), fontsize=10)
         if k + columns >= len(panels):
-            axis.set_xlabel(unit)
+            axis.set_xlabel(unit, fontsize=9)
         if not here:
             axis.text(0.5, 0.5, "not played", transform=axis.transAxes, ha="center", va="center", color="#777777")
     for axis in axes[len(panels) :]:

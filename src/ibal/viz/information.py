@@ -29,6 +29,10 @@ FONT: dict[Any, Any] = {"font.size": 9, "font.family": "sans-serif", "axes.edgec
         "text.color": INK, "xtick.color": INK, "ytick.color": INK, **SVG}  # fmt: skip
 
 
+# Information never is below 0, what is estimated of it may be.
+BELOW = "Below 0: an estimate from finitely many moments, to be read as no information."
+
+
 class Dimensions(NamedTuple):
     """What the entries of one agent tell about the other group, in nats, and what is done about it.
 
@@ -56,7 +60,12 @@ def dimensions(picture: Dimensions) -> Figure:
     if picture.measured is not None:
         shown = np.clip(picture.measured / scale, 0, 1.05)
         bars.plot(x, shown, linestyle="none", marker="D", markersize=3.2, color=VERMILION, label="after, measured anew")
-    bars.set(ylabel="information (largest = 1)", ylim=(0, 1.08), xlim=(-0.8, len(x) - 0.2), xticks=[])
+    bars.set(
+        ylabel="information (largest = 1,\nbelow 0: drawn as 0)" if _negative(picture) else "information (largest = 1)",
+        ylim=(0, 1.08),
+        xlim=(-0.8, len(x) - 0.2),
+        xticks=[],
+    )
     bars.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     figure.suptitle(picture.title, x=0.01, ha="left", fontsize=10)
     for row, (name, mask) in enumerate(picture.strips.items()):
@@ -74,7 +83,21 @@ def dimensions(picture: Dimensions) -> Figure:
         for block in picture.layout.blocks[1:]:
             axis.axvline(block.start - 0.5, color=LINE, linewidth=0.8, zorder=0)
     _roles(means, picture.roles)
+    if _negative(picture):
+        _note(figure, BELOW)
     return figure
+
+
+def _negative(picture: Dimensions) -> bool:
+    """Whether anything in the picture is below 0."""
+    values = [picture.before, picture.after, *(list(features.values()) for features in picture.roles.values())]
+    values += [] if picture.measured is None else [picture.measured]
+    return min((float(np.min(each)) for each in values), default=0.0) < 0
+
+
+def _note(figure: Figure, text: str) -> None:
+    """Write a sentence below a picture."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=MUTED)
 
 
 def _roles(axis: Axes, roles: Mapping[str, Mapping[str, float]]) -> None:
@@ -123,7 +146,9 @@ def actions(title: str, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]
     left.set_yticks(y, [names[a] for a in legal])
     right.set_yticks(y, [""] * len(legal))
     left.set_xlabel("information on the other group's actions (nats)")
-    right.set(xlabel="share of attacked moments in combat", xlim=(0, 1))
+    right.set(xlabel=f"share of attacked moments{' in combat' if rows[0]['combat'] else ''}", xlim=(0, 1))
+    if any(np.nanmin(np.asarray(row["information"], float)[legal], initial=0.0) < 0 for row in rows):
+        _note(figure, BELOW)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     return figure
 
@@ -135,16 +160,23 @@ def redundancy(title: str, steps: Mapping[str, np.ndarray]) -> Figure:
     names = {"club": "CLUB bound, as the attack uses it", "mixture": "information (mixture)"}
     time = steps["time"]
     for axis, (reading, name) in zip(axes, names.items(), strict=True):
-        gap, error = steps[f"{reading}_redundancy"], 1.96 * steps[f"{reading}_error"]
+        gap, low, high = (steps[f"{reading}_{what}"] for what in ("redundancy", "low", "high"))
         axis.plot(time, steps[f"{reading}_group"], color=BLUE, linewidth=1.6, label="group-wise")
         axis.plot(time, steps[f"{reading}_parts"], color=VERMILION, linestyle="--", linewidth=1.6, label="sum of parts")
         axis.plot(time, gap, color=INK, linestyle=":", linewidth=1.8, label="redundancy (difference)")
-        axis.fill_between(time, gap - error, gap + error, color=INK, alpha=0.15, linewidth=0)
+        axis.fill_between(time, low, high, color=INK, alpha=0.15, linewidth=0, label="its 95 % interval")
         axis.axhline(0, color=MUTED, linewidth=0.8)
         axis.set(xlabel="time step", ylabel="nats")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(name, fontsize=9)
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    below = any((np.asarray(steps[f"{r}_{part}"]) < 0).any() for r in names for part in ("group", "parts"))
+    lines = [
+        "Redundancy below 0: the parts tell the same thing more than once; above 0: what only the whole group tells.",
+        "The interval is about the moments drawn, given the fitted model.",
+    ]
+    _note(figure, "\n".join([*lines, "Group and parts b" + BELOW[1:]] if below else lines))
     return figure
 
 

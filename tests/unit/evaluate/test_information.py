@@ -112,6 +112,7 @@ def by_hand() -> Candidates:
 def test_what_the_actions_tell_by_hand() -> None:
     spec = replace(toys.spec(n_agents=2), action_names=("stop", "east", "west", "attack"))
     row = information.told(by_hand(), spec)
+    assert row["combat"]  # an action is called attack
     np.testing.assert_allclose(row["information"], [0.35, 0.15, 0.45, 0.4])
     np.testing.assert_allclose(row["legal"], [1, 1, 1, 0.5])
     np.testing.assert_allclose(row["executed"], [0.5, 0.5, 0, 0])
@@ -181,10 +182,13 @@ def test_the_redundancy_per_step() -> None:
     np.testing.assert_allclose(steps["mixture_redundancy"], steps["mixture_group"] - steps["mixture_parts"])
     time = np.array([0, 0, 1])
     one = np.array([1.0, 3.0, 5.0])
-    exact = Redundancy(time, one, np.zeros(3), one, one).per_step(fewest=2)
+    exact = Redundancy(time, np.arange(3), one, np.zeros(3), one, one).per_step(fewest=2)
     assert exact["time"].tolist() == [0]
     assert exact["club_redundancy"].tolist() == [2.0]
-    assert exact["club_error"].tolist() == pytest.approx([1 / np.sqrt(2)])
+    # 1 and 3, of two episodes: 2 ± 12.706 (t of one degree of freedom) times sqrt(2 / 2).
+    assert (exact["club_low"][0], exact["club_high"][0]) == pytest.approx((2 - 12.706, 2 + 12.706), abs=1e-3)
+    none = Redundancy(time, np.arange(3), one, one, one, one).per_step(fewest=5)
+    assert none["club_low"].shape == none["time"].shape == (0,)
     assert exact["mixture_redundancy"].tolist() == [0.0]
 
 

@@ -46,22 +46,49 @@ def test_actions_that_are_never_legal_are_left_out() -> None:
     row = {
         "actions": ["no-op", "stop", "attack[0]"], "legal": np.array([0.0, 1.0, 0.5]),
         "information": np.array([np.nan, 0.2, 0.7]), "intended": np.array([0.0, 0.1, 0.9]),
-        "executed": np.array([0.0, 1.0, 0.0]),
+        "executed": np.array([0.0, 1.0, 0.0]), "combat": True,
     }  # fmt: skip
     left, right = information.actions("t", [row, row], ["this attacker", "a second fit"]).axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["stop", "attack[0]"]
     widths = [[bar.get_width() for bar in c] for c in left.containers]
     np.testing.assert_allclose(widths, [[0.2, 0.7]] * 2)
     np.testing.assert_allclose([bar.get_width() for bar in right.containers[1]], [1.0, 0.0])
+    assert right.get_xlabel() == "share of attacked moments in combat"
+
+
+def test_a_picture_spoke_of_combat_where_there_is_none() -> None:
+    one = np.array([1.0])
+    row = {"actions": ["go"], "legal": one, "information": one, "intended": one, "executed": one, "combat": False}
+    assert information.actions("t", [row], ["this attacker"]).axes[1].get_xlabel() == "share of attacked moments"
+
+
+def test_information_below_0_was_not_explained() -> None:
+    assert information.BELOW in said(drawn())
+    whole = information.Dimensions(
+        "t", LAYOUT, np.abs(BEFORE), np.abs(BEFORE), None, {"truth": BEFORE > 1}, {"partner": {"x": 0.5}}
+    )
+    assert information.BELOW not in said(information.dimensions(whole))
+    one = np.array([1.0])
+    row = {"actions": ["go"], "legal": one, "intended": one, "executed": one, "combat": False}
+    for value, explained in ((-0.1, True), (0.1, False)):
+        figure = information.actions("t", [row | {"information": value * one}], ["this attacker"])
+        assert (information.BELOW in said(figure)) == explained
+
+
+def said(figure: Figure) -> str:
+    """What stands below a picture."""
+    return figure._supxlabel.get_text() if figure._supxlabel else ""
 
 
 def test_redundancy_is_drawn_for_both_readings() -> None:
     one = np.array([1.0, 2.0])
     steps = {"time": np.array([0, 1])} | {
         f"{reading}_{name}": one * k
-        for k, reading in enumerate(("club", "mixture"), 1) for name in ("group", "parts", "redundancy", "error")
+        for k, reading in enumerate(("club", "mixture"), 1) for name in ("group", "parts", "redundancy", "low", "high")
     }  # fmt: skip
-    axes = information.redundancy("t", steps).axes
+    figure = information.redundancy("t", steps)
+    axes = figure.axes
+    assert said(figure).startswith("Redundancy below 0: the parts tell the same thing more than once")
     assert len(axes) == 2
     for k, axis in enumerate(axes, 1):
         for line in axis.lines[:3]:
