@@ -17,13 +17,25 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 def appear(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` make a file aside, and rename it to ``path``: the file is complete or not there."""
     aside = path.with_name(f".{path.name}.writing{path.suffix}")  # the suffix tells some writers the format
-    write(aside)
-    aside.replace(path)
+    aside.unlink(missing_ok=True)  # a folder of somebody else's may have a link there, to a file of the user's
+    try:
+        write(aside)
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def appear_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is complete or not there. Raises OSError, also where a library's writer has its own error."""
+    appear(path, lambda aside: aside.write_bytes(content))
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text that survives a power failure: ``path`` has the old content or the new."""
     aside = path.with_name(path.name + ".writing")
+    aside.unlink(missing_ok=True)  # as above
     with aside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -77,7 +89,8 @@ def claimed(folder: Path, name: str = CLAIM) -> Generator[Claim]:
 
 def _take(path: Path) -> Claim:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # No link is followed: in a folder of somebody else's it may lead to a file of the user's.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             there = os.read(handle, 200).decode(errors="replace")
             _lock(handle, there, path)

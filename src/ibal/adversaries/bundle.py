@@ -10,19 +10,21 @@ import json
 import platform
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save
 
 import ibal
+from ibal import reading
 from ibal.adversaries import TABLE
-from ibal.files import appear
-from ibal.registry import Own
+from ibal.files import appear_bytes
+from ibal.reading import Unreadable, as_type, content, entries, table
+from ibal.registry import Own, UnknownName
 from ibal.types import EnvSpec
 
 FORMAT = 1
@@ -51,7 +53,7 @@ def save_attacker(
         raise ValueError(f"{path}: an attacker bundle is a .safetensors file and a .json file beside it")
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
-    appear(path, lambda aside: save_file(tensors, aside))
+    appear_bytes(path, save(tensors))
     about = {
         "format": FORMAT,
         "attack": TABLE.resolve(Own(attack)),
@@ -62,7 +64,7 @@ def save_attacker(
         "crc32": zlib.crc32(path.read_bytes()),
     }
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+    appear_bytes(path.with_suffix(".json"), text.encode())
 
 
 def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> Attacker:
@@ -79,23 +81,33 @@ def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> At
                 f"{file} does not exist; an attacker bundle is {path.stem}.safetensors and {path.stem}.json together"
             )
     try:
-        about = json.loads(beside.read_text(encoding="utf-8"))
-        version, crc, attack, options = about["format"], about["crc32"], about["attack"], about["config"]
-        fitted = {name: about[name] for name in _sizes(spec)}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{beside} does not describe an attacker: {error!r}. Fit the attacker again") from error
-    if version != FORMAT:
-        raise ValueError(f"{beside} has format {version}; this version reads format {FORMAT}")
-    if zlib.crc32(path.read_bytes()) != crc:
+        about = table(beside, {"format": int})
+        if about["format"] != FORMAT:
+            raise ValueError(f"{beside} has format {about['format']}; this version reads format {FORMAT}")
+        about = entries(about, str(beside), _REQUIRED, {"versions": dict[str, str]})
+    except Unreadable as error:
+        raise ValueError(f"{error}: it does not describe an attacker. Fit the attacker again") from error
+    fitted = {name: about[name] for name in _sizes(spec)}
+    if zlib.crc32(content(path)) != about["crc32"]:
         raise ValueError(f"{beside} describes another attacker than {path.name}; fit the attacker again")
     if fitted != _sizes(spec):
         raise ValueError(
             f"{path} was fitted in {_said(fitted)}, but this is {_said(_sizes(spec))}; fit an attacker here"
         )
-    if own is not None and attack == own:
-        attack = own
-    config = _restored(TABLE.load(attack)[0], options)
-    return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
+    attack = own if own is not None and about["attack"] == own else about["attack"]
+    try:
+        config = as_type(TABLE.load(attack)[0], about["config"], f'{beside}: "config"')
+        return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
+    except UnknownName as error:
+        raise UnknownName(f"{beside}: {error}") from error
+    except Unreadable as error:
+        raise ValueError(f"{error}; fit the attacker again") from error
+
+
+_REQUIRED = {
+    "attack": str, "config": dict[str, Any], "env": str, "n_agents": int, "n_actions": int, "obs_size": int,
+    "state_size": int, "crc32": int, "meta": dict[str, Any],
+}  # fmt: skip
 
 
 def adapted(state: Any, init: Callable[[jax.Array], Any]) -> Any:
@@ -114,7 +126,7 @@ def adapted(state: Any, init: Callable[[jax.Array], Any]) -> Any:
 def _read(path: Path, init: Callable[[jax.Array], Any]) -> Any:
     """Read the arrays into the structure of a new state."""
     template = jax.eval_shape(init, jax.random.key(0))
-    tensors = load_file(path)
+    tensors = reading.tensors(path)
     wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(template)}
     found = {name: (array.shape, array.dtype) for name, array in tensors.items()}
     if wrong := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
@@ -122,20 +134,10 @@ def _read(path: Path, init: Callable[[jax.Array], Any]) -> Any:
             f"{path}: {wrong[0]} is {found.get(wrong[0], 'missing')}, its configuration expects "
             f"{wanted.get(wrong[0], 'nothing')}; fit the attacker again"
         )
+    if broken := [name for name, array in tensors.items() if array.dtype.kind == "f" and np.isnan(array).any()]:
+        raise ValueError(f"{path}: {broken[0]} holds NaN; fit the attacker again")
     leaves = [jnp.asarray(tensors[name]) for name, _ in _named(template)]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _restored(config: Any, options: Mapping[str, Any]) -> Any:
-    """Make a configuration of what JSON has left of it: tables for dataclasses, lists for tuples."""
-    plain = config()
-    values = {}
-    for f in fields(config):
-        value, default = options[f.name], getattr(plain, f.name)
-        if is_dataclass(default) and not isinstance(default, type):
-            value = _restored(type(default), value)
-        values[f.name] = tuple(value) if isinstance(value, list) else value
-    return config(**values)
 
 
 def _named(state: Any) -> list[tuple[str, Any]]:

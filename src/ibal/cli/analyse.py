@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     _check(options)
     from ibal.cli.evaluate import teams_of
 
-    label, team = teams_of([options.policy], options.env)[0]
+    label, team = teams_of([options.policy], options.env, output.note)[0]
     attackers = _attackers(options, team.env.spec)
     try:
         options.out.mkdir(parents=True, exist_ok=True)

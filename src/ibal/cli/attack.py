@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     from ibal.cli.evaluate import teams_of
 
     rows = []
-    for label, team in teams_of(options.policies, options.env):
+    for label, team in teams_of(options.policies, options.env, output.note):
         path = options.out / f"{_stem(attack, team)}.safetensors"
         if path.exists():
             raise CommandError(f"{path} exists; name another folder with --out, or delete it", WRONG_USE)

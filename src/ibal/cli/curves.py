@@ -98,18 +98,22 @@ def check_run(run: Path) -> None:
 
 def logged(run: Path) -> list[dict[str, Any]]:
     """Return the evaluations that a training has logged, as rows of this command."""
-    metrics, method, env = run / "metrics.jsonl", *_about(run)
+    from ibal.reading import Unreadable, entries
+    from ibal.train.log import METRICS_FILE, read_metrics
+
+    method, env = _about(run)
+    if not (run / METRICS_FILE).is_file():
+        raise CommandError(f"{run} is no run folder: it has no {METRICS_FILE}", WRONG_USE)
+    about = {"env": env, "method": method, "run": run.name, "attack": "natural"}
     try:
-        lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise CommandError(f"{run} is no run folder: {metrics.name} cannot be read", WRONG_USE) from error
-    except ValueError as error:
-        raise CommandError(f"{metrics} is not what a training writes: {error}", WRONG_USE) from error
+        found = [
+            entries(line, str(run / METRICS_FILE), {"episodes": int, "return": float}, {"win": float | None})
+            for line in read_metrics(run) if line["kind"] == "eval"
+        ]  # fmt: skip
+    except (Unreadable, OSError) as error:
+        raise CommandError(f"{error}: it is not what a training writes", WRONG_USE) from error
     kept = ("seed", "env_steps", "episodes", "win", "return")
-    return [
-        {"env": env, "method": method, "run": run.name, "attack": "natural"} | {name: line[name] for name in kept}
-        for line in lines if line["kind"] == "eval"
-    ]  # fmt: skip
+    return [about | {name: line.get(name) for name in kept} for line in found]
 
 
 def _about(run: Path) -> tuple[str, str]:
@@ -136,12 +140,15 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
     names = attack_names(options.attacks)
     found = {str(file): folder for folder in options.runs for file in snapshots(folder)}
-    teams = [team for _, team in teams_of(list(found), options.env)]
+    teams = [team for _, team in teams_of(list(found), options.env, output.note)]
     try:
         todo = cells(teams, Bank(options.attackers).attack, names, ("none",))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise CommandError(str(error), WRONG_USE) from error
-    played = run(todo, Plan(options.episodes, options.seed), options.out, output.note)
+    try:
+        played = run(todo, Plan(options.episodes, options.seed), options.out, output.note)
+    except OSError as error:
+        raise unwritable(error, options.out) from error
     means = played.group_by("policy", "seed", "attack", maintain_order=True).agg(
         pl.len().alias("episodes"), pl.col("win").mean(), pl.col("return").mean()
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +25,7 @@ from ibal.cli.output import (
     output_of,
     seed_type,
 )
-from ibal.cli.replay import SCRIPTED
+from ibal.cli.replay import SCRIPTED, UNCHECKED
 from ibal.options import ConfigError
 from ibal.registry import Own, UnknownName
 
@@ -39,13 +39,15 @@ EPISODES = 512  # per policy; a cell of a matrix has twice as many: its differen
 
 
 class _Entry(NamedTuple):
-    """One policy to play: ``params``, ``meta`` and ``file`` of a file, or the name of a scripted one."""
+    """One policy to play: ``params``, ``meta`` and ``file`` of a file, or the name of a scripted one. ``checked``: the
+    file is the one that its JSON describes."""
 
     policy: str
     label: str
     params: PyMarlAgent | None = None
     meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     file: Path | None = None
+    checked: bool = True
 
 
 def main(argv: list[str]) -> int:
@@ -59,7 +61,8 @@ def main(argv: list[str]) -> int:
         from ibal.cli import evaluate_matrix
 
         asked = evaluate_matrix.asked(options)  # before anything is read: what is misspelled should be said at once
-        evaluate_matrix.show(asked, [team for _, team in teams_of(options.policies, options.env)], output)
+        teams = [team for _, team in teams_of(options.policies, options.env, output.note)]
+        evaluate_matrix.show(asked, teams, output)
         return OK
     rows = _evaluate(options, output)
     output.result({"rows": rows, "episodes": options.episodes, "seed": options.seed}, as_text(rows))
@@ -109,8 +112,8 @@ def _entries(name: str) -> list[_Entry]:
         raise CommandError(str(error), WRONG_USE) from error
     labels = [f"{name} {file.stem}" if Path(name).is_dir() else name for file in files]
     return [
-        _Entry(name, *rest)
-        for rest in zip(labels, (t.params for t in loaded), (t.meta for t in loaded), files, strict=True)
+        _Entry(name, label, team.params, team.meta, file, team.checked)
+        for label, team, file in zip(labels, loaded, files, strict=True)
     ]
 
 
@@ -120,7 +123,7 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
     keys = rng.episodes(rng.root(options.seed), options.episodes)
     rows: list[dict[str, Any]] = []
-    for label, team in teams_of(options.policies, options.env):
+    for label, team in teams_of(options.policies, options.env, output.note):
         env = team.env
         output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
         results = play(env, team.player, keys, team.params)
@@ -129,9 +132,11 @@ def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any
     return rows
 
 
-def teams_of(policies: Sequence[str], world_name: str | None) -> list[tuple[str, Team]]:
+def teams_of(
+    policies: Sequence[str], world_name: str | None, note: Callable[[str], None] = lambda message: None
+) -> list[tuple[str, Team]]:
     """Load the policies of a command line, each with a label of its own; ``world_name``, the --env of the same command
-    line, None: where each was trained.
+    line, None: where each was trained. ``note`` is told what cannot be checked.
 
     Raises CommandError for what cannot be loaded or played.
     """
@@ -145,16 +150,23 @@ def teams_of(policies: Sequence[str], world_name: str | None) -> list[tuple[str,
         meta = entry.meta
         method = _method(meta) if entry.file else "scripted"
         player = _player(entry, env, world, players)
-        about = {"file": str(entry.file), "env_steps": meta.get("env_steps")} if entry.file else {}
+        about: dict[str, Any] = {}
+        if entry.file:
+            about = {"file": str(entry.file), "env_steps": meta.get("env_steps"), "checked": entry.checked}
+        if not entry.checked:
+            note(UNCHECKED.format(name=entry.label))
         digest = hashlib.sha256(entry.file.read_bytes() if entry.file else entry.label.encode()).hexdigest()
-        team = Team(entry.policy, method, meta.get("seed"), env, world, player, entry.params, digest, about)
+        own = ":" in world.partition(" ")[0]
+        team = Team(entry.policy, method, meta.get("seed"), env, world, player, entry.params, digest, about, own)
         teams.append((entry.label, team))
     return teams
 
 
 def _method(meta: dict[str, Any]) -> str:
     """Name how a team was trained; the paper's methods are QMIX's, so any other mixer is said ("ibal-vdn")."""
-    mixer = meta.get("config", {}).get("learner", {}).get("mixer", "qmix")
+    learner = meta.get("config", {}).get("learner", {})
+    mixer = learner.get("mixer") if isinstance(learner, dict) else None
+    mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"
     method = meta.get("method", "unknown")
     return method if mixer == "qmix" else f"{method}-{mixer}"
 
@@ -186,10 +198,6 @@ def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, 
         raise CommandError(f"{entry.label}: {error}" if name is None else str(error), WRONG_USE) from error
     options = dict(entry.meta.get("env_options") or {}) if full == trained else {}
     identity = f"{full} {sorted(options.items())}"
-    if ":" in full:
-        from ibal.evaluate.matrix import source_digest
-
-        identity += source_digest(full.partition(":")[0])
     if identity not in made:
         try:
             made[identity] = envs.made(full, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import shutil
 import sys
@@ -75,6 +76,8 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
         todo = cells(teams, bank.attack, ask.attacks, ask.perturbations)
     except (ValueError, FileNotFoundError) as error:
         raise CommandError(str(error), WRONG_USE) from error
+    except OSError as error:  # of an attacker that was fitted here
+        raise unwritable(error, ask.out) from error
     try:
         done = evaluate(todo, Plan(ask.episodes, ask.seed), ask.out, output.note)
     except OSError as error:
@@ -86,12 +89,21 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
 
 
 def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]:
-    """Return what fits an attack to a team, or finds that this was done before."""
+    """Return what fits an attack to a team, or finds that this was done before: with these weights, there, with these
+    options, by these sources. What is the user's own code is fitted anew every time, as its cells are played anew."""
+    import jax
+
+    from ibal.evaluate import sources
+    from ibal.evaluate.bank import described, is_own
     from ibal.experiments.fitting import FitPlan, save_fitted
 
+    fitting = sources.digest(("ibal.experiments.fitting", "ibal.envs"), jax.__version__)
+
     def refit(attack: str, config: Any, team: Team) -> Path:
-        path = folder / f"{attack.replace(':', '.')}-{team.digest[:12]}.safetensors"
-        if not path.with_suffix(".json").exists():
+        decides = f"{team.world} {described(config)} {FitPlan()} {fitting}"
+        key = f"{team.digest[:12]}-{hashlib.sha256(decides.encode()).hexdigest()[:12]}"
+        path = folder / f"{attack.replace(':', '.')}-{key}.safetensors"
+        if team.own or is_own(config) or not path.with_suffix(".json").exists():
             output.note(f"fitting {attack} to {team.policy} …")
             save_fitted(path, attack, config, team, FitPlan())
         return path

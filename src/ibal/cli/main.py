@@ -9,9 +9,10 @@ import sys
 import traceback
 
 import ibal
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, write_anything
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, printable, write_anything
 from ibal.contract import ContractError, advice, raised_in
 from ibal.options import ConfigError
+from ibal.reading import Unreadable
 from ibal.registry import UnknownName, hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -75,6 +76,8 @@ def _run(name: str, rest: list[str]) -> int:
         return _complain(prog, str(error), WRONG_USE)
     except ContractError as error:
         return _complain(prog, f"{error}{advice(error.whose)}")
+    except Unreadable as error:
+        return _complain(prog, str(error), FAILED)
     except KeyboardInterrupt:
         return _complain(prog, "interrupted", 130)
     except BrokenPipeError:  # "ibal … | head": nobody reads on, which is no failure
@@ -101,5 +104,5 @@ def _unexpected(prog: str, error: Exception) -> int:
 
 
 def _complain(prog: str, message: str, status: int = 1) -> int:
-    print(f"{prog}: {message}", file=sys.stderr)
+    print(printable(f"{prog}: {message}"), file=sys.stderr)
     return status

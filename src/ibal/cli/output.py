@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -68,7 +69,9 @@ def a_number(least: float, most: float = math.inf) -> Callable[[str], float]:
 
 def unwritable(error: OSError, path: Path | None) -> CommandError:
     """Say which file could not be written, or ``path`` where the system names none, and why."""
-    return CommandError(f"cannot write {error.filename or path}: {error.strerror or error}", FAILED)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = "the disk is full; make room and give the same command again" if full else error.strerror or error
+    return CommandError(f"cannot write {error.filename or path}: {why}", FAILED)
 
 
 def check_folder(path: Path) -> None:
@@ -109,6 +112,14 @@ def seed_type(flag: str = "--seed") -> Callable[[str], int]:
     return count_type(flag, 0, LARGEST_SEED)
 
 
+def printable(text: str) -> str:
+    """Return ``text`` as a terminal may get it: what a file says must not move the cursor or reorder the line."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 @dataclass(frozen=True)
 class Output:
     """``json``: one JSON object on standard output and nothing else there. ``quiet``: no messages."""
@@ -119,11 +130,11 @@ class Output:
     def note(self, message: str) -> None:
         """Tell the user something that is not the result."""
         if not self.quiet:
-            print(message, file=sys.stderr)
+            print(printable(message), file=sys.stderr)
 
     def result(self, data: dict[str, Any], text: str) -> None:
         """Print the result: ``data`` as JSON, in which what is no number becomes null, or ``text`` for people."""
-        print(json.dumps(_finite(data), allow_nan=False) if self.json else text)
+        print(json.dumps(_finite(data), allow_nan=False) if self.json else printable(text))
 
 
 def _finite(data: Any) -> Any:

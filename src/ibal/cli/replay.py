@@ -49,6 +49,10 @@ SCRIPTED = Registry(
     listing="ibal replay --help",
     flag="--policy",
 )
+UNCHECKED = (
+    "{name}: unchecked: no .json lies beside it, so nothing says whether the weights are as they were written, or what "
+    "they were trained on"
+)
 WEIGHTS = (".safetensors", ".th")
 FORMATS = (".html", ".gif")
 
@@ -59,6 +63,7 @@ class _Who(NamedTuple):
     label: str
     make: Callable[[EnvSpec], Policy]
     meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    checked: bool = True
 
 
 class _Game(NamedTuple):
@@ -76,7 +81,7 @@ def main(argv: list[str]) -> int:
     options.policy = options.policy or ["random"]
     options.attack = options.attack or ["natural"]
     output = output_of(options)
-    game = _prepare(options)
+    game = _prepare(options, output.note)
     trajectories = _play(game, options, output)
     try:
         for path in options.out:
@@ -131,7 +136,7 @@ def _refused(message: str) -> CommandError:
     return CommandError(message, WRONG_USE)
 
 
-def _prepare(options: argparse.Namespace) -> _Game:
+def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     """Make everything the episodes need, cheapest checks first: what can be refused without jax is."""
     from ibal import envs
     from ibal.evaluate.bank import configuration
@@ -151,6 +156,9 @@ def _prepare(options: argparse.Namespace) -> _Game:
         envs.TABLE.resolve(Own(options.env))
     _check_number(len(options.policy), len(options.attack))
     teams = _teams(options)
+    for team in teams:
+        if not team.checked:
+            note(UNCHECKED.format(name=team.label))
     name, given = _environment(options.env, teams)
     try:
         env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
@@ -243,7 +251,7 @@ def _trained(path: Path, seed: int | None) -> _Who:
     label = path.stem if not of_run else file.parent.resolve().parent.name
     if of_run and (len(files) > 1 or path == file):
         label += f" {file.stem}"
-    return _Who(label or str(path), partial(_bind, file, team), team.meta)
+    return _Who(label or str(path), partial(_bind, file, team), team.meta, team.checked)
 
 
 def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:

@@ -80,25 +80,21 @@ def read(evaluations: Sequence[Path]) -> pl.DataFrame:
     """Return the episodes of all evaluations together. Raises CommandError for a folder that is none."""
     import polars as pl
 
+    from ibal.evaluate.evaluation import EPISODES, read_episodes
+
     frames: list[pl.DataFrame] = []
     for folder in evaluations:
-        file = folder / "episodes.parquet"
         if not folder.is_dir():
             raise CommandError(f"{folder}: there is no such folder; name one that ibal evaluate --out wrote", WRONG_USE)
-        if not file.is_file():
+        if not (folder / EPISODES).is_file():
             raise CommandError(
-                f"{folder} is no evaluation: it has no {file.name}; ibal evaluate … --out {folder} writes it", WRONG_USE
+                f"{folder} is no evaluation: it has no {EPISODES}; ibal evaluate … --out {folder} writes it", WRONG_USE
             )
         try:
-            frames.append(pl.read_parquet(file))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise CommandError(f"{file} cannot be read: {str(error).splitlines()[0]}", WRONG_USE) from error
-        if missing := [name for name in _NEEDED if name not in frames[-1].columns]:
-            raise CommandError(f"{file} is not what ibal evaluate writes: it has no {', '.join(missing)}", WRONG_USE)
-    return pl.concat(frames, how="diagonal_relaxed")
-
-
-_NEEDED = ("policy", "method", "seed", "env", "attack", "perturbation", "episode", "key_seed", "win", "return")
+            frames.append(read_episodes(folder))
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error), WRONG_USE) from error
+    return pl.concat(frames)
 
 
 def _table(rows: pl.DataFrame, options: argparse.Namespace, output: Output) -> tuple[dict[str, Any], str]:

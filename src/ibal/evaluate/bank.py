@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +20,9 @@ from ibal import rng
 from ibal.adversaries import TABLE, built, configured
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
-from ibal.evaluate.matrix import Attack, Team, source_digest
+from ibal.evaluate.matrix import Attack, Team
 from ibal.options import pairs, with_options
+from ibal.reading import Unreadable, content, table
 from ibal.registry import Own
 from ibal.types import EnvSpec
 
@@ -48,8 +48,8 @@ class Bank:
     def __init__(self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None) -> None:
         self.folder = folder
         self.refit = refit
-        self._made: dict[tuple[str, int, str], Attack] = {}
-        self._adversaries: dict[tuple[int, str], Adversary] = {}
+        self._made: dict[tuple[str, EnvSpec, str], Attack] = {}
+        self._adversaries: dict[tuple[EnvSpec, str], Adversary] = {}
 
     def attack(self, name: str, team: Team) -> Attack:
         """Return the attack ``name`` on the environment of ``team``.
@@ -58,7 +58,7 @@ class Bank:
         attackers without them have learned. Raises UnknownName, or ValueError for an impossible option or where the
         attack must be fitted and the folder has no attacker for this environment.
         """
-        which = name, id(team.env), team.digest if self.refit else ""
+        which = name, team.env.spec, f"{team.digest} {team.world}" if self.refit else ""
         if which not in self._made:
             self._made[which] = self._make(name, team.env.spec, team)
         return self._made[which]
@@ -72,7 +72,8 @@ class Bank:
         if not learns(config):
             adversary = self._built(config, spec)
             state = adversary.init(rng.stream(rng.root(SEED), "attack"))
-            return Attack(name, adversary, [state], described(config), {"config": dataclasses.asdict(config)})
+            about = {"config": dataclasses.asdict(config)}
+            return Attack(name, adversary, [state], described(config), about, is_own(config))
         if self.refit is None or team is None:
             found = self._fitted(base, spec)
         else:
@@ -88,11 +89,11 @@ class Bank:
         states = [adapted(one.state, adversary.init) for one in found]
         digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
         about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
-        return Attack(name, adversary, states, digest, about)
+        return Attack(name, adversary, states, digest, about, is_own(config))
 
     def _built(self, config: Any, spec: EnvSpec) -> Adversary:
         """Make the adversary, one object per environment and configuration: a new one would compile anew."""
-        which = id(spec), repr(config)
+        which = spec, described(config)
         if which not in self._adversaries:
             self._adversaries[which] = built(config, spec)
         return self._adversaries[which]
@@ -124,16 +125,16 @@ def attackers_in(folder: Path) -> dict[Path, tuple[str, str]]:
 def _says(file: Path) -> tuple[str, str] | None:
     """Return attack and environment of an attacker's JSON file; None for any other file."""
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        return str(about["attack"]), str(about["env"])
-    except (ValueError, KeyError, TypeError):
+        about = table(file, {"attack": str, "env": str})
+        return about["attack"], about["env"]
+    except (Unreadable, OSError):
         return None
 
 
 def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
     attacker = load_attacker(file, spec, asked)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Fitted(attacker.config, attacker.state, digest, {"file": str(file), "sha256": digest, **attacker.meta})
+    digest = hashlib.sha256(content(file)).hexdigest()
+    return Fitted(attacker.config, attacker.state, digest, {**attacker.meta, "file": str(file), "sha256": digest})
 
 
 def variant(name: str) -> tuple[Own, dict[str, str]]:
@@ -170,5 +171,9 @@ def as_evaluated(config: Any) -> Any:
 
 def described(config: Any) -> str:
     """Return a text that two configurations share if and only if they make the same attack."""
-    module = type(config).__module__
-    return f"{module}:{config!r} {'' if module.startswith('ibal.') else source_digest(module)}"
+    return f"{type(config).__module__}:{config!r}"
+
+
+def is_own(config: Any) -> bool:
+    """Say whether a configuration is code of the user's: what it makes may change without a sign."""
+    return not type(config).__module__.startswith("ibal.")

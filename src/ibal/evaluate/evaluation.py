@@ -6,15 +6,24 @@ evaluations/x/parts/             what need not be played anew  evaluations/x/car
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from ibal import reading
 from ibal.evaluate.card import card
-from ibal.evaluate.matrix import Cell, Plan, engine_version, run, write_parquet
+from ibal.evaluate.matrix import Cell, Plan, as_parquet, engine_version, run
 from ibal.evaluate.summary import summarise, write_json
+from ibal.files import appear_bytes
+
+EPISODES = "episodes.parquet"
+COLUMNS = {
+    "policy": pl.String, "method": pl.String, "seed": pl.Int64, "env": pl.String, "attack": pl.String,
+    "perturbation": pl.String, "episode": pl.Int64, "key_seed": pl.Int64, "win": pl.Boolean, "return": pl.Float64,
+}  # fmt: skip
 
 
 class Evaluation(NamedTuple):
@@ -36,8 +45,36 @@ def evaluate(
     entries = summarise(rows)
     done = Evaluation(rows, entries, card(cells, plan, entries))
     if out is not None:
-        write_parquet(rows, out / "episodes.parquet")
+        content = as_parquet(rows)
+        out.mkdir(parents=True, exist_ok=True)
+        appear_bytes(out / EPISODES, content)
         about = {"episodes": plan.episodes, "key_seed": plan.seed, "engine": engine_version()}
+        about["episodes_sha256"] = hashlib.sha256(content).hexdigest()
         write_json(about | {"entries": entries}, out / "summary.json")
         write_json(done.card, out / "card.json")
     return done
+
+
+def read_episodes(folder: Path) -> pl.DataFrame:
+    """Return the rows of an evaluation's folder (``COLUMNS``), compared with what its ``summary.json`` says of them.
+
+    Raises OSError, or ValueError in one sentence for what is damaged or no evaluation.
+    """
+    file, beside = folder / EPISODES, folder / "summary.json"
+    held = reading.content(file)
+    if beside.exists():
+        about = reading.table(beside, {}, {"episodes_sha256": str})
+        wanted = about.get("episodes_sha256")
+        if wanted is not None and hashlib.sha256(held).hexdigest() != wanted:
+            raise reading.Unreadable(
+                f"{file} is not the one that {beside.name} was written with; give its ibal evaluate command again"
+            )
+    rows = reading.frame(held, str(file), COLUMNS)
+    names = [name for name, kind in COLUMNS.items() if kind == pl.String]
+    for column in (*names, "episode", "key_seed", "return"):
+        if rows[column].null_count() or (column == "return" and not rows[column].is_finite().all()):
+            raise reading.Unreadable(f"{file}: column {column} has gaps or numbers that are none")
+    for column in names:
+        for text in rows[column].unique():
+            reading.as_type(str, text, f"{file}: {column}")
+    return rows

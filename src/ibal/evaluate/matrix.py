@@ -5,17 +5,20 @@
 A cell is one policy of one seed under one attack and one perturbation. What it brought is kept in ``parts/`` under a
 hash of everything that decides it (weights, environment, attack and attackers, perturbation, episodes, engine): an
 evaluation that was killed goes on where it stopped and gives the same rows, and one that is made larger plays only
-what is new. Names of policies are no part of the hash; they are put into the rows at the end.
+what is new. Names of policies are no part of the hash; they are put into the rows at the end. The name of a part ends
+with a checksum of its content: one that is damaged is played again. Cells that run code of the user's own are played
+anew every time: what that code does may change with any file it reads or imports, which no hash can know.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,26 +27,31 @@ import numpy as np
 import polars as pl
 
 import ibal
-from ibal import rng
+from ibal import reading, rng
 from ibal.adversaries.base import Adversary, refusal
+from ibal.evaluate import sources
 from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.perturb import perturb
-from ibal.files import appear
+from ibal.files import appear_bytes
 from ibal.nets.agents import Agent
 from ibal.options import check_count, check_seed
 from ibal.types import Env, Policy
 
-# What the numbers of an episode are computed by; training, reports and commands may change without playing anew.
+# Whatever decides what an episode brings: these and all that they import. Training, reports and commands do not.
 _ENGINE = (
-    "adversaries", "envs", "mi", "nets", "ops", "evaluate/episodes.py", "evaluate/perturb.py", "evaluate/scripted.py",
-    "rng.py", "tree.py", "types.py",
+    "ibal.evaluate.matrix", "ibal.evaluate.bank", "ibal.evaluate.scripted", "ibal.envs", "ibal.nets.pymarl",
 )  # fmt: skip
+_PART = {
+    "episode": pl.Int32, "attacker": pl.Int32, "win": pl.Boolean, "return": pl.Float64, "length": pl.Int32,
+    "attacked": pl.Float64,
+}  # fmt: skip
 
 
 class Team(NamedTuple):
     """A policy to be evaluated. The seeds of one training share the name ``policy``; ``digest`` identifies the weights,
     ``world`` the environment with its options. Policies of one environment must share the object ``env``, and those of
-    one size the object ``player``: what is not the same object is compiled anew."""
+    one size the object ``player``: what is not the same object is compiled anew. ``own``: environment or policy is code
+    of the user's, which the digests do not describe."""
 
     policy: str
     method: str
@@ -54,17 +62,20 @@ class Team(NamedTuple):
     params: Any
     digest: str
     about: Mapping[str, Any]
+    own: bool = False
 
 
 class Attack(NamedTuple):
     """An attack on one environment. ``attackers`` are the states it was fitted to: episode ``i`` meets number ``i``
-    modulo their count. ``digest`` identifies configuration and states; ``about`` goes into the card."""
+    modulo their count. ``digest`` identifies configuration and states; ``about`` goes into the card. ``own``: it is
+    code of the user's."""
 
     name: str
     adversary: Adversary
     attackers: Sequence[Any]
     digest: str
     about: Mapping[str, Any]
+    own: bool = False
 
 
 class Cell(NamedTuple):
@@ -98,16 +109,23 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
     victim that does not show what an attack must know of it.
     """
     seen: set[tuple[str, int | None]] = set()
-    worlds: dict[tuple[int, str], tuple[Env, Any]] = {}
+    worlds: list[tuple[Env, str, tuple[Env, Any]]] = []  # an Env cannot be hashed: it holds arrays
+
+    def perturbed(env: Env, name: str) -> tuple[Env, Any]:
+        for of, under, made in worlds:
+            if of is env and under == name:
+                return made
+        worlds.append((env, name, perturb(env, name)))
+        return worlds[-1][2]
+
     for team in teams:
         if (team.policy, team.seed) in seen:
             raise ValueError(f'"{team.policy}" (seed {team.seed}) is given twice; rows would be counted twice')
         seen.add((team.policy, team.seed))
         for name in perturbations:
-            if (id(team.env), name) not in worlds:
-                worlds[id(team.env), name] = perturb(team.env, name)
+            perturbed(team.env, name)
     found = [
-        Cell(team, attacks(name, team), perturbation, *worlds[id(team.env), perturbation])
+        Cell(team, attacks(name, team), perturbation, *perturbed(team.env, perturbation))
         for team in teams for perturbation in perturbations for name in names
     ]  # fmt: skip
     for cell in found:
@@ -139,21 +157,50 @@ def run(
     if not todo:
         raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
     keys = rng.episodes(rng.root(plan.seed), plan.episodes)
+    kept = None if out is None else out / "parts"
+    if kept is not None and (own := sum(cell.team.own or cell.attack.own for cell in todo)):
+        note(f"{own} of {len(todo)} cells run code of your own, which may change unseen: they are always played anew")
     frames: list[pl.DataFrame] = []
     for i, cell in enumerate(todo):
-        part = None if out is None else out / "parts" / f"{digest_of(cell, plan)}.parquet"
-        if part is not None and part.is_file():
-            frames.append(_labelled(cell, plan, pl.read_parquet(part)))
-            continue
-        team = cell.team
-        who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
-        note(f"[{i + 1}/{len(todo)}] {who}: {cell.attack.name}, {cell.perturbation} …")
-        frame = _played(cell, keys)
-        if part is not None:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            write_parquet(frame, part)
+        digest = "" if cell.team.own or cell.attack.own else digest_of(cell, plan)
+        frame = _found(kept, digest, plan, note) if kept is not None and digest else None
+        if frame is None:
+            team = cell.team
+            who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
+            note(f"[{i + 1}/{len(todo)}] {who}: {cell.attack.name}, {cell.perturbation} …")
+            frame = _played(cell, keys)
+            if kept is not None and digest:
+                _keep(kept, digest, frame)
         frames.append(_labelled(cell, plan, frame))
-    return pl.concat(frames, how="diagonal")
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _keep(parts: Path, digest: str, frame: pl.DataFrame) -> None:
+    parts.mkdir(parents=True, exist_ok=True)
+    content = as_parquet(frame)
+    appear_bytes(parts / f"{digest}-{_checksum(content)}.parquet", content)
+
+
+def _found(parts: Path, digest: str, plan: Plan, note: Callable[[str], None]) -> pl.DataFrame | None:
+    """Return what a cell brought when it was played before; what is damaged is deleted, and None."""
+    for file in sorted(parts.glob(f"{digest}-*.parquet")):
+        try:
+            held = reading.content(file)
+            if file.stem != f"{digest}-{_checksum(held)}":
+                raise reading.Unreadable(f"{file} has another checksum than its name says")
+            frame = reading.frame(held, str(file), _PART, others=True)
+            if frame["episode"].to_list() != list(range(plan.episodes)):
+                raise reading.Unreadable(f"{file} holds other episodes than those asked for")
+            return frame
+        except (reading.Unreadable, OSError) as error:
+            note(f"{error}: it is played again")
+            with suppress(OSError):
+                file.unlink()
+    return None
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def digest_of(cell: Cell, plan: Plan) -> str:
@@ -172,25 +219,16 @@ def digest_of(cell: Cell, plan: Plan) -> str:
 
 @cache
 def engine_version() -> str:
-    """Return the version of the library and, behind "+", a hash of the sources that decide what an episode brings."""
-    found = hashlib.sha256()
-    home = Path(ibal.__file__).parent
-    for name in _ENGINE:
-        for file in sorted((home / name).rglob("*.py")) if (home / name).is_dir() else [home / name]:
-            found.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes())
-    return f"{ibal.__version__}+{found.hexdigest()[:10]}"
+    """Return the version of the library and, behind "+", a hash of what decides what an episode brings: all sources
+    that are reached from there, and the version of jax, whose random numbers are its own."""
+    return f"{ibal.__version__}+{sources.digest(_ENGINE, jax.__version__)}"
 
 
-def source_digest(module: str) -> str:
-    """Return a hash of a module's source: what a user's own code does is part of what decides an episode."""
-    spec = find_spec(module)
-    file = None if spec is None else spec.origin
-    return hashlib.sha256(Path(file).read_bytes() if file and Path(file).is_file() else module.encode()).hexdigest()
-
-
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a file that is complete or not there."""
-    appear(path, frame.write_parquet)
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    """Return the content of a Parquet file: written by Python, a full disk is an OSError."""
+    held = io.BytesIO()
+    frame.write_parquet(held)
+    return held.getvalue()
 
 
 def _played(cell: Cell, keys: jax.Array) -> pl.DataFrame:

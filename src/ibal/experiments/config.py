@@ -21,12 +21,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ibal import reading
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
 from ibal.learners.config import ValueConfig
@@ -127,14 +127,13 @@ def load_toml(path: str | Path, base: RunConfig = RunConfig(), own: bool = False
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = reading.toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; a configuration is a TOML file") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except reading.Unreadable as error:
+        raise ConfigError(str(error)) from None
     try:
         config = _merged(base, table, "")
     except ConfigError as error:

@@ -24,9 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import ibal
-from ibal.files import appear
+from ibal.files import appear, appear_bytes
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
+from ibal.options import Scalar
+from ibal.reading import Unreadable, content, entries, table
 
 if TYPE_CHECKING:
     from ibal.types import EnvSpec
@@ -71,7 +73,7 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         "weights_crc32": zlib.crc32(path.read_bytes()),
     }
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    appear(path.with_suffix(".json"), lambda aside: aside.write_text(text, encoding="utf-8"))
+    appear_bytes(path.with_suffix(".json"), text.encode())
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -79,20 +81,31 @@ def load_bundle(path: str | Path) -> Bundle:
     path = Path(path)
     params, beside = pymarl.load_agent(path), path.with_suffix(".json")
     try:
-        about = json.loads(beside.read_text(encoding="utf-8"))
-        wanted = about["obs_size"] + about["n_actions"] + about["n_agents"], about["n_actions"], about["hidden"]
-        version, crc = about["format"], about["weights_crc32"]
+        about = table(beside, {"format": int})
+        if about["format"] != FORMAT:
+            raise ValueError(f"{beside} has format {about['format']}; this version reads format {FORMAT}")
+        about = entries(about, str(beside), _REQUIRED, _OPTIONAL)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{beside} does not exist; a bundle is {path.name} and {beside.name} together"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{beside} does not describe a policy bundle: {error!r}. Export the policy again") from error
-    if version != FORMAT:
-        raise ValueError(f"{beside} has format {version}; this version reads format {FORMAT}")
-    if zlib.crc32(path.read_bytes()) != crc or (params.input_size, params.n_actions, params.hidden_size) != wanted:
+    except Unreadable as error:
+        raise ValueError(f"{error}: it does not describe a policy bundle. Export the policy again") from error
+    wanted = about["obs_size"] + about["n_actions"] + about["n_agents"], about["n_actions"], about["hidden"]
+    is_other = zlib.crc32(content(path)) != about["weights_crc32"]
+    if is_other or (params.input_size, params.n_actions, params.hidden_size) != wanted:
         raise ValueError(f"{beside} describes other weights than those in {path.name}; export the policy again")
     return Bundle(params, about)
+
+
+_REQUIRED = {
+    "env": str, "n_agents": int, "n_actions": int, "obs_size": int, "hidden": int, "weights_crc32": int,
+}  # fmt: skip
+_OPTIONAL = {
+    "state_size": int, "inputs": list[str], "action_names": list[str], "obs_features": list[str],
+    "versions": dict[str, str], "seed": int | None, "env_steps": int | None, "env_options": dict[str, Scalar] | None,
+    "method": str, "config_hash": str, "config": dict[str, Any],
+}  # fmt: skip
 
 
 def find_policies(path: str | Path) -> list[Path]:
@@ -126,20 +139,22 @@ def load_policy(path: str | Path) -> TeamPolicy:
     Raises FileNotFoundError, or ValueError that says what is wrong with a file.
     """
     file = find_policies(path)[0]
-    if file.suffix == ".safetensors" and file.with_suffix(".json").is_file():
+    if file.suffix == ".safetensors" and file.with_suffix(".json").exists():
         return TeamPolicy(*load_bundle(file))
-    return TeamPolicy(pymarl.load_agent(file), {})
+    return TeamPolicy(pymarl.load_agent(file), {}, checked=False)
 
 
 class TeamPolicy:
     """A team that acts greedily and remembers its episode: recurrent state and last actions stay inside.
 
-    ``params`` are the weights; ``meta`` is what the bundle's JSON says (empty for a file of PyMARL).
+    ``params`` are the weights; ``meta`` is what the bundle's JSON says. Of weights without one ``meta`` is empty and
+    ``checked`` False: nothing says whether they are as they were written, or of which environment.
     """
 
-    def __init__(self, params: PyMarlAgent, meta: dict[str, Any]) -> None:
+    def __init__(self, params: PyMarlAgent, meta: dict[str, Any], checked: bool = True) -> None:
         self.params = params
         self.meta = meta
+        self.checked = checked
         self.reset()
 
     def reset(self) -> None:

@@ -17,6 +17,7 @@ A file holds PyMARL's tensors under PyMARL's names (``fc1.weight`` ..., QMIX fil
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ibal import reading
 from ibal.nets import agents
 from ibal.nets.agents import Agent, PyMarlAgent
 from ibal.types import Policy
@@ -197,14 +199,14 @@ def _mixer_tensors(mixer: QmixParams | VdnParams | None) -> dict[str, np.ndarray
     return tensors
 
 
-def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
+def _write(path: Path, held: dict[str, np.ndarray]) -> None:
     if path.suffix == ".th":
         torch = _torch(path)
-        torch.save({name: torch.from_numpy(value.copy()) for name, value in tensors.items()}, path)
+        torch.save({name: torch.from_numpy(value.copy()) for name, value in held.items()}, path)
         return
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file(tensors, path)
+    path.write_bytes(save(held))  # save_file has an error of its own for a full disk
 
 
 def _has_torch() -> bool:
@@ -222,24 +224,24 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
         raise FileNotFoundError(f"policy file {path} {what}; wanted a .safetensors or .th file")
     if path.suffix == ".th":
         return _read_torch(path)
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} ({path.stat().st_size} bytes) is not a complete safetensors file: {error}. Copy it again"
-        ) from error
+    return reading.tensors(path)
 
 
 def _read_torch(path: Path) -> Mapping[str, np.ndarray]:
     torch = _torch(path)
+    # Until 2.6 a file could run code past weights_only (CVE-2025-32434).
+    if tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
+        raise ValueError(
+            f"{path}: PyTorch {torch.__version__} may run code that a .th file holds; install 2.6 or newer, or convert "
+            "the file to .safetensors where you trust it"
+        )
+    size = path.stat().st_size
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        held = torch.load(path, map_location="cpu", weights_only=True)
+        return {str(name): tensor.detach().to(torch.float32).numpy() for name, tensor in held.items()}
     except Exception as error:  # torch raises anything from EOFError to RuntimeError for a damaged file
-        raise ValueError(f"{path} ({path.stat().st_size} bytes) is not a complete PyTorch file: {error}") from error
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} ({size} bytes) is not a complete PyTorch file of tensors: {said}") from error
 
 
 def _torch(path: Path) -> Any:
@@ -261,8 +263,9 @@ def _layer(path: Path, tensors: Mapping[str, np.ndarray], weight: str, bias: str
             f"{path} lacks {', '.join(missing)}: not a PyMARL recurrent agent (fc1, rnn, fc2). It holds: "
             f"{', '.join(sorted(tensors)) or 'nothing'}"
         )
-    w, b = np.asarray(tensors[weight], np.float32), np.asarray(tensors[bias], np.float32)
-    if w.ndim != 2 or b.shape != w.shape[:1]:
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, which is refused below
+        w, b = np.asarray(tensors[weight], np.float32), np.asarray(tensors[bias], np.float32)
+    if w.ndim != 2 or b.shape != w.shape[:1] or not w.size:
         raise ValueError(f"{path}: {weight} has shape {w.shape} and {bias} {b.shape}; wanted (out, in) and (out,)")
     if not (np.isfinite(w).all() and np.isfinite(b).all()):
         raise ValueError(f"{path}: {weight} or {bias} holds NaN or infinity")

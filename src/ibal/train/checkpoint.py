@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import mmap
 import os
 import zlib
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ibal import reading
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -248,12 +251,16 @@ def _open(path: Path) -> tuple[dict[str, Any], memoryview]:
     start = 8 + int.from_bytes(content[:8], "little")
     if len(content) < 8 or start > len(content):
         raise _Unusable(f"is cut off ({len(content)} bytes)")
+    if start > reading.TEXT:
+        raise _Unusable("is damaged or no checkpoint of a training")
     try:
-        meta = json.loads(content[8:start].tobytes())["__metadata__"]
-        about = json.loads(meta["checkpoint"])
+        meta = reading.parsed(content[8:start].tobytes(), "the head")["__metadata__"]
         if zlib.crc32(meta["checkpoint"].encode()) != int(meta["crc"]):
             raise ValueError("checksum")
-    except (ValueError, KeyError, TypeError) as error:
+        about = reading.entries(reading.parsed(meta["checkpoint"], "the head"), "the head", {"format": int})
+        if about["format"] == FORMAT:
+            about = _checked(about)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Unusable("is damaged or no checkpoint of a training") from error
     if about["format"] != FORMAT:
         raise _Unusable(f"has format {about['format']}; this version reads format {FORMAT}")
@@ -269,9 +276,24 @@ def _open(path: Path) -> tuple[dict[str, Any], memoryview]:
     return about, data
 
 
+def _checked(about: dict[str, Any]) -> dict[str, Any]:
+    """Hold a description to its types. Raises ValueError or TypeError: the file may be anybody's."""
+    about = reading.entries(about, "the head", {"step": int, "extra": dict[str, Any], "leaves": list[dict[str, Any]]})
+    kinds = {"name": str, "dtype": str, "shape": list[int], "key": str, "crc": int}
+    leaves = [reading.entries(leaf, "the head", kinds) for leaf in about["leaves"]]
+    if len({leaf["name"] for leaf in leaves}) < len(leaves) or about["step"] < 0:
+        raise ValueError("names")
+    for leaf in leaves:
+        if jnp.dtype(leaf["dtype"]).kind in "OSUMm" or min(leaf["shape"], default=0) < 0:
+            raise ValueError("no numbers")
+    return about | {"leaves": leaves}
+
+
 def _mapped(path: Path) -> memoryview:
     """Return the content of a file without a copy of it in memory: a replay makes most of it, and it is large."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise _Unusable("is no file")
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:  # nothing to map
                 return memoryview(b"")
@@ -281,7 +303,7 @@ def _mapped(path: Path) -> memoryview:
 
 
 def _nbytes(leaf: Mapping[str, Any]) -> int:
-    return int(np.prod(leaf["shape"], dtype=np.int64)) * jnp.dtype(leaf["dtype"]).itemsize
+    return math.prod(leaf["shape"]) * jnp.dtype(leaf["dtype"]).itemsize
 
 
 def _array(leaf: Mapping[str, Any], data: memoryview) -> np.ndarray:
@@ -315,7 +337,10 @@ def _as_wanted(array: np.ndarray, key: str, like: Any) -> Any:
         return array.copy() if isinstance(like, np.ndarray) else array[()]
     out = jnp.array(array)  # a copy that jax owns: a buffer of the file could not be donated
     if key:
-        out = jax.random.wrap_key_data(out, impl=key)
+        try:
+            out = jax.random.wrap_key_data(out, impl=key)
+        except (ValueError, TypeError) as error:
+            raise _Unusable("holds random keys that are none") from error
         if out.dtype != like.dtype:
             raise _Unusable(f"holds random keys of {key}; {like.dtype} is wanted")
     # Only where it matters: a leaf placed by hand is "committed", and a program is compiled again for it.

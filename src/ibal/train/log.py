@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 from ibal.files import replace_text
+from ibal.reading import LOG, Unreadable, content, entries, parsed
 
 METRICS_FILE = "metrics.jsonl"
 PLAIN_EVERY = 30.0  # seconds between two plain lines about chunks; every evaluation has one
@@ -166,15 +167,21 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records up to the first that is damaged, as the last one is after a crash."""
     if not path.exists():
         return []
     records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
-            records.append(json.loads(line) if line.endswith("\n") else {})
-        except ValueError:
+    for line in content(path, LOG).decode("utf-8", errors="replace").splitlines(keepends=True):
+        if not line.endswith("\n"):
             break
-    return [record for record in records if record]
+        try:
+            records.append(entries(parsed(line, str(path)), str(path), _EVERY, {"wall_s": float}))
+        except Unreadable:
+            break
+    return records
+
+
+_EVERY = {"kind": str, "seed": int, "env_steps": int}
 
 
 def _rewound(records: list[dict[str, Any]], step: int, total: int) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from ibal import rng
 from ibal.adversaries.base import Threat, adversary, natural
 from ibal.evaluate import matrix
 from ibal.evaluate.episodes import play
-from ibal.evaluate.evaluation import evaluate
-from ibal.evaluate.matrix import Attack, Cell, Plan, Team, cells, run
+from ibal.evaluate.evaluation import COLUMNS, evaluate, read_episodes
+from ibal.evaluate.matrix import Attack, Cell, Plan, Team, as_parquet, cells, run
 from ibal.evaluate.perturb import perturb
 from ibal.evaluate.scripted import random_policy
 from ibal.evaluate.summary import summarise
@@ -134,6 +134,48 @@ def test_whatever_decides_an_episode_is_in_the_hash(todo: list[Cell], monkeypatc
     assert matrix.digest_of(cell, PLAN) not in found
 
 
+def test_a_damaged_part_is_played_again(todo: list[Cell], rows: pl.DataFrame, tmp_path: Path) -> None:
+    """Truncated, empty, a single bit, another file's content, no table at all: never a traceback, never other data."""
+    run(todo[:2], PLAN, tmp_path)
+    wanted = run(todo[:2], PLAN)
+    first, second = sorted((tmp_path / "parts").iterdir())
+    content = first.read_bytes()
+    flipped = [content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(0, len(content), 397)]
+    for damaged in (b"", content[:-1], content[: len(content) // 2], b"PAR1", second.read_bytes(), *flipped):
+        first.write_bytes(damaged)
+        said: list[str] = []
+        assert run(todo[:2], PLAN, tmp_path, said.append).equals(wanted)
+        assert len(said) == 2, said
+        assert said[0] == f"{first} has another checksum than its name says: it is played again"
+        assert first.read_bytes() == content
+    other = as_parquet(wanted.drop("win"))  # well made, by somebody else
+    first.unlink()
+    name = f"{first.stem.split('-')[0]}-{matrix.hashlib.sha256(other).hexdigest()[:16]}.parquet"
+    first.with_name(name).write_bytes(other)
+    said = []
+    assert run(todo[:2], PLAN, tmp_path, said.append).equals(wanted)
+    assert "it has no win: it is played again" in said[0]
+
+
+def test_stale_result_of_code_that_imports_a_helper(todo: list[Cell], tmp_path: Path) -> None:
+    """No hash knows all that a user's code depends on, so nothing of it is kept."""
+    own_team = todo[0]._replace(team=todo[0].team._replace(own=True))
+    own_attack = todo[2]._replace(attack=todo[2].attack._replace(own=True))
+    for _ in range(2):
+        said: list[str] = []
+        run([own_team, own_attack, todo[1]], PLAN, tmp_path, said.append)
+        assert said[0] == "2 of 3 cells run code of your own, which may change unseen: they are always played anew"
+        assert [line.split()[0] for line in said[1:3]] == ["[1/3]", "[2/3]"]
+    assert len(list((tmp_path / "parts").iterdir())) == 1
+
+
+def test_a_perturbed_world_is_that_of_the_very_environment(teams: list[Team], attacks: dict[str, Attack]) -> None:
+    """Two environments that look alike may differ; an id() of one may become that of another."""
+    twin = teams[1]._replace(env=teams[1].env._replace(params=jnp.float32(2)))
+    found = cells([teams[0], twin], lambda name, team: attacks[name], ("natural",), ("none", "dis-1"))
+    assert [float(cell.params.env if cell.perturbation != "none" else cell.params) for cell in found] == [1, 1, 2, 2]
+
+
 def table(wins: dict[str, list[list[bool]]]) -> pl.DataFrame:
     """Rows of one policy: ``wins[attack][seed]``; the return is twice the win."""
     return pl.DataFrame(
@@ -202,6 +244,31 @@ def test_the_folder_of_an_evaluation(todo: list[Cell], rows: pl.DataFrame, tmp_p
     (left,) = card["remained"]
     assert left["undisturbed"] == done.entries[0]["win_rate"]
     assert left["weakest"] == min(entry["win_rate"] for entry in done.entries if entry["attack"] in ("natural", "push"))
+
+
+def test_rows_that_are_not_those_of_the_summary_are_refused(todo: list[Cell], tmp_path: Path) -> None:
+    folder = tmp_path / "ev [a]"  # a pattern, for polars
+    done = evaluate(todo, PLAN, folder)
+    assert read_episodes(folder).equals(done.rows.select(list(COLUMNS)).cast(COLUMNS))
+    file = folder / "episodes.parquet"
+    content = file.read_bytes()
+    for damaged in (content[:-1], b"", as_parquet(done.rows.with_columns(win=True))):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"is not the one that summary\.json was written with"):
+            read_episodes(folder)
+    (folder / "summary.json").unlink()  # nothing says what it was: read as it is, if it is any
+    for damaged, message in (
+        (content[:-1], "cannot be read"),
+        (as_parquet(done.rows.drop("method")), "it has no method"),
+        (as_parquet(done.rows.with_columns(method=pl.lit("\x1b[2J"))), "without control characters"),
+        (as_parquet(done.rows.with_columns(pl.lit(float("nan")).alias("return"))), "column return has gaps or"),
+        (as_parquet(done.rows.with_columns(policy=pl.lit(None, pl.String))), "column policy has gaps or"),
+        (as_parquet(done.rows.with_columns(win=pl.lit("often"))), "cannot be read"),
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=message) as error:
+            read_episodes(folder)
+        assert "\n" not in str(error.value)
 
 
 def test_what_is_refused(teams: list[Team], attacks: dict[str, Attack], tmp_path: Path) -> None:
