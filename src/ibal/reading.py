@@ -220,10 +220,13 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
             return as_type(kind, value, where)
         except Unreadable as error:
             errors.append(error)
+    for kind, error in zip(kinds, errors, strict=True):
+        if type(value) is (get_origin(kind) or kind):  # it is this kind, but something about it is not
+            raise error
     wanted = [_NOUNS.get(get_origin(kind) or kind) for kind in kinds]
-    if None not in wanted and not isinstance(value, int | float | str):
-        raise Unreadable(f"{where} is {_said(value)}; {' or '.join(filter(None, wanted))} was expected")
-    raise next((error for kind, error in zip(kinds, errors, strict=True) if type(value) is kind), errors[0])
+    if None in wanted:
+        raise errors[0]
+    raise Unreadable(f"{where} is {_said(value)}; {' or '.join(filter(None, wanted))} was expected")
 
 
 def _record(kind: type, value: Any, where: str) -> Any:

@@ -99,7 +99,7 @@ def test_weights_without_their_json_play_and_are_said_to_be_unchecked(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": "x"}, '"seed" is "x"; a whole number was expected'),
+        ({"seed": "x"}, '"seed" is "x"; a whole number or null was expected'),
         ({"config": 3}, '"config" is 3; a table was expected'),
         ({"env_options": [1]}, '"env_options" is a list; a table or null was expected'),
         ({"env": None}, '"env" is null; a text was expected'),

@@ -144,7 +144,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_toml(tmp_path)
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is no text: byte 0 is not UTF-8"):
         load_toml(tmp_path / "x.toml")
 
 
