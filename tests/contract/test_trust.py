@@ -280,7 +280,7 @@ def test_a_library_is_not_taken_from_beside_the_data(mark: Path) -> None:
     sys.path.remove(str(mark.parent))
     assert main(["evaluate", "random", "--env", "nowhere"]) == 2
     assert str(mark.parent) not in sys.path
-    with pytest.raises(TypeError):
+    with pytest.raises(UnknownName, match="returned a NoneType"):
         made(Own(f"{PAYLOAD}:fire"))
     assert mark.exists()
     assert sys.path[-1] == str(mark.parent)

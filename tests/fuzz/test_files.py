@@ -107,7 +107,7 @@ def altered(draw: Callable[..., Any], value: Any) -> Any:
     for _ in range(draw(st.integers(1, 2))):
         value = json.loads(json.dumps(value))
         *path, last = draw(st.sampled_from(places(value)[1:] or [("x",)]))
-        inner = value if isinstance(value, dict | list) and value else {"x": 1}
+        inner: Any = value if isinstance(value, dict | list) and value else {"x": 1}
         for step in path:
             inner = inner[step]
         how = draw(st.sampled_from(("replace", "replace", "replace", "delete", "add", "all")))
