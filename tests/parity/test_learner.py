@@ -41,7 +41,7 @@ def test_three_updates_equal_pymarls(name: str, td_lambda: float) -> None:
 
     update = jax.jit(learner.update)
     for step in range(3):
-        state, metrics = update(state, episodes, jnp.arange(3), jnp.float32(1))
+        state, metrics = update(rng.root(step), state, episodes, jnp.arange(3), jnp.float32(1))
         assert metrics["loss"] == pytest.approx(stored[f"{td_lambda}/loss"][step], rel=1e-5)
         assert metrics["grad_norm"] == pytest.approx(stored[f"{td_lambda}/grad_norm"][step], rel=1e-5)
     after = weights(f"{td_lambda}/after/")

@@ -1,8 +1,9 @@
 """ATLA: an attacker that learns, by reinforcement, how to bend what one agent sees. PPO on the team's losses.
 
 At every step one random agent sees o + eps clip(delta, -1, 1), delta drawn from a Gaussian whose mean is a network of o
-and of the agent's number; the reward is what the team does not get. In training the attacker and the team learn in
-turns from the same episodes, the attacker in every second iteration: no step of the environment is played for it alone.
+and of the agent's number; the reward is what the team does not get. In training the attacker and the team take turns:
+every second iteration is the attacker's, in which the team stays as it is, and none of its steps counts towards the
+budget of the team; in the others the attacker stays as it is.
 
 Source: Zhang et al. 2021 ("alternating training with learned adversaries") and its official settings; IBAL Appendix D.2
 (one agent per step). Other than there: lessons are ``updates`` minibatches drawn with replacement, the learning rate is
@@ -81,10 +82,11 @@ def atla(config: AtlaConfig, spec: EnvSpec) -> Adversary:
         touched = (jnp.arange(n) == who) & view.step.alive
         return view.step.obs + jnp.where(touched[:, None], change[None], 0.0), memory
 
+    def due(iteration: jax.Array) -> Bool[Array, ""]:
+        return iteration % config.every == config.every - 1
+
     def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
-        iteration = feedback.now
-        due = iteration % config.every == config.every - 1
-        state = jax.lax.cond(due, lambda s: _lesson(key, config, spec, s, episodes), lambda s: s, state)
+        state = jax.lax.cond(due(feedback.now), lambda s: _lesson(key, config, spec, s, episodes), lambda s: s, state)
         assert state.net.spread is not None
         return state, {"attacker_spread": jnp.exp(state.net.spread).mean()}
 
@@ -94,6 +96,7 @@ def atla(config: AtlaConfig, spec: EnvSpec) -> Adversary:
         begin=begin,
         observe=observe,
         update=None if config.evaluation else update,
+        alone=None if config.evaluation or config.every == 1 else due,
     )
 
 

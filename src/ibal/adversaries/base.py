@@ -25,7 +25,7 @@ class Threat:
     ``knowledge``: any of "scores" (the victim's), "gradient" (of its scores), "weights" (the victim's own) and "state"
     (the true one). ``channels``: "obs", "act". ``agents``: how many agents it may touch at a step (None: all); ``eps``:
     largest change of one observation entry; ``dims``: largest number of changed entries per agent; ``p``: share of
-    steps on which it acts.
+    steps on which it acts. ``excess``: how many of ``dims`` are beyond the budget that the paper gives such an attack.
     """
 
     knowledge: tuple[str, ...] = ()
@@ -34,6 +34,7 @@ class Threat:
     eps: float | None = None
     dims: int | None = None
     p: float = 1.0
+    excess: int = 0
 
 
 class ObsView(NamedTuple):
@@ -62,12 +63,14 @@ class ActView(NamedTuple):
 class Feedback(NamedTuple):
     """What an adversary learns about an iteration besides its episodes: how often and how highly the team won, and the
     environment steps played so far (scalars). ``iteration`` counts iterations from 0 and is the same for all seeds that
-    train together, so that conditions on it skip work; None: nobody counts."""
+    train together, so that conditions on it skip work; None: nobody counts. ``part`` is the share of the whole training
+    (or fitting) that is over, for schedules that shall be through at its end, whatever it lasts; None: nobody knows."""
 
     success: Float[Array, ""]
     returns: Float[Array, ""]
     env_steps: Float[Array, ""]
     iteration: jax.Array | None = None
+    part: Float[Array, ""] | None = None
 
     @property
     def now(self) -> jax.Array:
@@ -76,7 +79,7 @@ class Feedback(NamedTuple):
 
 
 class Adversary(NamedTuple):
-    """Six functions and a declaration. ``state`` is learned and lasts; ``memory`` is drawn for one episode.
+    """Seven functions and a declaration. ``state`` is learned and lasts; ``memory`` is drawn for one episode.
 
     ``init(key) -> state``; ``begin(key, state, step) -> memory`` once per episode, with its first time-step;
     ``observe(key, state, memory, ObsView) -> (obs~[n, o], memory)``; ``act(key, state, memory, ActView) -> (a~[n],
@@ -84,6 +87,9 @@ class Adversary(NamedTuple):
     the episodes just played (``memory`` as it stood when they ended).
     ``reobserve(memory, obs[n, o]) -> obs~[n, o]`` rebuilds what the team saw from what is stored; None: cannot, so that
     the rollout stores attacked observations too.
+    ``alone(iteration) -> bool[]``: whether this iteration of a training is played for the adversary alone: the team
+    learns nothing in it and never sees its episodes again, and its steps do not count towards the budget. None: none
+    is.
     """
 
     threat: Threat
@@ -93,11 +99,12 @@ class Adversary(NamedTuple):
     act: Callable[[jax.Array, Any, Any, ActView], tuple[jax.Array, Any]]
     update: Callable[[jax.Array, Any, Episodes, Feedback], tuple[Any, dict[str, jax.Array]]]
     reobserve: Callable[[Any, jax.Array], jax.Array] | None
+    alone: Callable[[jax.Array], Bool[Array, ""]] | None = None
 
 
 def adversary(
     *, threat: Threat, init: Any = None, begin: Any = None, observe: Any = None, act: Any = None, update: Any = None,
-    reobserve: Any = None,
+    reobserve: Any = None, alone: Any = None,
 ) -> Adversary:  # fmt: skip
     """Fill everything that is not given with an identity."""
     if observe is None and reobserve is None:
@@ -110,6 +117,7 @@ def adversary(
         act or (lambda key, state, memory, view: (view.actions, memory)),
         update or (lambda key, state, episodes, feedback: (state, {})),
         reobserve,
+        alone,
     )
 
 

@@ -68,10 +68,12 @@ def chain(*parts: Adversary) -> Adversary:
             obs = again(m, obs)
         return obs
 
+    own = [part.alone for part in parts if part.alone is not None]
     rebuilds = [part.reobserve for part in parts if part.reobserve is not None]
     known = len(rebuilds) == len(parts)
     threat = _together([part.threat for part in parts])
-    return Adversary(threat, init, begin, observe, act, update, reobserve if known else None)
+    alone = (lambda iteration: jnp.stack([f(iteration) for f in own]).any()) if own else None
+    return Adversary(threat, init, begin, observe, act, update, reobserve if known else None, alone)
 
 
 class Sometimes(NamedTuple):

@@ -14,11 +14,12 @@ class Learner(NamedTuple):
     """Three functions over an explicit state.
 
     ``init(key) -> state``; ``policy(state, epsilon[]) -> Policy`` plays with what has been learned and a share
-    ``epsilon`` of random actions; ``update(state, episodes, chosen[b], left[]) -> (state, metrics)`` does one gradient
-    step on the episodes with these indices; ``left`` is the share of the training that is still to come, for learning
-    rates that follow it. ``metrics`` are scalars under fixed names.
+    ``epsilon`` of random actions; ``update(key, state, episodes, chosen[b], left[]) -> (state, metrics)`` does one
+    gradient step on the episodes with these indices; ``key`` is another one at every step of every run, ``left`` the
+    share of the training that is still to come, for learning rates that follow it. ``metrics`` are scalars under fixed
+    names.
     """
 
     init: Callable[[jax.Array], Any]
     policy: Callable[[Any, jax.Array], Policy]
-    update: Callable[[Any, Episodes, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
+    update: Callable[[jax.Array, Any, Episodes, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]

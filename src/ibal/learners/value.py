@@ -69,11 +69,11 @@ def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | Non
         return greedy._replace(select=partial(epsilon_greedy, epsilon))
 
     def update(
-        state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
+        key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
     ) -> tuple[ValueState, dict[str, Array]]:
         gradient, metrics = _gradient(state, episodes, chosen, mix, config, reobserve)
         if config.smooth > 0:
-            smoothness, metrics["smoothness"] = _now_and_then(state, episodes, chosen, spec, config, reobserve)
+            smoothness, metrics["smoothness"] = _now_and_then(key, state, episodes, chosen, spec, config, reobserve)
             added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
             gradient = gradient._replace(agent=added)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
@@ -138,14 +138,14 @@ def _gradient(
 
 
 def _now_and_then(
-    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
+    key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
     reobserve: Reobserve | None,
 ) -> tuple[PyMarlAgent, Float[Array, ""]]:  # fmt: skip
     """Return ``_smoothness`` times ``smooth_every`` at every ``smooth_every``-th update, else 0: the same on average,
     for a part of the cost."""
 
     def due() -> tuple[PyMarlAgent, Float[Array, ""]]:
-        found = _smoothness(state, episodes, chosen, spec, config, reobserve)
+        found = _smoothness(key, state, episodes, chosen, spec, config, reobserve)
         return jax.tree.map(lambda x: config.smooth_every * x, found)
 
     def spared() -> tuple[PyMarlAgent, Float[Array, ""]]:
@@ -155,13 +155,13 @@ def _now_and_then(
 
 
 def _smoothness(
-    state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
+    key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
     reobserve: Reobserve | None,
 ) -> tuple[PyMarlAgent, Float[Array, ""]]:  # fmt: skip
     """Gradient and value of ERNIE's penalty on ``config.smooth_rows`` packed rows, drawn anew at every update."""
     packing = pack(slots(episodes)[chosen], episodes.obs.shape[1])
     count = min(config.smooth_rows, chosen.shape[0])
-    key = rng.at(rng.stream(rng.root(0), "smooth"), state.updates)
+    key = rng.stream(key, "smooth")
     last = jnp.maximum(packing.used - count, 0)
     first = jax.random.randint(rng.stream(key, "rows"), (), 0, last + 1)
     batch = rows(episodes, chosen, packing, first, count, reobserve)

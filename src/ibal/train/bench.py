@@ -101,7 +101,7 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
     }
     chosen = jnp.asarray(np.random.default_rng(0).choice(int(one.replay.filled), learner.batch, replace=False))
     update = jax.jit(learn.update)
-    update_s = seconds(lambda: update(one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+    update_s = seconds(lambda: update(rng.root(0), one.learner, one.replay.episodes, chosen, jnp.float32(1)))
     spans["learner"] = updates * update_s
     useful = step_flops(env.spec, learner) * int(one.replay.episodes.length[chosen].sum())
     return TrainSpeed(
@@ -121,13 +121,13 @@ def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
     devices = jax.local_devices()
     if len(devices) == 1:
         update = jax.jit(learn.update)
-        return seconds(lambda: update(one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+        return seconds(lambda: update(rng.root(0), one.learner, one.replay.episodes, chosen, jnp.float32(1)))
     spread = NamedSharding(Mesh(np.array(devices), (DEVICE,)), P(DEVICE))
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), (one.learner, one.replay.episodes))
     states, episodes = jax.device_put(copies, spread)
 
     def mine(states: Any, episodes: Any) -> Any:
-        new, _ = learn.update(tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))
+        new, _ = learn.update(rng.root(0), tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))
         return jax.tree.map(lambda leaf: leaf[None], new)
 
     parts = {"mesh": spread.mesh, "in_specs": P(DEVICE), "out_specs": P(DEVICE), "check_vma": False}

@@ -45,7 +45,7 @@ def trainer(
         learned, attacker = learner.init(rng.stream(key, "learner")), adversary.init(rng.stream(key, "adversary"))
         example = jax.eval_shape(lambda: _play(key, learned, attacker, jnp.int32(0)).episodes)
         zero = jnp.int32(0)
-        progress = Progress(zero, zero, zero, jnp.float32(0))
+        progress = Progress(zero, zero, zero, jnp.float32(0), None if adversary.alone is None else zero)
         return TrainState(key, learned, attacker, replay.init(example, config.replay), progress)
 
     def _play(key: jax.Array, learned: Any, attacker: Any, env_steps: jax.Array) -> Rollout:
@@ -56,24 +56,30 @@ def trainer(
     def iterate(state: TrainState, _: None) -> tuple[TrainState, dict[str, jax.Array]]:
         before = state.progress
         here = rng.at(rng.stream(state.key, "iteration"), before.iteration)
+        iteration = tree.common(before.iteration, axis)
 
         rollout = _play(rng.stream(here, "rollout"), state.learner, state.attacker, before.env_steps)
         stored = replay.add(state.replay, rollout.episodes, axis)
-        steps = before.env_steps + rollout.episodes.length.sum()
+        played, episodes, extra, share = rollout.episodes.length.sum(), config.envs, None, 1.0
+        if adversary.alone is not None:
+            alone = adversary.alone(iteration)
+            stored = replay.forgotten(state.replay, stored, alone)
+            extra = before.extra + jnp.where(alone, played, 0)
+            played, episodes, share = (jnp.where(alone, 0 * of, of) for of in (played, episodes, share))
+        steps = before.env_steps + played
 
         left = jnp.maximum(1 - steps / config.steps, 0.0)
-        learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed, left)
+        learned, owed, learning = _learn(rng.stream(here, "learner"), state.learner, stored, before.owed, share, left)
 
         # NaN passes no threshold: what waits for success waits for ever where there is none.
         success = rollout.metrics["win"].mean() if env.spec.has_win else jnp.float32(jnp.nan)
-        iteration = tree.common(before.iteration, axis)
-        feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32), iteration)
+        feedback = Feedback(success, rollout.returns.mean(), steps.astype(jnp.float32), iteration, 1 - left)
         attacker, attacking = adversary.update(
             rng.stream(here, "adversary"), state.attacker, rollout.episodes, feedback
         )
         check_kept("update changes", "the adversary's state", state.attacker, attacker, "attack")
 
-        progress = Progress(before.iteration + 1, steps, before.episodes + config.envs, owed)
+        progress = Progress(before.iteration + 1, steps, before.episodes + episodes, owed, extra)
         metrics = {
             "env_steps": steps, "return": feedback.returns, "epsilon": epsilon(steps, config),
             "length": rollout.episodes.length.mean(dtype=jnp.float32), **learning, **attacking,
@@ -84,20 +90,23 @@ def trainer(
         return TrainState(state.key, learned, attacker, stored, progress), metrics
 
     def _learn(
-        key: jax.Array, learned: Any, stored: replay.Replay, owed: jax.Array, left: jax.Array
+        key: jax.Array, learned: Any, stored: replay.Replay, owed: jax.Array, share: Any, left: jax.Array
     ) -> tuple[Any, jax.Array, Any]:
-        """Do the gradient steps that the new episodes are worth; return them with the part of one left over."""
+        """Do the gradient steps that a ``share`` of the new episodes is worth; return them with the part of one left
+        over."""
         ready = (stored.filled >= max(config.learn_from, batch)).astype(jnp.float32)
-        owed = owed + ready * config.envs * config.updates_per_episode
+        owed = owed + ready * share * config.envs * config.updates_per_episode
         count = jnp.floor(owed).astype(jnp.int32)
 
         def one(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             state, sums = carry
-            chosen = replay.sample(rng.at(key, index), stored, batch)
-            state, metrics = learner.update(state, stored.episodes, chosen, left)
+            here = rng.at(key, index)
+            chosen = replay.sample(here, stored, batch)
+            state, metrics = learner.update(rng.stream(here, "update"), state, stored.episodes, chosen, left)
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        shapes = jax.eval_shape(lambda: learner.update(learned, stored.episodes, jnp.zeros(batch, jnp.int32), left)[1])
+        nobody = jnp.zeros(batch, jnp.int32)
+        shapes = jax.eval_shape(lambda: learner.update(key, learned, stored.episodes, nobody, left)[1])
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         count = tree.common(count, axis)
         learned, sums = jax.lax.fori_loop(0, count, one, (learned, nothing))

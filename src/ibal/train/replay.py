@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from ibal import tree
 from ibal.types import Episodes
@@ -46,6 +46,13 @@ def add(replay: Replay, new: Episodes, axis: str | None = None) -> Replay:
         (replay.position + count) % size,
         jnp.minimum(replay.filled + count, size),
     )
+
+
+def forgotten(before: Replay, after: Replay, when: Bool[Array, ""]) -> Replay:
+    """Return ``after``, or where ``when`` holds what is as good as ``before``: the episodes that were added count as
+    never stored, and the next ones are written over them. Nothing is copied, so nothing may be drawn in between."""
+    position = jnp.where(when, before.position, after.position)
+    return Replay(after.episodes, position, jnp.where(when, before.filled, after.filled))
 
 
 def newest(replay: Replay, count: int) -> Replay:

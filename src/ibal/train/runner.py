@@ -155,6 +155,8 @@ def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], second
         learned = host["updates"][i] > 0
         record = {name: _mean(value[i][learned] if name in _LEARNING else value[i]) for name, value in host.items()}
         record |= {"env_steps": int(steps[i]), "updates": int(host["updates"][i].sum())}
+        if state.progress.extra is not None:  # played for the adversary alone
+            record["extra_steps"] = int(state.progress.extra[i])
         broken = [name for name in _LEARNING if not np.isfinite(host[name][i][learned]).all()]
         if broken:
             raise TrainingError(

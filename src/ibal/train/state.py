@@ -11,12 +11,14 @@ from ibal.train.replay import Replay
 
 
 class Progress(NamedTuple):
-    """Counters of one seed; ``owed`` is the fraction of a gradient step that is still to be done."""
+    """Counters of one seed; ``owed`` is the fraction of a gradient step that is still to be done. ``extra`` are the
+    environment steps that were played for the adversary alone, which the others do not count; None: it needs none."""
 
     iteration: Int[Array, ""]
     env_steps: Int[Array, ""]
     episodes: Int[Array, ""]
     owed: Float[Array, ""]
+    extra: Int[Array, ""] | None = None
 
 
 class TrainState(NamedTuple):

@@ -107,7 +107,7 @@ def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone()
     plain, smooth, heavy = (value_learner(env.spec, ValueConfig(**small, smooth=w)) for w in (0.0, 1e-9, 1.0))
     state = plain.init(rng.root(0))
     update, _, heavily = updates = [jax.jit(learner.update) for learner in (plain, smooth, heavy)]
-    after = [each(state, played, chosen, left) for each in updates]
+    after = [each(KEY, state, played, chosen, left) for each in updates]
     assert "smoothness" not in after[0][1]
     assert float(after[1][1]["smoothness"]) > 0
     for a, b in zip(jax.tree.leaves(after[0][0].params), jax.tree.leaves(after[1][0].params), strict=True):
@@ -116,9 +116,11 @@ def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone()
     assert all(np.array_equal(a, b) for a, b in zip(mixers[0], mixers[2], strict=True))
     agent = [jnp.concatenate([leaf.ravel() for leaf in one[0].params.agent]) for one in after]
     assert float(jnp.abs(agent[0] - agent[2]).max()) > 1e-4
+    again, other = (heavily(key, state, played, chosen, left)[1]["smoothness"] for key in (KEY, rng.root(6)))
+    assert float(again) == float(after[2][1]["smoothness"]) != float(other)  # rows and noise are those of the key
     later = state._replace(updates=jnp.int32(1))  # the penalty is due at every fifth update
-    spared, metrics = heavily(later, played, chosen, left)
+    spared, metrics = heavily(KEY, later, played, chosen, left)
     assert float(metrics["smoothness"]) == 0
-    for a, b in zip(jax.tree.leaves(update(later, played, chosen, left)[0].params),
+    for a, b in zip(jax.tree.leaves(update(KEY, later, played, chosen, left)[0].params),
                     jax.tree.leaves(spared.params), strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, atol=1e-6)

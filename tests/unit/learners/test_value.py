@@ -14,7 +14,7 @@ from ibal.types import Block, EnvSpec, Episodes, ObsLayout
 
 N, A, OBS, STATE, TIME = 2, 3, 4, 5, 7
 LENGTHS = (4, TIME, TIME, 1, 3)
-NOW = jnp.float32(1)
+NOW, KEY = jnp.float32(1), rng.root(9)
 SPEC = EnvSpec(
     name="made-up", n_agents=N, n_actions=A, obs_size=OBS, state_size=STATE, horizon=TIME,
     action_names=("a", "b", "c"), metric_names=(), obs_layout=ObsLayout((Block("own", 0, 0, ("x",) * OBS),)),
@@ -93,7 +93,7 @@ def test_packed_update_equals_plain_gradient_descent_on_padded_episodes(name: st
     state, chosen = state._replace(target=other), [4, 0, 2, 3, 1]
     episodes = made_up()
 
-    after, metrics = jax.jit(learner.update)(state, episodes, jnp.array(chosen), NOW)
+    after, metrics = jax.jit(learner.update)(KEY, state, episodes, jnp.array(chosen), NOW)
     plain = jax.jit(jax.value_and_grad(lambda params: plain_loss(params, other, episodes, chosen, config)))
     loss, gradient = plain(state.params)
 
@@ -119,7 +119,7 @@ def test_an_accelerator_works_on_all_rows_at_once_and_learns_the_same(monkeypatc
 
     def updated() -> tuple[int, dict[str, jax.Array]]:
         update = jax.jit(lambda *now: learner.update(*now))  # traced anew: it asks for the backend while it is traced
-        return row_group(SPEC.n_agents, 5), update(state, episodes, jnp.arange(5), NOW)[1]
+        return row_group(SPEC.n_agents, 5), update(KEY, state, episodes, jnp.arange(5), NOW)[1]
 
     one_row, few = updated()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -133,13 +133,13 @@ def test_hard_target_is_a_copy_every_so_many_updates_and_ema_moves_a_little() ->
     episodes, chosen = made_up(), jnp.arange(5)
     hard = value_learner(SPEC, ValueConfig(hidden=8, target_every=2, batch=5))
     state, update = jax.jit(hard.init)(rng.root(0)), jax.jit(hard.update)
-    once, _ = update(state, episodes, chosen, NOW)
-    twice, _ = update(once, episodes, chosen, NOW)
+    once, _ = update(KEY, state, episodes, chosen, NOW)
+    twice, _ = update(KEY, once, episodes, chosen, NOW)
     jax.tree.map(np.testing.assert_array_equal, once.target, state.params)
     jax.tree.map(np.testing.assert_array_equal, twice.target, twice.params)
 
     soft = value_learner(SPEC, ValueConfig(hidden=8, target="ema", ema_tau=0.25, batch=5))
-    moved, _ = jax.jit(soft.update)(state, episodes, chosen, NOW)
+    moved, _ = jax.jit(soft.update)(KEY, state, episodes, chosen, NOW)
     wanted = 0.75 * np.asarray(state.target.agent.fc1_w) + 0.25 * np.asarray(moved.params.agent.fc1_w)
     np.testing.assert_allclose(moved.target.agent.fc1_w, wanted, rtol=1e-6)
 
@@ -160,7 +160,7 @@ def test_annealing_shrinks_the_step_in_proportion_to_what_is_left() -> None:
     learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5, lr_anneal=True))
     state = jax.jit(learner.init)(rng.root(0))
     update = jax.jit(learner.update)
-    whole, _ = update(state, episodes, chosen, NOW)
-    quarter, _ = update(state, episodes, chosen, jnp.float32(0.25))
+    whole, _ = update(KEY, state, episodes, chosen, NOW)
+    quarter, _ = update(KEY, state, episodes, chosen, jnp.float32(0.25))
     moved = whole.params.agent.fc1_w - state.params.agent.fc1_w
     np.testing.assert_allclose(quarter.params.agent.fc1_w - state.params.agent.fc1_w, 0.25 * moved, atol=1e-7)

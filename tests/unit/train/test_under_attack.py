@@ -92,7 +92,7 @@ def _taught(spec: EnvSpec, episodes: Episodes) -> ValueParams:
 
     def one(index: jax.Array, state: Any) -> Any:
         chosen = jax.random.randint(rng.at(rng.root(2), index), (LEARNER.batch,), 0, episodes.length.shape[0])
-        return learner.update(state, episodes, chosen, 1 - index / updates)[0]
+        return learner.update(rng.at(rng.root(3), index), state, episodes, chosen, 1 - index / updates)[0]
 
     return jax.lax.fori_loop(0, updates, one, learner.init(rng.root(1))).params
 
