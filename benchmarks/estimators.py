@@ -1,6 +1,7 @@
 """How good the estimators of IBAL are in training, against how often they learn; and what the learning costs.
 
 python benchmarks/estimators.py team.safetensors --map 8m --every 1,4,16
+python benchmarks/estimators.py team.safetensors --map 3m --every 1 --learn-from all,natural
 
 A team plays on as it is, as in iterations of training under the attack; between two rollouts the attacker learns every
 ``every``-th time. After ``--iterations`` the action model's loss is measured on fresh natural episodes (beside the loss
@@ -64,7 +65,8 @@ def measure(env: Env, team: Policy, config: InteractionConfig, iterations: int, 
     hits = found(np.asarray(state.scores), env.spec, groups_of(env.spec.n_agents, most))["all"]
     later = spent[config.warmup + 2 :]  # the first iterations compile and warm up
     return {
-        "every": config.every, "refresh": config.refresh, "iterations": iterations, "env_steps": int(steps),
+        "learn_from": config.learn_from, "every": config.every,
+        "refresh": config.refresh, "iterations": iterations, "env_steps": int(steps),
         "phi_loss": float(action.loss(state.phi.params, batch)), "precision": hits["precision"],
         "chance": hits["chance"], "update_ms": 1e3 * float(later[:, 1].mean()),
         "rollout_ms": 1e3 * float(later[:, 0].mean()),
@@ -86,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("policy", help="a PyMARL file or bundle of the team")
     parser.add_argument("--map", default="8m")
     parser.add_argument("--every", default="1,4,16", help="iterations from one lesson to the next, several")
+    parser.add_argument("--learn-from", default=InteractionConfig().learn_from, help="all, natural, or both")
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     args = parser.parse_args(argv)
@@ -93,11 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     team = exploring(load_policy(args.policy, env.spec), EPSILON)
     test = natural_episodes(rng.root(10), env, team, 256, 0.0)
     rows = []
-    for every in map(int, args.every.split(",")):
-        rows.append(measure(env, team, InteractionConfig(every=every), args.iterations, test))
-        log(rows[-1])
+    for source in args.learn_from.split(","):
+        for every in map(int, args.every.split(",")):
+            config = InteractionConfig(every=every, learn_from=source)
+            rows.append(measure(env, team, config, args.iterations, test))
+            log(rows[-1])
     alone = frequencies_alone(env, InteractionConfig(), test)
-    head = ("every", "env_steps", "phi_loss", "precision", "chance", "update_ms", "rollout_ms")
+    head = ("learn_from", "every", "env_steps", "phi_loss", "precision", "chance", "update_ms", "rollout_ms")
     table(head, [[row[name] for name in head] for row in rows])
     log(f"loss of the frequencies alone: {alone:.3f}")
     if args.json:

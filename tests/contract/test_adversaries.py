@@ -14,7 +14,6 @@ from ibal.adversaries import TABLE, build
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.adversaries.check import ContractError, Report, check_adversary
 from ibal.adversaries.combine import chain, during, with_probability
-from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.interaction import fixed, init
 from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.scripted import random_policy
@@ -56,15 +55,15 @@ def checked(attack: Adversary, env: Env, **options: Any) -> Report:
     return check_adversary(attack, env, victim, key=rng.root(3), **options)
 
 
-def unfitted(env: Env, **options: Any) -> Adversary:
+def unfitted(env: Env, name: str = "interaction", **options: Any) -> Adversary:
     """The attack of evaluation with models that have learned nothing: its budget is the same."""
-    config = InteractionConfig(**options)
+    config = TABLE.make(name, **options)
     return fixed(config, env.spec, init(rng.root(0), config, env.spec))
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name != "occlude-retreat"])
 def test_every_entry_keeps_its_threat_on_a_toy(name: str) -> None:
-    attack = unfitted(LEAK) if name == "interaction" else build(name, LEAK.spec)
+    attack = unfitted(LEAK, name) if name.startswith("interaction") else build(name, LEAK.spec)
     report = checked(attack, LEAK, episodes=6)
     touched = report.seen_otherwise + report.replaced
     assert touched > 0 if name != "natural" else touched == 0
@@ -95,7 +94,7 @@ LAID_OUT = ("interaction", "occlude-retreat")
 )
 def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
     env = smac()
-    attack = unfitted(env) if name == "interaction" else build(name, env.spec)
+    attack = unfitted(env, name) if name.startswith("interaction") else build(name, env.spec)
     report = checked(attack, env, episodes=4, steps=30)
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 

@@ -34,6 +34,9 @@ TABLE = Registry(
             f"{_CONFIG}:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"
         ),
         "interaction": Entry(f"{_CONFIG}:InteractionConfig", "IBAL: hides what tells most, does what tells least"),
+        "interaction-literal": Entry(
+            f"{_CONFIG}:LiteralInteractionConfig", "the same to the letter: single entries, the paper's estimators"
+        ),
     },
     listing="ibal attack list",
     flag="--attack",

@@ -24,6 +24,7 @@ Chooser = Literal["information", "random", "retreat", "off"]
 Signal = Literal["success", "return"]
 Start = Literal["planner", "random"]
 Initial = Literal["random", "planner"]
+Lessons = Literal["all", "natural"]
 FollowUp = Literal["change", "near"]
 
 
@@ -114,7 +115,8 @@ class AtlaConfig:
     lr: float = 3e-4
     """Learning rate (Adam)."""
     every: int = 2
-    """Iterations from one lesson of the attacker to the next."""
+    """One of so many iterations is the attacker's: it alone learns from it, and the steps played are extra ones. 1: it
+    learns beside the team in every iteration, from the same episodes."""
     updates: int = 64
     """Gradient steps of a lesson."""
     minibatch: int = 128
@@ -193,14 +195,15 @@ class EgaConfig:
     """Attacked states by which an attacker is compared with others."""
     length: int = 25
     """Iterations of a generation."""
-    generations: int = 24
-    """Generations over which rho, the tolerance of the archive for similar attackers, goes from start to end."""
+    generations: int | None = None
+    """Generations of the schedule: of what rho, ``freeze`` and ``early`` are shares of. None: the whole training or
+    fitting, however long it is; a training that is resumed with more steps then goes back in it."""
     rho_start: float = 0.9
-    """Rho of the first generation; 1 would let in everybody."""
+    """Rho, the tolerance of the archive for similar attackers, in the first generation; 1 would let in everybody."""
     rho_end: float = 0.5
-    """Rho from the last of ``generations`` on."""
+    """Rho at the end of the schedule."""
     freeze: float = 1.0
-    """Share of ``generations`` after which nobody learns any more and the archive stays as it is; at 1 both go on."""
+    """Share of the schedule after which nobody learns any more and the archive stays as it is; at 1 both go on."""
     temperature: float = 5.0
     """Of the softmax over qualities by which the archive's attackers are chosen for the next population."""
     fresh_start: float = 0.4
@@ -211,7 +214,7 @@ class EgaConfig:
     """Share of episodes, at the beginning, in which attacks are suppressed at times, so that other states are seen; it
     falls to 0 until ``early``."""
     early: float = 0.125
-    """Share of ``generations`` over which ``fresh`` and ``suppressed`` fall."""
+    """Share of the schedule over which ``fresh`` and ``suppressed`` fall."""
     rounds: int = 600
     """Iterations when it is fitted to a victim."""
     evaluation: bool = False
@@ -220,12 +223,12 @@ class EgaConfig:
     def __post_init__(self) -> None:
         name = type(self).__name__
         for key in (
-            "population", "archive", "hidden", "updates", "minibatch", "replay", "states", "points", "length",
-            "generations", "rounds",
+            "population", "archive", "hidden", "updates", "minibatch", "replay", "states", "points", "length", "rounds",
         ):  # fmt: skip
             at_least(f"{name}.{key}", getattr(self, key), 1)
-        if self.budget is not None:
-            at_least(f"{name}.budget", self.budget, 1)
+        for key in ("budget", "generations"):
+            if getattr(self, key) is not None:
+                at_least(f"{name}.{key}", getattr(self, key), 1)
         for key in ("penalty", "lr", "grad_clip", "diversity"):
             at_least(f"{name}.{key}", getattr(self, key), 0)
         for key in ("sparsity", "temperature"):
@@ -366,12 +369,16 @@ class InteractionConfig(GroupConfig):
     masks: Masks = "block"
     """What is hidden from an agent, for as long as the episode lasts. "block": for every agent of the other group the
     block of the observation that tells most about its actions; "dimension": the L entries that tell most, whatever
-    they describe (the paper to the letter: mostly enemies, and it can miss a team completely); "random": L random
-    entries; "truth": exactly the blocks of the other group's agents; "off": nothing."""
+    they describe (mostly enemies, and it can miss a team completely): the paper's masks, found by the estimators of
+    ``club``, which are the paper's in the attack "interaction-literal" only; "random": L random entries; "truth":
+    exactly the blocks of the other group's agents; "off": nothing."""
     dims: int | None = None
     """c: an agent loses L = c x (size of the other group) entries. None: the paper's value of the map, else the size of
     one agent's block; "block" and "truth" then hide whole blocks. Below the size of a block they hide its c entries
     that tell most."""
+    cut: bool = False
+    """Keep "block" and "truth" within the paper's L too, where no ``dims`` is given. On 3s_vs_3z, 1c3s5z and the maps
+    of SMACv2 whole blocks are more (6, 9 and 8 or 9 entries per agent; the paper's c is 5, 8 and 5 or 8)."""
     sides: Sides = "both"
     """Who loses sight: both groups of each other, or only the "first" (G1) of the rest."""
     fill: Fill = "zero"
@@ -396,6 +403,9 @@ class InteractionConfig(GroupConfig):
     """Iterations from one later lesson to the next."""
     steps: int = 1
     """Gradient steps of each model in a later lesson."""
+    learn_from: Lessons = "all"
+    """Which episodes of a training the models learn from: "all", or only the "natural" ones, in which nobody is
+    attacked, as a fitted attacker does."""
     refresh: int = 50
     """Iterations from one estimate of the scores S to the next (the first ends the warm-up)."""
     rows: int = 512
@@ -405,7 +415,8 @@ class InteractionConfig(GroupConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, words in (("masks", Masks), ("sides", Sides), ("fill", Fill), ("actions", Chooser)):
+        for name, words in (("masks", Masks), ("sides", Sides), ("fill", Fill), ("actions", Chooser),
+                            ("learn_from", Lessons)):  # fmt: skip
             one_of(f"InteractionConfig.{name}", getattr(self, name), words)
         if self.dims is not None:
             at_least("InteractionConfig.dims", self.dims, 0)
@@ -438,6 +449,16 @@ class InteractionConfig(GroupConfig):
         from ibal.adversaries.interaction import fit
 
         return fit(key, self, spec, episodes, steps)
+
+
+@dataclass(frozen=True)
+class LiteralInteractionConfig(InteractionConfig):
+    """The same as the paper says it: single entries are hidden, and both estimators are the paper's."""
+
+    masks: Masks = "dimension"
+    club: ClubConfig = field(default_factory=ClubConfig.literal)
+    action: ActionConfig = field(default_factory=ActionConfig.literal)
+    learn_from: Lessons = "all"
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,10 @@ def ega(config: EgaConfig, spec: EnvSpec) -> Adversary:
         return jnp.where(struck, bad, view.actions), Memory(memory.member, used, log)
 
     def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
-        iteration = feedback.now
+        iteration, part = feedback.now, scheduled(config, feedback)
         generation, steps = iteration // config.length, recorded(config, spec, episodes)
         replay = remembered(state.replay, steps)
-        frozen = (generation >= int(config.freeze * config.generations)) & (config.freeze < 1)
+        frozen = (part >= config.freeze) & (config.freeze < 1)
         state = _tallied(state, episodes, iteration % config.length == 0)
         population, loss, differ = jax.lax.cond(
             frozen,
@@ -115,7 +115,7 @@ def ega(config: EgaConfig, spec: EnvSpec) -> Adversary:
         whose = _attacked_by(config, spec, episodes, steps)
         state = jax.lax.cond(
             iteration % config.length == config.length - 1,
-            lambda s: _evolved(rng.stream(key, "evolve"), config, spec, s, steps, whose, generation, frozen),
+            lambda s: _evolved(rng.stream(key, "evolve"), config, spec, s, steps, whose, generation, part, frozen),
             lambda s: s,
             state._replace(population=population, replay=None),
         )
@@ -134,6 +134,14 @@ def ega(config: EgaConfig, spec: EnvSpec) -> Adversary:
         act=act,
         update=None if config.evaluation else update,
     )
+
+
+def scheduled(config: EgaConfig, feedback: Feedback) -> Float[Array, ""]:
+    """Return the share of the schedule that is over: of the ``generations``, else of the training or fitting as a
+    whole; 0 where nobody says how long that is."""
+    if config.generations is not None:
+        return (feedback.now + 1).astype(jnp.float32) / (config.generations * config.length)
+    return jnp.float32(0) if feedback.part is None else feedback.part
 
 
 def _attacked_by(config: EgaConfig, spec: EnvSpec, episodes: Episodes, steps: Steps) -> Bool[Array, "m b"]:
@@ -172,9 +180,10 @@ def _tallied(state: State, episodes: Episodes, first: Bool[Array, ""]) -> State:
 
 def _evolved(
     key: PRNGKey, config: EgaConfig, spec: EnvSpec, state: State, steps: Steps,
-    whose: Bool[Array, "m b"], generation: Int[Array, ""], frozen: Bool[Array, ""],
+    whose: Bool[Array, "m b"], generation: Int[Array, ""], part: Float[Array, ""], frozen: Bool[Array, ""],
 ) -> State:  # fmt: skip
-    """End a generation: its members ask for places in the archive, and the next one is chosen."""
+    """End a generation: its members ask for places in the archive, and the next one is chosen. ``part`` of the schedule
+    is over."""
     tally = state.tally
     assert tally is not None
     places = jnp.arange(config.population)
@@ -185,19 +194,21 @@ def _evolved(
     points, attacked = jax.vmap(lambda k, rows: _points(k, config, steps, rows))(lots, whose)
     born = (generation * config.population + places).astype(jnp.int32)
     ones = Entry(state.population, jnp.ones(config.population, bool), quality, points, attacked, born)  # pyright: ignore[reportArgumentType]
-    rho = _between(config.rho_start, config.rho_end, generation, config.generations)
+    # When it began: generations are about equally long.
+    begun = part * (generation / (generation + 1)).astype(jnp.float32)
+    rho = _between(config.rho_start, config.rho_end, begun)
 
     def ask(archive: Entry, index: Array) -> tuple[Entry, None]:
         return consider(rng.at(rng.stream(key, "compete"), index), config, archive, tree.at(ones, index), rho), None
 
     archive = jax.lax.cond(frozen, lambda a: a, lambda a: jax.lax.scan(ask, a, places)[0], state.archive)
-    early = config.early * config.generations
-    share = jnp.where(frozen, 0.0, _between(config.fresh_start, config.fresh_end, generation, early))
+    early = max(config.early, 1e-6)
+    share = jnp.where(frozen, 0.0, _between(config.fresh_start, config.fresh_end, begun / early))
     # Halfway through an episode half of the return is still to come.
     fresh = _members(rng.stream(key, "fresh"), config, spec, config.population, -mean / 2)
     population, origin = choose(rng.stream(key, "choose"), config, archive, fresh, share)
     nothing = jnp.zeros(config.population)
-    suppressed = jnp.where(frozen, 0.0, _between(config.suppressed, 0.0, generation + 1, early))
+    suppressed = jnp.where(frozen, 0.0, _between(config.suppressed, 0.0, part / early))
     return State(archive, population, Tally(origin, nothing, nothing, suppressed))
 
 
@@ -210,9 +221,9 @@ def _points(
     return steps.x[jnp.minimum(rows, len(wanted) - 1)].astype(jnp.float16), best >= 0
 
 
-def _between(start: float, end: float, generation: Int[Array, ""], count: float) -> Float[Array, ""]:
-    """Return what goes from start to end over ``count`` generations, then stays."""
-    return start + (end - start) * jnp.clip(generation.astype(jnp.float32) / max(count, 1.0), 0.0, 1.0)
+def _between(start: float, end: float, part: Float[Array, ""]) -> Float[Array, ""]:
+    """Return what goes from start to end while ``part`` goes from 0 to 1, then stays."""
+    return start + (end - start) * jnp.clip(part, 0.0, 1.0)
 
 
 def _init(key: PRNGKey, config: EgaConfig, spec: EnvSpec) -> State:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal import rng
+from ibal import rng, tree
 from ibal.adversaries import budget, groups
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
 from ibal.adversaries.config import InteractionConfig
@@ -181,6 +181,7 @@ def replace_scores(state: State, scores: Float[Array, "n n o"], mean: Float[Arra
 def _updater(config: InteractionConfig, spec: EnvSpec, most: int, warmup: int) -> Any:
     """Return what happens between two rollouts; ``lax.cond`` keeps iterations without lessons free of cost."""
     learns = config.learns_masks or config.learns_actions
+    lessons = natural_only if config.learn_from == "natural" else lambda episodes: (episodes, jnp.array(True))
     estimates = config.learns_masks or config.fill == "mean"
 
     def update(key: jax.Array, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, Any]:
@@ -189,25 +190,27 @@ def _updater(config: InteractionConfig, spec: EnvSpec, most: int, warmup: int) -
         now = state.updates if feedback.iteration is None else feedback.iteration
         ready = (state.updates >= warmup) & (state.env_steps >= config.quiet)
         losses = {}
+        taught, any_taught = lessons(episodes)
 
         def lesson(steps: int) -> Callable[[State], tuple[State, dict[str, Array]]]:
-            return lambda s: _learn(rng.stream(key, "steps"), config, spec, most, s, episodes, steps)
+            return lambda s: _learn(rng.stream(key, "steps"), config, spec, most, s, taught, steps)
 
         if learns:
             missed = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan), jax.eval_shape(lesson(1), state)[1])
             which = jnp.where(now < warmup, 2, jnp.where(now % config.every == 0, 1, 0))
             branches = (lambda s: (s, missed), lesson(config.steps), lesson(config.warmup_steps))
-            state, losses = jax.lax.switch(which, branches, state)
+            learned = jax.lax.switch(which, branches, state)
+            state, losses = tree.where(any_taught, learned, (state, missed))
         if estimates:
             due = (now + 1 == warmup) | ((now >= warmup) & ((now - warmup + 1) % config.refresh == 0))
             due = due | (now == 0) if warmup == 0 else due
 
             def renew(s: State) -> State:
-                scores, mean = _average(rng.stream(key, "scores"), config, spec, s, episodes, 1)
+                scores, mean = _average(rng.stream(key, "scores"), config, spec, s, taught, 1)
                 keep = jnp.where(s.refreshes > 0, config.keep, 0.0)
                 return replace_scores(s, keep * s.scores + (1 - keep) * scores, keep * s.mean + (1 - keep) * mean)
 
-            state = jax.lax.cond(due, renew, lambda s: s, state)
+            state = tree.where(any_taught, jax.lax.cond(due, renew, lambda s: s, state), state)
 
         signal = feedback.success if config.signal == "success" else feedback.returns
         advanced = groups.advance(config, state.schedule, signal, episodes.length.shape[0], feedback.env_steps)
@@ -217,6 +220,13 @@ def _updater(config: InteractionConfig, spec: EnvSpec, most: int, warmup: int) -
         return state, {"p_max": schedule.p_max, "attacked": episodes.memory.group.any(1).mean(), **losses}
 
     return update
+
+
+def natural_only(episodes: Episodes) -> tuple[Episodes, Bool[Array, ""]]:
+    """Leave no step of the episodes in which somebody was attacked, and say whether any are left."""
+    spared = ~episodes.memory.group.any(1)
+    length = jnp.where(spared, episodes.length, 0)
+    return episodes._replace(length=length), spared.any()
 
 
 def _learn(
@@ -271,15 +281,14 @@ def _masks(
                 f'dims is {config.dims}, but the blocks of other agents that masks="{config.masks}" hides have '
                 f'{widest} entries on "{spec.name}"; use a smaller dims, or masks="dimension"'
             )
+        dims = block_dims(config, spec)
         if config.masks == "block":
-            return lambda key, scores, group: budget.by_block(scores, budget.others(group, both), members, config.dims)
+            return lambda key, scores, group: budget.by_block(scores, budget.others(group, both), members, dims)
 
         def exact(key: PRNGKey, scores: Array, group: Array) -> Array:
             apart = budget.others(group, both)
             mask = budget.truth(spec.obs_layout, apart)
-            return (
-                mask if config.dims is None else mask & budget.highest(mask.astype(jnp.float32), members, config.dims)
-            )
+            return mask if dims is None else mask & budget.highest(mask.astype(jnp.float32), members, dims)
 
         return exact
 
@@ -296,6 +305,13 @@ def _masks(
         return budget.by_dimension(score, apart, dims)
 
     return ranked
+
+
+def block_dims(config: InteractionConfig, spec: EnvSpec) -> int | None:
+    """Return how many entries of a block "block" and "truth" may hide; None: all of them."""
+    if config.dims is not None or not config.cut:
+        return config.dims
+    return min(groups.sizes(spec).dims, int(budget.blocks(spec).sum(1).max()))
 
 
 def _chooser(
@@ -340,13 +356,16 @@ def _threat(config: InteractionConfig, spec: EnvSpec, most: int) -> Threat:
         "gradient": sees and config.fill == "fgsm",
         "state": learned and config.action.tau == "T3",
     }
-    dims = None
+    dims, excess = None, 0
     if sees:
-        if config.masks in ("block", "truth") and config.dims is None:
-            each = int(budget.blocks(spec).sum(1).max())
+        allowed = groups.sizes(spec).dims
+        if config.masks in ("block", "truth"):
+            cut = block_dims(config, spec)
+            each = int(budget.blocks(spec).sum(1).max()) if cut is None else cut
         else:
-            each = groups.sizes(spec).dims if config.dims is None else config.dims
-        dims = min(each * (spec.n_agents - 1), spec.obs_size)
+            each = allowed if config.dims is None else config.dims
+        dims, paper = (min(c * (spec.n_agents - 1), spec.obs_size) for c in (each, allowed))
+        excess = max(0, dims - paper) if spec.name in groups.PAPER else 0
     eps = config.eps if sees and config.fill == "fgsm" else None
     everybody = sees and config.sides == "both"
     return Threat(
@@ -356,4 +375,5 @@ def _threat(config: InteractionConfig, spec: EnvSpec, most: int) -> Threat:
         eps=eps,
         dims=dims,
         p=groups.greatest_probability(config, most),
+        excess=excess,
     )

@@ -92,7 +92,7 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
         steps = steps + played.episodes.length.sum(dtype=jnp.float32)
         nothing = jnp.full(PLAYED, jnp.nan)
         success = played.metrics.get("win", nothing).mean(dtype=jnp.float32)
-        feedback = Feedback(success, played.returns.mean(), steps, index)
+        feedback = Feedback(success, played.returns.mean(), steps, index, (index + 1).astype(jnp.float32) / rounds)
         state, _ = attack.update(rng.stream(here, "update"), state, played.episodes, feedback)
         return (state, steps), referee.first(played.fault)
 

@@ -28,9 +28,9 @@ class Method:
 
 
 ERNIE = {"smooth": 0.1}
-# 800 generations of 24 episodes, officially, with no learning after 500; ten times as many episodes for 10^7 steps: ten
-# times as long as a fitting, too, so that fewer gradient steps an iteration do.
-ROMANCE = {"generations": 240, "freeze": 0.625, "updates": 16}
+# Officially nobody learns after 500 of 800 generations; here after that share of a training, however long it is. It is
+# some ten times as long as a fitting, so that fewer gradient steps an iteration do.
+ROMANCE = {"freeze": 0.625, "updates": 16}
 
 METHODS: dict[str, Method] = {
     "vanilla": Method("natural", "nobody interferes"),
@@ -47,7 +47,7 @@ METHODS: dict[str, Method] = {
     "ibal-random-masks": Method("interaction", "ablation: random entries are hidden", {"masks": "random"}),
     "ibal-no-obs": Method("interaction", "ablation: nothing is hidden", {"masks": "off"}),
     "ibal-no-act": Method("interaction", "ablation: no action is replaced", {"actions": "off"}),
-    "ibal-literal": Method("interaction", "the paper to the letter: single entries are hidden", {"masks": "dimension"}),
+    "ibal-literal": Method("interaction-literal", "the paper to the letter: its masks and both of its estimators"),
     "occlude-retreat": Method("occlude-retreat", "the control without estimators: exact blocks hidden, G1 retreats"),
 }
 
@@ -79,12 +79,19 @@ def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None 
 
     Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
     """
-    from ibal.adversaries import built, configured
+    from ibal.adversaries import built
     from ibal.adversaries.config import GroupConfig
     from ibal.adversaries.groups import check_signal
 
-    found = method(name)
-    config = with_options(configured(found.adversary, **found.options), options or {})
+    config = attack_of(name, options)
     if isinstance(config, GroupConfig):
         check_signal(config, spec)
     return built(config, spec)
+
+
+def attack_of(name: str, options: Mapping[str, Scalar] | None = None) -> Any:
+    """Return the configuration of that adversary. Raises as ``adversary_of``."""
+    from ibal.adversaries import configured
+
+    found = method(name)
+    return with_options(configured(found.adversary, **found.options), options or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import jax
@@ -12,10 +13,10 @@ import pytest
 
 from ibal import rng, tree
 from ibal.adversaries import ega_archive, ega_lesson
-from ibal.adversaries.base import ActView, Adversary
+from ibal.adversaries.base import ActView, Adversary, Feedback
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import EgaConfig
-from ibal.adversaries.ega import Log, Memory, State, ega
+from ibal.adversaries.ega import Log, Memory, State, ega, scheduled
 from ibal.adversaries.ega_archive import Entry, Member
 from ibal.adversaries.ega_lesson import Replay, Steps, budget
 from ibal.evaluate.episodes import play
@@ -300,6 +301,60 @@ def test_what_is_not_open_is_not_played() -> None:
     np.testing.assert_array_equal(episodes.memory.member, np.ones(32))
     assert episodes.executed is not None
     assert (np.asarray(episodes.executed)[:, :, 0] == 0).mean() > 0.97
+
+
+@cache
+def romance() -> Any:
+    """The training of ROMANCE in miniature: attackers that learn, and one update of it, compiled once."""
+    config = EgaConfig(population=2, archive=4, budget=2, hidden=8, length=4, updates=1, minibatch=8, states=4,
+                       points=4, replay=64, freeze=0.625)  # fmt: skip
+    env = critical()
+    attack = ega(config, env.spec)
+    state = attack.init(rng.root(0))
+    episodes = collect(env, ones(), attack, state, rng.episodes(rng.root(1), 8)).episodes
+    update = jax.jit(attack.update)
+
+    def after(state: State, iteration: int, part: float | None) -> State:
+        zero = jnp.float32(0)
+        told = Feedback(zero, zero, zero, jnp.int32(iteration), None if part is None else jnp.float32(part))
+        return update(rng.root(2), state, episodes, told)[0]
+
+    return state, after
+
+
+def moved(before: Any, after: Any) -> bool:
+    return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(*map(jax.tree.leaves, (before, after)),
+                                                                    strict=True))  # fmt: skip
+
+
+def test_a_short_training_passes_through_the_whole_schedule() -> None:
+    """Four generations or four hundred: nobody learns in the last 37.5 % of the budget, and the archive stays."""
+    state, after = romance()
+    assert float(state.tally.suppressed) == 0.5
+    early = after(state, 3, 0.0625)  # the end of the first generation, half of ``early``
+    assert moved(state.population, early.population)
+    assert early.archive.valid.any()
+    assert float(early.tally.suppressed) == pytest.approx(0.25)
+    middle = after(early, 7, 0.62)
+    assert moved(early.archive, middle.archive)
+    assert float(middle.tally.suppressed) == 0
+    late = after(middle, 8, 0.63)  # the third generation: long before 0.625 of any number of them
+    assert not moved(middle.population, late.population)
+    ended = after(late, 11, 0.99)
+    assert not moved(late.archive.member, ended.archive.member)
+
+
+def test_a_schedule_is_a_share_of_the_training_or_of_so_many_generations() -> None:
+    def share(config: EgaConfig, iteration: int, part: float | None) -> float:
+        zero = jnp.float32(0)
+        told = Feedback(zero, zero, zero, jnp.int32(iteration), None if part is None else jnp.float32(part))
+        return float(scheduled(config, told))
+
+    assert share(EgaConfig(), 5, 0.25) == 0.25
+    assert share(EgaConfig(), 5, None) == 0
+    assert share(EgaConfig(generations=4, length=5), 9, 0.25) == 0.5
+    with pytest.raises(ValueError, match="generations is 0; at least 1"):
+        EgaConfig(generations=0)
 
 
 def test_too_much_smoothing_is_refused() -> None:

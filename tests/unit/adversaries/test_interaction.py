@@ -110,6 +110,31 @@ def test_lessons_and_scores_come_when_they_are_due() -> None:
     assert int(state.refreshes) == 2
 
 
+def test_models_that_learn_from_natural_episodes_never_see_an_attacked_one() -> None:
+    """Whatever is seen and done in the attacked ones, the models become the same; those that learn from all do not."""
+    natural = jax.jit(replace(SMALL, learn_from="natural").build(SPEC).update)
+    memory = jax.jit(jax.vmap(lambda i: begun(SMALL, fitted(), i)))(jnp.arange(300))
+    attacked = memory.group.any(1)
+    assert 100 < int(attacked.sum()) < 280  # k is 0, 1 or 2
+    true = played()._replace(memory=memory)
+    other = true._replace(
+        obs=jnp.where(attacked[:, None, None, None], 1 - true.obs, true.obs),
+        action=jnp.where(attacked[:, None, None], (true.action + 1) % SPEC.n_actions, true.action),
+    )
+    told = Feedback(jnp.float32(1), jnp.float32(1), jnp.float32(3000), jnp.int32(3))  # a lesson and an estimate are due
+    for update, differs in ((natural, False), (updater(), True)):
+        one, two = (update(rng.root(3), fitted(), record, told)[0] for record in (true, other))
+        for name in ("theta", "phi", "scores", "mean"):
+            assert moved(getattr(fitted(), name), getattr(one, name)), name
+            assert moved(getattr(one, name), getattr(two, name)) == differs, name
+    # Where nobody was spared there is no lesson.
+    everybody = memory._replace(group=jnp.ones_like(memory.group))
+    after, metrics = natural(rng.root(3), fitted(), true._replace(memory=everybody), told)
+    for name in ("theta", "phi", "scores", "mean", "refreshes"):
+        assert not moved(getattr(fitted(), name), getattr(after, name)), name
+    assert np.isnan(metrics["theta_loss"])
+
+
 def test_without_a_count_of_the_loop_it_counts_itself() -> None:
     state = SMALL.build(SPEC).init(rng.root(0))
     counted, alone = updated(state, 0)[0], updated(state, None)[0]
@@ -171,6 +196,38 @@ def test_unknown_words_are_refused_with_the_nearest() -> None:
     # Called directly: in the tests the type checker is faster.
     with pytest.raises(ValueError, match='is "blocks"; did you mean "block"'):
         one_of("InteractionConfig.masks", "blocks", config_module.Masks)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "paper"),
+    # Blocks of (n - 1) others: entries of a block, and the paper's c of Table 4.
+    [("3m", 2 * 5, 2 * 5), ("3s_vs_3z", 2 * 6, 2 * 5), ("2s3z", 4 * 8, 4 * 8), ("1c3s5z", 8 * 9, 8 * 8)],
+)
+def test_blocks_beyond_the_papers_budget_are_declared_and_can_be_cut(name: str, whole: int, paper: int) -> None:
+    spec = make(name).spec
+    for masks in ("block", "truth"):
+        threat = InteractionConfig(masks=masks).build(spec).threat
+        assert (threat.dims, threat.excess) == (whole, whole - paper)
+        threat = InteractionConfig(masks=masks, cut=True).build(spec).threat
+        assert (threat.dims, threat.excess) == (paper, 0)
+    assert InteractionConfig(masks="dimension").build(spec).threat.excess == 0
+
+
+def test_a_cut_mask_hides_as_much_as_the_paper_allows() -> None:
+    env = make("3s_vs_3z")
+    _, step = env.reset(rng.root(0), env.params)
+    for masks in ("truth", "block"):
+        config = InteractionConfig(masks=masks, cut=True, evaluation=True)
+        attack = config.build(env.spec)
+        state = attack.init(rng.root(0))
+        # What tells most of agent j is the block of j: the scores are those of the truth, and none is like another.
+        owner = env.spec.obs_layout.agents(3)
+        known = (owner[:, None] == np.arange(3)[None, :, None]) * np.linspace(1, 2, env.spec.obs_size)
+        state = state._replace(scores=jnp.asarray(known, jnp.float32))
+        memory = jax.jit(attack.begin)(rng.root(1), state, step)
+        mask, group = np.asarray(memory.mask), np.asarray(memory.group)
+        assert mask.sum(1).tolist() == [5 * (2 if own else 1) for own in group]
+        assert (np.take_along_axis(group, np.maximum(owner, 0)[mask], 0) != np.repeat(group, mask.sum(1))).all()
 
 
 def test_more_dims_than_a_block_has_are_refused() -> None:

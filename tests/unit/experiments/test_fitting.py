@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
+from ibal.adversaries.base import Adversary, Feedback, Threat, adversary
 from ibal.adversaries.bundle import load_attacker
 from ibal.adversaries.config import InteractionConfig, RandomConfig
 from ibal.evaluate.matrix import Team
 from ibal.evaluate.scripted import random_policy
 from ibal.experiments.fitting import FitPlan, exploring, fit_attacker, natural_episodes, save_fitted
 from ibal.mi.config import ActionConfig, ClubConfig
+from ibal.types import EnvSpec, Episodes
 
 LEAK = make("toy/leak", n_agents=3, noise=1)
 SMALL = InteractionConfig(
@@ -52,6 +55,28 @@ def test_episodes_come_in_the_number_asked_for_and_explore() -> None:
         chosen = np.asarray(jax.vmap(lambda k, p=policy: p.select(k, scores, avail))(keys))
         assert not (chosen == 2).any()  # illegal
         assert abs((chosen != 0).mean() - share) < 0.03  # a third of the random ones are what it does anyway
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Learns by playing: what it was told of the share of its fitting that is over."""
+
+    rounds: int = 4
+    learns_by_playing: bool = True
+    evaluation: bool = False
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        def update(key: jax.Array, state: jax.Array, episodes: Episodes, told: Feedback) -> tuple[jax.Array, dict]:
+            return state.at[told.now].set(told.part), {}
+
+        return adversary(threat=Threat(), init=lambda key: jnp.zeros(4), update=update)
+
+
+def test_an_attack_that_learns_by_playing_is_told_how_much_of_it_is_over() -> None:
+    fitted = fit_attacker(Listening(), LEAK, random_policy(LEAK.spec), FitPlan())
+    np.testing.assert_allclose(fitted, [0.25, 0.5, 0.75, 1.0])
+    fitted = fit_attacker(Listening(), LEAK, random_policy(LEAK.spec), FitPlan(rounds=2))
+    np.testing.assert_allclose(fitted, [0.5, 1.0, 0.0, 0.0])
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
