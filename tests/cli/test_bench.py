@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -10,15 +11,36 @@ import pytest
 
 from ibal.cli import bench
 from ibal.cli.main import main
+from ibal.train import bench as train_bench
 
 
 def test_it_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
     own = ModuleType("own_bench")
     own.__spec__ = ModuleSpec("own_bench", None)
-    own.main = lambda argv: len(argv)  # type: ignore[attr-defined]
+    given: list[list[str]] = []
+    own.main = lambda argv: given.append(argv) or 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_bench", own)
     monkeypatch.setitem(bench.BENCHES, "own", ("own_bench", "nothing"))
     assert main(["bench", "own", "a", "--b", "c"]) == 3
+    assert given == [["a", "--b", "c"]]
+
+
+def test_the_parts_of_a_training_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_bench, "matmul_peak", lambda: 100.0)  # of this machine: seconds
+    asked = ["--maps", "toy/climbing", "--presets", "smoke", "--seeds", "0", "--quiet", "--json"]
+    assert main(["bench", "train", *asked]) == 0
+    said = json.loads(capsys.readouterr().out)
+    speed = said["runs"]["smoke/toy/climbing"]
+    assert speed["environment"] + speed["policy"] + speed["learner"] + speed["rest"] == pytest.approx(1)
+    assert min(speed[part] for part in ("steps_per_s", "environment", "policy", "learner", "update_ms")) > 0
+    assert speed["share_of_peak"] == pytest.approx(speed["gflops"] / 100)
+    assert speed["hours_10m"] == pytest.approx(1e7 / speed["steps_per_s"] / 3600)
+    # Eight games of one step: agent and mixer forward twice, backward once (for twice the price of once).
+    agent, mixer = (1 + 3 + 2) * 64 + 2 * 64 * 192 + 64 * 3, 3 * (64 + 32 + 64 + 32) + 64 * 64 + 64 * 32 + 64 + 64
+    useful = 8 * 4 * 2 * (2 * agent + mixer)
+    assert speed["gflops"] * speed["update_ms"] == pytest.approx(useful / 1e6)
 
 
 def test_what_cannot_be_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,6 +211,8 @@ def check_functions(adversary: Any) -> Adversary:
         require_call("attack", name, getattr(adversary, name), arguments)
     if adversary.reobserve is not None:
         require_call("attack", "reobserve", adversary.reobserve, "memory, obs")
+    if adversary.alone is not None:
+        require_call("attack", "alone", adversary.alone, "iteration")
     return adversary
 
 

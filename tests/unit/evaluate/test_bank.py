@@ -8,14 +8,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 
 from ibal import make, rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig, NaturalConfig, RandomGroupConfig
 from ibal.evaluate.bank import Bank, as_evaluated, learns
-from ibal.evaluate.matrix import Team
+from ibal.evaluate.matrix import Plan, Team, cells, run
 from ibal.evaluate.scripted import random_policy
+from ibal.types import Policy
 
 ENV = make("toy/leak")
 TEAM = Team("p", "m", None, ENV, "toy/leak", random_policy(ENV.spec), None, "digest", {})
@@ -70,10 +72,32 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         Bank(tmp_path).attack("interaction", TEAM)
 
 
-def test_a_fitted_attacker_can_be_played(tmp_path: Path) -> None:
-    from ibal.evaluate.matrix import Plan, cells, run
+def copycat() -> Policy:
+    """Plays the game well: agent 0 does what it is shown, the others what entry ``leak_0`` about agent 0 shows."""
+    names = ENV.spec.obs_layout.names
+    entry = np.array([names.index("own[0].cue")] + [names.index("ally[0].leak_0")] * 2)
 
-    put(tmp_path, "a")
-    rows = run(cells([TEAM], Bank(tmp_path).attack, ("interaction",), ("none",)), Plan(episodes=4))
-    assert rows["attack"].to_list() == ["interaction"] * 4
-    assert jnp.isfinite(jnp.asarray(rows["return"].to_numpy())).all()
+    def scores(carry: jax.Array, obs: jax.Array, avail: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+        shown = (obs[np.arange(3), entry] + 1) / 2 * (ENV.spec.n_actions - 1)
+        return carry, -jnp.abs(shown[:, None] - jnp.arange(float(ENV.spec.n_actions))[None])
+
+    return Policy(lambda: jnp.zeros(()), scores, lambda key, s, avail: jnp.argmax(s, axis=1).astype(jnp.int32))
+
+
+def test_what_an_attacker_has_learned_decides_what_its_attack_does(tmp_path: Path) -> None:
+    """Two attackers hide one entry per agent of the other group: what leaks, and noise that nobody looks at."""
+    names, owner = np.array(ENV.spec.obs_layout.names), ENV.spec.obs_layout.agents(3)
+    for name, feature in (("a", "leak_0"), ("b", "noise_0")):
+        told = np.array([n.endswith(feature) for n in names])
+        scores = (owner[:, None] == np.arange(3)[None, :, None]) * told
+        state = CONFIG.build(ENV.spec).init(rng.root(0))._replace(scores=jnp.asarray(scores, jnp.float32))
+        save_attacker(tmp_path / f"{name}.safetensors", "interaction", CONFIG, ENV.spec, state, {})
+    team = TEAM._replace(player=copycat())
+    rows = run(cells([team], Bank(tmp_path).attack, ("natural", "interaction"), ("none",)), Plan(episodes=64))
+    calm, struck = (rows.filter(pl.col("attack") == attack) for attack in ("natural", "interaction"))
+    assert struck["attacker"].to_list() == [0, 1] * 32
+    np.testing.assert_allclose(calm["return"], 10, rtol=1e-5)
+    lost = 10 - struck["return"].to_numpy()
+    np.testing.assert_allclose(lost[1::2], 0, atol=1e-4)
+    # G1 is agent 0 in a third of the games, then both who follow it are blind; in the others one of them is.
+    assert lost[::2].mean() == pytest.approx(10 * (2 / 3 + 1 / 3 * 2) / 3 * 3 / 4, abs=1.0)

@@ -189,5 +189,16 @@ def test_missing_inputs_are_named() -> None:
         action.init(jax.random.key(0), ActionConfig(tau="T2"), toys.spec())
 
 
-def test_operations_are_counted() -> None:
-    assert action.flops(ActionConfig(hidden=(64, 32)), toys.spec()) == 2 * (64 * 32 + 32 * 12)
+def test_operations_are_those_of_the_compiled_program() -> None:
+    """What a row more costs: the first layer's row, the counted ones, and a softmax that is small beside them."""
+    config, spec = ActionConfig(hidden=(64, 32)), toys.spec()
+    params = action.init(jax.random.key(0), config, spec)
+
+    def cost(rows: int) -> float:
+        given = (jnp.zeros((rows, 0)), jnp.zeros((rows, 3), jnp.int32), jnp.zeros((rows, 3), bool))
+        legal = jnp.ones((rows, 3, toys.ACTIONS), bool)
+        program = jax.jit(action.log_probabilities).lower(params, *given, legal).compile()
+        return program.cost_analysis()["flops"]
+
+    first = 2 * (3 * toys.ACTIONS + 3) * 64  # one-hots and group bits
+    assert (cost(512) - cost(256)) / 256 == pytest.approx(first + action.flops(config, spec), rel=0.1)

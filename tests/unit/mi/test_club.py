@@ -159,8 +159,21 @@ def test_the_first_layer_in_pieces_is_one_layer_on_all_inputs() -> None:
     assert float(club.loss(config, params, batch)) == pytest.approx(expected.sum(1).mean(), rel=1e-5)
 
 
-def test_operations_are_counted() -> None:
-    assert module.flops(ClubConfig(hidden=(64, 32)), toys.spec()) == 2 * (5 * 64 + 64 * 32 + 32 * 10)
+def test_operations_are_those_of_the_compiled_program() -> None:
+    """What a tuple more costs: its one-hots, the counted layers, and a density that is small beside them."""
+    config, spec = ClubConfig(hidden=(64, 128), identity="one-hot"), toys.spec()
+    params = module.init(jax.random.key(0), config, spec)
+
+    def cost(count: int) -> float:
+        zero = jnp.zeros(count, jnp.int32)
+        batch = samples.PairBatch(
+            jnp.zeros((count, 5)), jnp.zeros((count, 5)), zero, zero, zero, zero, jnp.ones(count)
+        )  # fmt: skip
+        program = jax.jit(partial(module.loss, config)).lower(params, batch).compile()
+        return program.cost_analysis()["flops"]
+
+    first = 2 * (2 * toys.ACTIONS + 2 * 3) * 64
+    assert (cost(512) - cost(256)) / 256 == pytest.approx(first + module.flops(config, spec), rel=0.1)
 
 
 def test_negatives_of_the_moment_are_of_the_same_time_and_legal() -> None:

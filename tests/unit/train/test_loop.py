@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -24,14 +23,6 @@ from ibal.train.state import TrainState
 ENV = make("toy/two-step")  # every game lasts two steps
 ENVS, STEPS = 4, 2
 BUDGET = TrainConfig(steps=40, envs=ENVS, updates_per_episode=0.75, replay=2 * ENVS, learn_from=ENVS, chunk=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_in_haste() -> Iterator[None]:
-    """Nearly all of the time goes into compiling programs that then run for a moment."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Counted(NamedTuple):
