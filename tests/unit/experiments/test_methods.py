@@ -21,8 +21,8 @@ from unit.mi import toys
 SPEC = make("toy/leak", n_agents=3, noise=1).spec
 
 
-def built(name: str, spec: EnvSpec = SPEC, **options: Any) -> State:
-    return adversary_of(name, spec, options).init(rng.root(0))
+def built(name: str, **options: Any) -> State:
+    return attack_of(name, options).build(SPEC).init(rng.root(0))
 
 
 @cache
@@ -50,7 +50,7 @@ def test_the_literal_method_is_literal() -> None:
     assert phi.encoder.w.shape == (spec.state_size, 32)
     assert [layer.w.shape for layer in phi.rest] == [(256, 256), (256, 3 * spec.n_actions)]
     assert (config.action.marginal, config.club.negatives, config.club.negative) == ("M1", 1, "batch")
-    assert "state" in adversary_of("ibal-literal", spec).threat.knowledge
+    assert "state" in config.build(spec).threat.knowledge
 
 
 def test_the_literal_method_keeps_dead_partners_and_no_dead_observers() -> None:
