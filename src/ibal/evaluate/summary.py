@@ -41,7 +41,7 @@ def summarise(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """
     entries: list[dict[str, Any]] = []
     for names, group in rows.group_by(_GROUP, maintain_order=True):
-        about = dict(zip(_GROUP, names, strict=True))
+        about: dict[str, Any] = dict(zip(_GROUP, names, strict=True))
         seeds = group["seed"].unique(maintain_order=True).to_list()
         attacks = group["attack"].unique(maintain_order=True).to_list()
         scores = {

@@ -156,6 +156,8 @@ def actions(title: str, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]
 def redundancy(title: str, steps: Mapping[str, np.ndarray]) -> Figure:
     """Draw Figure 14: group-wise information, the sum of its parts and their difference, per time step, once as the
     bound that the attack uses and once as information. ``steps`` as from ``Redundancy.per_step``."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure((9.0, 3.6), 1, (1.0,), columns=2)
     names = {"club": "CLUB bound, as the attack uses it", "mixture": "information (mixture)"}
     time = steps["time"]
@@ -167,7 +169,7 @@ def redundancy(title: str, steps: Mapping[str, np.ndarray]) -> Figure:
         axis.fill_between(time, low, high, color=INK, alpha=0.15, linewidth=0, label="its 95 % interval")
         axis.axhline(0, color=MUTED, linewidth=0.8)
         axis.set(xlabel="time step", ylabel="nats")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_title(name, fontsize=9)
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)

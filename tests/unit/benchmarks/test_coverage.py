@@ -37,7 +37,17 @@ def test_intervals_over_three_seeds_covered_75_percent(coverage: ModuleType, row
     found = [row for row in rows if row.differ == "as trained"]
     assert len(found) >= 20
     for row in found:
-        slack = FEW if row.interval in ("return", "mean over attacks", "interquartile mean") else ERROR
+        slack = (
+            FEW
+            if row.interval
+            in (
+                "return",
+                "mean over attacks",
+                "hindsight minimum",
+                "interquartile mean",
+            )
+            else ERROR
+        )
         # 128 games near the end of the scale take few values: up to 98.5 % at 3 seeds.
         most = 0.99 if row.episodes == 128 and "± 0.012" in row.truth else 0.972
         assert all(0.93 - slack <= each <= most + slack for each in row.coverage), row
