@@ -6,10 +6,12 @@ import csv
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
+from ibal.cli import report
 from ibal.cli.main import main
 from ibal.report.published import numbers
 
@@ -117,6 +119,19 @@ def test_what_is_wrong_is_one_sentence(
         assert said in error
         assert error.startswith("ibal report: ")
         assert len(error.splitlines()) == 1
+
+
+def test_a_terminal_gets_the_narrow_table_and_a_file_markdown(
+    two: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["report", *two, "--table", "7", "--format", "text", "--quiet"]) == 0
+    narrow = capsys.readouterr().out
+    assert narrow.startswith("Table 7: ")
+    monkeypatch.setattr(report, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    assert main(["report", *two, "--table", "7", "--quiet"]) == 0
+    assert capsys.readouterr().out == narrow
+    assert main(["report", *two, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("### smac/3m")
 
 
 def test_the_help_hid_most_of_the_tables(capsys: pytest.CaptureFixture[str]) -> None:

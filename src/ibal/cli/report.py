@@ -11,6 +11,7 @@ may come from several of them.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ def main(argv: list[str]) -> int:
     from ibal.report import tables
     from ibal.report.formats import FORMATS  # here, because polars is slow to import and --help can do without it
 
+    if options.format is None:
+        narrow = options.table is not None and options.out is None and sys.stdout.isatty()
+        options.format = "text" if narrow else "markdown"
     if options.format not in FORMATS:
         raise CommandError(
             f'unknown format "{options.format}".{hint(options.format, FORMATS)} Formats: {", ".join(FORMATS)}',
@@ -69,8 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "evaluations", nargs="+", type=a_path, metavar="EVALUATION", help="folders that ibal evaluate --out has written"
     )
     add("--table", type=int, metavar="N", help=f"a table of the paper: {TABLES}")
-    add("--format", default="markdown", metavar="FORMAT",
-        help="markdown (default), latex (needs booktabs) or csv (one line per cell)")  # fmt: skip
+    add("--format", metavar="FORMAT",
+        help="markdown, latex (needs booktabs), csv (one line per cell) or text (narrow); default: text for a table on "
+        "a terminal, else markdown")  # fmt: skip
     add("--out", type=a_path, metavar="FILE", help="write the text into a file, too")
     add_flags(out)
     return out

@@ -1,4 +1,4 @@
-"""A table of the paper with our numbers, as Markdown, LaTeX or CSV.
+"""A table of the paper with our numbers, as Markdown, LaTeX, CSV, or text for a terminal.
 
 Beside the name of a method stand up to three lines: ours, what the paper prints, and the difference; so the numbers of
 a column that belong together stand below each other. In LaTeX, where the page is narrow, intervals have own lines.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -53,6 +54,9 @@ _LATEX = _Style(
     lambda text: rf"\underline{{{text}}}",
     lambda interval: rf"{{\tiny {interval}}}" if interval else "",
 )
+
+
+_TEXT = _Style(str, lambda text: f"{text}*", lambda text: f"{text}+")
 
 
 def markdown(made: Table) -> str:
@@ -112,7 +116,34 @@ def comma_separated(made: Table) -> str:
     return text.getvalue().rstrip("\n")
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
+def text(made: Table) -> str:
+    """Return what was played for a terminal: a narrow table per scenario and method, with a line per column."""
+    out = [f"Table {made.number}: {made.title}"]
+    for block in made.blocks:
+        for row in block.rows:
+            if not any(cell.ours for cell in row.cells.values()):
+                continue
+            lines = [["", "ours", "", "paper", "difference", ""]]
+            for column in made.columns:
+                cell = row.cells[column]
+                ours, apart = _ours(cell.ours, cell.mark, _TEXT), _difference(cell, _TEXT)
+                lines.append([column, *ours, _published(cell.published, cell.published_mark, _TEXT), *apart])
+            widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            body = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+            out.append("\n".join([f"{block.scenario}, {row.name} ({_amount(row)})", *body]))
+        out += _notes(block, str)[1:]
+    out.append(
+        "Percent, ± standard deviation over seeds [95 % interval: of several seeds about what trained them, of one "
+        f"about this team; of the difference with the paper's mean as one of {SEEDS} runs of {EPISODES} episodes]. *: "
+        f"best, +: second best of a column, of ours and of the paper's each. {MISSING}: not played; Mean needs every "
+        "column."
+    )
+    return "\n\n".join("\n".join(textwrap.wrap(part, 100)) if "\n" not in part else part for part in out)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "markdown": markdown, "latex": latex, "csv": comma_separated, "text": text,
+}  # fmt: skip
 
 
 def _lines(row: Row, columns: Sequence[str], style: _Style) -> list[tuple[str, list[str]]]:

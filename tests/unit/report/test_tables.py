@@ -246,6 +246,22 @@ def test_markdown_reads_line_by_line() -> None:
     assert "the paper prints Rand-Obs 55.4." in text
 
 
+def test_a_table_of_the_paper_was_250_columns_wide() -> None:
+    rates = {"natural": 10, "random": 8, "fgsm": 7, "ega": 9, "wolfpack": 3, "interaction": 5}
+    rows = [episodes("ibal", share(rate), attack, seed=k) for attack, rate in rates.items() for k in range(3)]
+    text = formats.text(lay_out(pl.concat([*rows, episodes("vanilla", share(9))]), 7))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    start = lines.index("3m, IBAL (3 seeds, 30 episodes per cell)")
+    assert lines[start + 1].split() == ["ours", "paper", "difference"]
+    assert lines[start + 2].split()[:8] == ["Natural", "100.0", "±", "0.0*", "[88.6,", "100.0]", "98.6", "±"]
+    assert lines[start + 9].split()[:4] == ["worst", "attack", "30.0", "±"]
+    assert "(Wolfpack)" in lines[start + 9]
+    assert "3m, Vanilla QMIX (1 seed, 10 episodes per cell)" in lines
+    assert "WALL" not in "".join(line for line in lines if line.startswith("3m, "))  # not played
+    assert "worst attack is the lowest column" in " ".join(lines)
+
+
 def test_latex_escapes_and_closes_what_it_opens() -> None:
     assert formats.escape_latex("a_b & 5% {x} #1 $") == r"a\_b \& 5\% \{x\} \#1 \$"
     assert formats.escape_latex("\\^~") == r"\textbackslash{}\textasciicircum{}\textasciitilde{}"
