@@ -48,7 +48,8 @@ def test_brackets_in_a_folders_name_are_no_pattern(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["evaluate", "run", "random", "--env", "climbing", "--episodes", "3", "--out", "ev [a]"]
+    run.rename(tmp_path / "run [b]")
+    words = ["evaluate", "run [b]", "random", "--env", "climbing", "--episodes", "3", "--out", "ev [a]"]
     assert main(words) == 0
     first = capsys.readouterr()
     assert "[1/2]" in first.err
@@ -56,6 +57,7 @@ def test_brackets_in_a_folders_name_are_no_pattern(
     second = capsys.readouterr()
     assert "[1/2]" not in second.err  # found again
     assert second.out == first.out
+    assert "run [b]" in first.out  # nor markup
     assert main(["report", "ev [a]", "--out", "re[p]ort.md", "--quiet"]) == 0
     assert (tmp_path / "re[p]ort.md").is_file()
 

@@ -264,6 +264,9 @@ def test_options_of_a_file_are_checked_before_the_maker_is_called(tmp_path: Path
         ("toy/leak", {"flips": 1}, "option flips cannot be given"),
         ("smac/3m", {"map_name": "8m"}, 'no option "map_name"'),
         ("smac/3m", {"interface": "x"}, "option interface cannot be given"),
+        ("smac/3m", {"enemy_ids": "x"}, 'environment "smac/3m": enemy_ids is "x"'),
+        ("toy/probe-memory", {"delay": 10**12}, "delay is 1000000000000; sign and"),
+        ("toy/leak", {"n_agents": 10**9}, "leak takes at most 100 agents"),
         ("smac/3m", {"step_mul": 1.5}, "option step_mul must be a whole number"),
         ("smac/3m", {"step_mul": [1]}, "must be a number, a word, true or false"),
     ):
@@ -314,6 +317,26 @@ def test_only_what_takes_in_a_users_words_may_trust_a_name() -> None:
         imported = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names} | {n.module for n in froms}
         assert not {word.split(".")[0] for word in imported if word} & IMPORTS, name
         assert name == "__init__.py" or not trusting & {f"{n.module}.{a.name}" for n in froms for a in n.names}, name
+
+
+READS = {"loads", "load", "read_parquet", "scan_parquet", "read_parquet_schema", "load_file", "safe_open", "read_csv"}
+# Otherwise than by ibal.reading: files of PyTorch, by its own reader, and the paper's numbers, which are ours.
+READS_ITSELF = {"reading.py", "nets/pymarl.py", "report/published.py"}
+
+
+def test_every_reader_of_files_goes_through_one_module() -> None:
+    """So that none forgets sizes, depths and types; what is read by another one must be looked at here."""
+    libraries = {"json", "tomllib", "pl", "polars", "np", "torch", "safetensors"}
+    for name, tree in sources():
+        found = {
+            f"{node.value.id}.{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr in READS and isinstance(node.value, ast.Name)
+            and node.value.id in libraries
+        }  # fmt: skip
+        assert name in READS_ITSELF or not found, (name, found)
+        froms = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert name == "reading.py" or "tomllib" not in froms, name
 
 
 def test_a_plain_name_is_never_code() -> None:

@@ -12,13 +12,13 @@ import argparse
 import contextlib
 import importlib
 import io
-import json
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ibal import reading
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, Parser, a_path, add_flags, output_of, seed_type
 
 ENV = "smac/8m"
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         chosen = ["--episode", str(telling_episode(options.out / "evaluation"))] if name == "replay" else []
         _run(name, [*arguments, *chosen], output)
     minutes = (time.monotonic() - begun) / 60
-    entries = json.loads((options.out / "evaluation" / "summary.json").read_text(encoding="utf-8"))["entries"]
+    entries = reading.table(options.out / "evaluation" / "summary.json")["entries"]
     data = {"out": str(options.out), "minutes": round(minutes, 2), "rows": entries}
     output.result(data, as_text(entries, options.out, minutes))
     return OK
@@ -92,7 +92,8 @@ def telling_episode(evaluation: Path) -> int:
     """Return the first episode under ``interaction`` that one team won and another lost, or 0 if there is none."""
     import polars as pl
 
-    rows = pl.read_parquet(evaluation / "episodes.parquet")
+    columns = {"attack": pl.String, "perturbation": pl.String, "episode": pl.Int64, "win": pl.Boolean}
+    rows = reading.parquet(evaluation / "episodes.parquet", columns)
     attacked = rows.filter(pl.col("attack") == "interaction", pl.col("perturbation") == "none")
     split = attacked.group_by("episode").agg(pl.col("win").n_unique()).filter(pl.col("win") > 1)["episode"]
     return 0 if split.is_empty() else int(split.to_numpy().min())

@@ -75,7 +75,13 @@ def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
     given = for_call(f'environment "{name}"', maker, args, options or {}, records)
     if missing := missing_arguments(maker, args, given):
         raise ConfigError(f'environment "{name}" cannot be made: {missing}')
-    return _checked(name, maker(*args, **given))
+    try:
+        env = maker(*args, **given)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        if name in TABLE and given:  # an error of the user's own function keeps its traceback
+            raise ConfigError(f'environment "{name}": {error}') from error
+        raise
+    return _checked(name, env)
 
 
 def _checked(name: str, env: Any) -> Env:

@@ -38,6 +38,8 @@ class Leak:
     def __post_init__(self) -> None:
         if self.n_agents < 2 or self.n_actions < 2 or self.horizon < 1:
             raise ValueError("leak needs n_agents >= 2, n_actions >= 2 and horizon >= 1")
+        if max(self.n_agents, self.n_actions, self.noise) > 100 or self.horizon > 10_000 or self.noise < 0:
+            raise ValueError("leak takes at most 100 agents, actions and noise, none below 0, and 10000 steps")
         if any(not 0 <= p <= 1 for p in self.flips):
             raise ValueError(f"leak: flips are probabilities, got {self.flips}")
 

@@ -164,8 +164,8 @@ def probe_memory(delay: int = 3) -> Env:
 
     Without memory the best expected return is 0.5, with memory 1.
     """
-    if delay < 1:
-        raise ValueError(f"delay is {delay}; with less than 1 step between sign and question nothing is remembered")
+    if not 1 <= delay <= 1000:
+        raise ValueError(f"delay is {delay}; sign and question are 1 to 1000 steps apart, or nothing is remembered")
 
     def observe(t: Index, node: Index) -> Float[Array, "2"]:
         sign = jnp.where(t == 0, _see_sign(t, node)[0], jnp.float32(0.0))

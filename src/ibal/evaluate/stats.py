@@ -190,7 +190,8 @@ def _arms(found: Sample, quantile: Any, by: str) -> tuple[Any, Any]:
     # Where nothing varies, nothing can be said by seeds, and by episodes what their number allows.
     count = np.where(variance > 0, spread / np.where(variance > 0, variance, 1), np.inf)
     count = np.where(np.isinf(count), found.episodes if by == "episodes" else 1e300, count)
-    low, high = _score_interval(mean, np.maximum(count, 1e-300), quantile)
+    # No less than can be squared: a trimmed mean may be 1 where the runs differ, which leaves nothing of the spread.
+    low, high = _score_interval(mean, np.maximum(count, 1e-9), quantile)
     return mean - low, high - mean
 
 

@@ -121,8 +121,8 @@ def find_policies(path: str | Path) -> list[Path]:
             )
         return [path]
     seeds = {file: file.stem.removeprefix("seed-") for file in path.glob("policy/seed-*.safetensors")}
-    if any(seed.isdigit() for seed in seeds.values()):
-        return sorted((f for f, seed in seeds.items() if seed.isdigit()), key=lambda f: int(seeds[f]))
+    if any(seed.isdecimal() for seed in seeds.values()):
+        return sorted((f for f, seed in seeds.items() if seed.isdecimal()), key=lambda f: int(seeds[f]))
     if (path / "agent.th").is_file():  # a folder of PyMARL's
         return [path / "agent.th"]
     if (path / "agent.safetensors").is_file():

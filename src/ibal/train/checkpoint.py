@@ -129,7 +129,7 @@ def restore(folder: str | Path, template: Any, *, expect: Mapping[str, Any] | No
 
 def checkpoints(folder: str | Path) -> list[Path]:
     """Return the checkpoints in a folder, oldest first; whether they are whole is found out by reading them."""
-    return sorted(path for path in Path(folder).glob(f"*{SUFFIX}") if path.name.removesuffix(SUFFIX).isdigit())
+    return sorted(path for path in Path(folder).glob(f"*{SUFFIX}") if path.name.removesuffix(SUFFIX).isdecimal())
 
 
 def _leaves(state: Any) -> list[_Leaf]:

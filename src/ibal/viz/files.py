@@ -40,7 +40,11 @@ def write_figure(figure: Figure, stem: str | Path, style: Mapping[Any, Any] = SV
     ``style`` holds matplotlib's settings while it draws. No date is written: the same numbers give the same files.
     """
     from matplotlib import rc_context
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):  # a name with two dollar signs is no formula; the labels of logarithmic axes are
+        if isinstance(text, Text) and text.get_text() and "\\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
     paths = []
     for ending in (".svg", ".png"):
         content = io.BytesIO()

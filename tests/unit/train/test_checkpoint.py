@@ -325,3 +325,8 @@ while True:
     save(tmp_path, last + 1, template)
     assert steps(tmp_path) == [last, last + 1]
     assert len(list(tmp_path.iterdir())) == 2  # nothing half-written stays
+
+
+def test_a_file_whose_name_is_a_digit_of_another_kind_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "²³.safetensors").write_bytes(b"")
+    assert checkpoint.checkpoints(tmp_path) == []

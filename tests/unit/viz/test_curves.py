@@ -75,3 +75,10 @@ def test_many_environments_are_broken_into_rows() -> None:
     assert [axis.get_visible() for axis in figure.axes] == [True] * 5 + [False]
     with pytest.raises(ValueError, match="no curve given"):
         draw([])
+
+
+def test_dollar_signs_in_names_are_no_formula(tmp_path: Path) -> None:
+    """A run folder of somebody else's may call its method "a $x^ b$"."""
+    figure = draw([Curve("my $x^ env$", "natural", method, 0, [0, 1e6], [0.0, 0.5]) for method in ("$a_$", "$b^$")])
+    write_figure(figure, tmp_path / "c")
+    assert "my $x^ env$" in (tmp_path / "c.svg").read_text()
