@@ -111,6 +111,8 @@ def test_seeds_are_pooled_by_method_over_run_folders() -> None:
     )
     found = cells(made, "IBAL")["Interaction"].ours
     assert (found.mean, found.sd, found.seeds, found.episodes) == (pytest.approx(60.0), pytest.approx(20.0), 3, 30)
+    assert found.low is not None
+    assert found.high is not None
     assert found.low < 60 < found.high
     assert cells(made, "Vanilla QMIX")["Interaction"].ours[:2] == (pytest.approx(10.0), None)
     assert [cells(made, name)["Interaction"].mark for name in ("IBAL", "Vanilla QMIX", "WALL")] == [
@@ -145,6 +147,8 @@ def test_the_difference_carries_both_uncertainties() -> None:
     assert found[0] == pytest.approx(10.0)
     assert found[2] - found[1] == pytest.approx(2 * half, rel=0.15)
     sure = difference(Cell(ours, Number(70.0, 0.0)))
+    assert ours.low is not None
+    assert ours.high is not None
     assert sure == pytest.approx((10.0, 10 - (80 - ours.low), 10 + ours.high - 80))  # ours alone differ between runs
     alike = difference(Cell(estimate([np.repeat([1.0, 0.0], [800, 200])] * 3), Number(70.0, 0.0)))
     half = 1.96 * 100 * math.sqrt(0.7 * 0.3 / 96 + 0.8 * 0.2 / 3000)
