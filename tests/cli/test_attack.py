@@ -40,11 +40,11 @@ def test_a_policy_gets_an_attacker_that_evaluations_find(
     assert "exists; name another folder" in capsys.readouterr().err
 
     out = tmp_path / "x"
-    asked = ["--attacks", "natural,interaction,interaction[masks=random,actions=off]", "--episodes", "4"]
+    asked = ["--attacks", "interaction,interaction[masks=random,actions=off]", "--episodes", "4"]
     assert main(["evaluate", str(run), *asked, "--attackers", str(bank), "--out", str(out), "--quiet"]) == 0
     rows = pl.read_parquet(out / "episodes.parquet")
     played = rows["attack"].unique(maintain_order=True).to_list()
-    assert played == ["natural", "interaction", "interaction[masks=random,actions=off]"]
+    assert played == ["interaction", "interaction[masks=random,actions=off]"]
 
 
 def test_refitting_needs_a_folder_of_its_own(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,11 +15,12 @@ from ibal import rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig
 from ibal.cli.main import main
+from ibal.cli.replay import _team
 from ibal.envs import TABLE
 from ibal.evaluate.episodes import play
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
-from ibal.nets.pymarl import load_policy
+from ibal.nets.pymarl import load_agent, pymarl_agent
 from ibal.registry import Entry
 from ibal.viz.trajectory import unpack
 from unit.viz import skirmish
@@ -109,18 +110,17 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_folder_plays_where_it_was_trained(runs, tmp_path, capsys):
-    page = tmp_path / "x.html"
+    page, agent = tmp_path / "x.html", pymarl_agent(skirmish.SPEC, 8)  # weights apart: compiled once for both
     for words, label, file in (
         ((), "a seed-0", "a/policy/seed-0"), (("--policy-seed", 2), "a seed-2", "a/policy/seed-2"),
     ):  # fmt: skip
         assert replay("--policy", runs / "a", *words, "--episode", 1, "--out", page, "--json", "--quiet") == 0
         (said,) = json.loads(capsys.readouterr().out)["episodes"]
-        policy = load_policy(runs / f"{file}.safetensors", skirmish.SPEC)
-        counted = play(skirmish.make(), policy, rng.episodes(rng.root(0), 2))
+        weights = load_agent(runs / f"{file}.safetensors")
+        counted = play(skirmish.make(), agent, rng.episodes(rng.root(0), 2), weights)
         assert (said["policy"], said["steps"]) == (label, int(counted.length[1]))
         assert said["return"] == pytest.approx(float(counted.returns[1]), abs=1e-3)
-    assert replay("--policy", runs / "b" / "policy" / "seed-0.safetensors", "--out", page, "--json", "--quiet") == 0
-    assert json.loads(capsys.readouterr().out)["episodes"][0]["policy"] == "b seed-0"
+    assert _team(str(runs / "b" / "policy" / "seed-0.safetensors"), None).label == "b seed-0"
 
 
 def test_two_policies_under_one_attack_share_a_page_and_a_world(runs, tmp_path, capsys):

@@ -10,21 +10,33 @@ from pathlib import Path
 import jax
 import pytest
 
+import ibal
+from ibal.cli.main import main
 from ibal.cli.train import use_cores
 from ibal.train.loop import devices_for
 
-COMMAND = [sys.executable, "-m", "ibal", "train", "--env", "climbing", "--preset", "smoke", "--steps", "200", "--quiet",
-           "--learner.hidden", "8", "--train.eval-episodes", "4"]  # fmt: skip
+# As in test_curves.py, so that what one has compiled serves the other.
+TINY = ["train", "--env", "climbing", "--preset", "smoke", "--steps", "400", "--learner.hidden", "8", "--quiet",
+        "--train.chunk", "1", "--train.eval-every", "100", "--train.eval-episodes", "4"]  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_two_seeds_on_two_cores_are_two_trainings(tmp_path: Path) -> None:
+    assert len(devices_for(2)) == 2  # of the four that conftest.py makes
     for name, more in (("both", ["--seeds", "2"]), ("second", ["--seed", "1"])):
-        done = subprocess.run([*COMMAND, *more, "--out", str(tmp_path / name)], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert main([*TINY, *more, "--out", str(tmp_path / name)]) == 0
     policies = [(tmp_path / name / "policy" / "seed-1.safetensors").read_bytes() for name in ("both", "second")]
     assert policies[0] == policies[1]
+    assert policies[0] != (tmp_path / "both" / "policy" / "seed-0.safetensors").read_bytes()
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_a_training_of_two_seeds_makes_two_devices_of_two_cores() -> None:
+    """In a process of its own: here JAX has its devices already."""
+    code = "from ibal.cli.train import use_cores; use_cores(2); import jax; print(jax.local_device_count())"
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    environment["PYTHONPATH"] = str(Path(ibal.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
 def test_seeds_are_dealt_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
