@@ -234,7 +234,7 @@ def test_a_file_that_cannot_be_written_is_a_failure(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr("ibal.viz.files.os.replace", full)
     assert replay("--env", SKIRMISH, "--policy", "stop", "--max-steps", 1, "--out", tmp_path / "x.html", "--quiet") == 1
-    assert "No space left on device" in capsys.readouterr().err
+    assert "x.html: the disk is full; make room" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
