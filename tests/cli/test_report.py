@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -27,6 +28,8 @@ def write(folder: Path, method: str, rates: dict[str, int], seed: int = 0, polic
     ]  # fmt: skip
     folder.mkdir()
     pl.concat(parts).write_parquet(folder / "episodes.parquet")
+    written = hashlib.sha256((folder / "episodes.parquet").read_bytes()).hexdigest()
+    (folder / "summary.json").write_text(json.dumps({"episodes_sha256": written}))
     return str(folder)
 
 

@@ -156,7 +156,7 @@ def teams_of(
         if not entry.checked:
             note(UNCHECKED.format(name=entry.label))
         digest = hashlib.sha256(entry.file.read_bytes() if entry.file else entry.label.encode()).hexdigest()
-        own = ":" in world.partition(" ")[0]
+        own = ":" in world.partition(" ")[0] or (entry.file is None and ":" in entry.policy)
         team = Team(entry.policy, method, meta.get("seed"), env, world, player, entry.params, digest, about, own)
         teams.append((entry.label, team))
     return teams

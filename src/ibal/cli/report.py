@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         )
     if options.table is None and options.format != "markdown":
         raise CommandError(f"--format {options.format} is for --table N; a summary is Markdown (or --json)", WRONG_USE)
-    rows = read(options.evaluations)
+    rows = read(options.evaluations, output.note)
     try:
         data, text = _summary(rows) if options.table is None else _table(rows, options, output)
     except ValueError as error:
@@ -81,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     return out
 
 
-def read(evaluations: Sequence[Path]) -> pl.DataFrame:
-    """Return the episodes of all evaluations together. Raises CommandError for a folder that is none."""
+def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda message: None) -> pl.DataFrame:
+    """Return the episodes of all evaluations together; ``note`` is told what cannot be checked. Raises CommandError for
+    a folder that is none."""
     import polars as pl
 
     from ibal.evaluate.evaluation import EPISODES, read_episodes
@@ -96,7 +97,7 @@ def read(evaluations: Sequence[Path]) -> pl.DataFrame:
                 f"{folder} is no evaluation: it has no {EPISODES}; ibal evaluate … --out {folder} writes it", WRONG_USE
             )
         try:
-            frames.append(read_episodes(folder))
+            frames.append(read_episodes(folder, note))
         except (OSError, ValueError) as error:
             raise CommandError(str(error), WRONG_USE) from error
     return pl.concat(frames)

@@ -257,6 +257,10 @@ def test_rows_that_are_not_those_of_the_summary_are_refused(todo: list[Cell], tm
         with pytest.raises(ValueError, match=r"is not the one that summary\.json was written with"):
             read_episodes(folder)
     (folder / "summary.json").unlink()  # nothing says what it was: read as it is, if it is any
+    file.write_bytes(content)
+    said: list[str] = []
+    assert read_episodes(folder, said.append).height == done.rows.height
+    assert said == [f"{file}: unchecked: no summary.json beside it says whether it is as it was written"]
     for damaged, message in (
         (content[:-1], "cannot be read"),
         (as_parquet(done.rows.drop("method")), "it has no method"),
