@@ -127,7 +127,7 @@ def test_the_number_of_a_worker_is_its_place_among_its_parents_workers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.thorough)])
 def test_the_parallel_runner_of_pymarl_plays_as_many_games_as_it_counts(start: str):
     script = str(ROOT / "benchmarks" / "parallel_runner.py")
     found = json.loads(python(script, "--workers", "2", "--games", "2", "--start", start, "--json"))
