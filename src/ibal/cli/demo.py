@@ -1,48 +1,70 @@
 """``ibal demo``: what this library is for, from nothing, in a few minutes.
 
 Trains a team on 8m, continues it once without and once with interaction-breaking attacks, attacks both, and writes
-table, learning curves and replays. Every step is a command of ``ibal``, printed before it runs. Not on 3m, which would
-be quicker: there the attack takes over one marine of three for good, and two marines seldom win against three,
-however they were trained (docs/results/ibal.md); 8m leaves a team something to learn.
+table, learning curves and replays. Every step is a command of ``ibal``; ``FOLDER/commands.txt`` has them all.
+Not on 3m, which would be quicker: there the attack takes over one marine of three for good, and two marines seldom win
+against three, however they were trained (docs/results/ibal.md); 8m leaves a team something to learn.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
-import io
 import shlex
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ibal import reading
-from ibal.cli.output import OK, WRONG_USE, CommandError, Output, Parser, a_path, add_flags, output_of, seed_type
+from ibal import envs, reading
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    Parser,
+    a_path,
+    add_flags,
+    claim,
+    output_of,
+    seed_type,
+    unwritable,
+)
+from ibal.cli.stages import Command, Cost, Diary, Stage, Track, available_cores, foretold, in_words, measure, run_stages
+from ibal.files import CLAIM, replace_text
+from ibal.registry import Own
 
 ENV = "smac/8m"
-START, MORE = 250_000, 200_000  # environment steps: of the common start, and of each team after it
-TRIED = "natural,random,occlude-retreat,interaction"
-HARMED = "none,dis-1,hp-15"
+START, MORE = 50_000, 60_000  # environment steps: of the common start, and of each team after it
+EPISODES = 512  # of every evaluation; trainings play as many in the end
+TRIED = "natural,occlude-retreat,interaction"
+RESULTS = ("summary.json", "card.json")
+DIARY = "demo.json"
 
 
 def main(argv: list[str]) -> int:
     """Run ``ibal demo`` with the arguments after ``demo``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    if options.scale <= 0:
+    if not 0 < options.scale < float("inf"):
         raise CommandError(f"--scale is {options.scale}; a number above 0 was expected", WRONG_USE)
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise CommandError(f"--out {options.out} exists; name another folder, or delete it", WRONG_USE)
+    out: Path = options.out
+    env = envs.TABLE.resolve(Own(options.env))
+    diary = _diary(out, {"env": env, "seed": options.seed, "scale": options.scale})
+    _check_drawable(env)
     begun = time.monotonic()
-    for name, arguments in commands(options.out, options.scale, options.seed, options.env):
-        chosen = ["--episode", str(telling_episode(options.out / "evaluation"))] if name == "replay" else []
-        _run(name, [*arguments, *chosen], output)
-    minutes = (time.monotonic() - begun) / 60
-    entries = reading.table(options.out / "evaluation" / "summary.json")["entries"]
-    data = {"out": str(options.out), "minutes": round(minutes, 2), "rows": entries}
-    output.result(data, as_text(entries, options.out, minutes))
+    try:
+        with claim(out):
+            _run(stages(out, options.scale, options.seed, env), diary, out, output)
+    except OSError as error:
+        raise unwritable(error, out) from error
+    except KeyboardInterrupt:
+        raise CommandError(f"interrupted; the same command goes on from {out}", 130) from None
+    seconds = time.monotonic() - begun
+    entries, card = (reading.table(out / "evaluation" / name) for name in RESULTS)
+    entries = entries["entries"]
+    data = {"out": str(out), "minutes": round(seconds / 60, 2), "rows": entries}
+    output.result(data, as_text(entries, card, out, seconds))
     return OK
 
 
@@ -50,10 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     out = Parser(
         prog="ibal demo",
         description="Train a team on 8m, continue it without and with interaction-breaking attacks, attack both; write "
-        "the table, the learning curves and replays of both under attack. A few minutes on two cores.",
+        "the table, the learning curves and replays of both under attack. It says first how long that takes here; the "
+        "same command goes on where it was interrupted.",
         allow_abbrev=False,
     )
-    out.add_argument("--out", type=a_path, default=Path("demo"), metavar="FOLDER", help="a new folder (default demo)")
+    out.add_argument("--out", type=a_path, default=Path("demo"), metavar="FOLDER",
+                     help="a new folder, or that of a demo to go on with (default demo)")  # fmt: skip
     out.add_argument("--env", default=ENV, metavar="NAME", help=f"environment to train on (default {ENV})")
     out.add_argument("--seed", type=seed_type(), default=0, metavar="N", help="seed of the trainings (default 0)")
     out.add_argument("--scale", type=float, default=1.0, metavar="X",
@@ -62,29 +86,91 @@ def _parser() -> argparse.ArgumentParser:
     return out
 
 
-def commands(out: Path, scale: float, seed: int, env: str = ENV) -> list[tuple[str, list[str]]]:
-    """Return the commands of the demo in their order: name and arguments."""
+def _check_drawable(name: str) -> None:
+    """Refuse an environment that the demo could not draw in the end."""
+    env = envs.made(name)
+    if env.frame is None or env.spec.scene is None:
+        raise CommandError(f'"{name}" cannot be drawn, so there would be nothing to see; take one of smac/*', WRONG_USE)
+
+
+def _diary(out: Path, settings: dict[str, Any]) -> Diary:
+    """Return the diary of a new demo, or of one in ``out`` that was begun with the same settings."""
+    diary = Diary(out / DIARY, settings)
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"--out {out} is a file; name a folder", WRONG_USE)
+    if out.exists() and not (out / DIARY).exists() and any(path.name != CLAIM for path in out.iterdir()):
+        raise CommandError(f"--out {out} exists and holds no demo; name another folder, or delete it", WRONG_USE)
+    if other := diary.read():
+        raise CommandError(f"--out {out} holds {other}; name another folder, or delete it", WRONG_USE)
+    return diary
+
+
+def _run(plan: list[Stage], diary: Diary, out: Path, output: Output) -> None:
+    diary.write()
+    commands = [command for stage in plan for track in stage.tracks for command in track.commands]
+    replace_text(out / "commands.txt", "".join(shlex.join(["ibal", c.name, *c.arguments]) + "\n" for c in commands))
+    if all(command.label in diary.done for command in commands):
+        output.note(f"{out} is complete; for a new demo name another --out, or delete it")
+        return
+    if diary.done:
+        output.note(f"going on with what {out} holds")
+    from ibal.train.runner import use_compilation_cache
+
+    use_compilation_cache()
+    speed = measure()
+    cores = len(available_cores())
+    whole = sum(foretold(stage, speed, cores) for stage in plan)
+    output.note(f"about {in_words(whole)} on this machine and {cores} core{'s' * (cores > 1)}, into {out}")
+    run_stages(plan, speed, diary, out / "logs", output, lambda command: ready(command, out))
+
+
+def ready(command: Command, out: Path) -> Command:
+    """Give a command what is known only when its turn has come."""
+    if command.name == "replay":
+        telling = ("--episode", str(telling_episode(out / "evaluation")))
+        return command._replace(arguments=(*command.arguments, *telling))
+    if command.name == "train" and (folder := out / command.label).exists():
+        if (folder / "config.toml").exists():
+            return command._replace(arguments=(*command.arguments, "--resume"))
+        shutil.rmtree(folder)  # stopped before it wrote anything
+    return command
+
+
+def stages(out: Path, scale: float, seed: int, env: str = ENV) -> list[Stage]:
+    """Return what the demo runs, in order."""
 
     def count(usual: int) -> str:
         return str(max(1, round(usual * scale)))
 
-    def train(name: str, steps: int, *more: str) -> tuple[str, list[str]]:
-        budget = ["--steps", count(steps), "--seed", str(seed), "--train.snapshot-every", count(50_000)]
-        return "train", ["--env", env, "--preset", "laptop", *budget, "--out", str(out / name), *more]
+    def train(name: str, steps: int, *more: str) -> Command:
+        budget = ("--steps", count(steps), "--seed", str(seed))
+        # Fewer random actions than usual, since so little is trained.
+        budget += ("--train.epsilon-steps", count(30_000), "--train.snapshot-every", count(25_000))
+        # As many episodes as in the end: evaluations of two sizes would be compiled twice.
+        budget += ("--train.eval-every", count(25_000), "--train.eval-episodes", str(EPISODES))
+        kept = ("--train.checkpoint-replay", "none")  # with the replay, checkpoints take gigabytes
+        return Command(
+            name, "train", ("--env", env, "--preset", "laptop", *budget, *kept, "--out", str(out / name), *more)
+        )
 
-    start, teams, bank = str(out / "start"), [str(out / "vanilla"), str(out / "ibal")], str(out / "attackers")
-    attacked = ["--attackers", bank]
+    start, teams, bank = str(out / "start"), (str(out / "vanilla"), str(out / "ibal")), str(out / "attackers")
+    played = ("--env", env, "--attackers", bank)
     show = [word for team in teams for word in ("--policy", team)]
+    fit = Command("attackers", "attack", (start, "--env", env, "--out", bank, "--episodes", count(256), "--steps",
+                                          count(500), "--check", "0"))  # fmt: skip
+    evaluate = Command("evaluation", "evaluate", (*teams, "--attacks", TRIED, *played, "--episodes", str(EPISODES),
+                                                  "--out", str(out / "evaluation")))  # fmt: skip
+    curves = Command("curves", "curves", (*teams, "--attacks", "interaction", *played, "--episodes", str(EPISODES),
+                                          "--out", str(out / "curves")))  # fmt: skip
+    replay = Command("replays", "replay", (*show, "--attack", "interaction", *played, "--out",
+                                           str(out / "replays.html")))  # fmt: skip
     return [
-        train("start", START),
-        ("attack", [start, "--out", bank, "--episodes", count(512), "--steps", count(1000), "--check", "0"]),
-        train("vanilla", MORE, "--init", start),
-        train("ibal", MORE, "--init", start, "--method", "ibal"),
-        ("evaluate", [*teams, "--attacks", TRIED, "--perturbations", HARMED, *attacked, "--episodes", count(512),
-                      "--out", str(out / "evaluation")]),
-        ("curves", [*teams, "--attacks", "interaction", *attacked, "--episodes", count(128),
-                    "--out", str(out / "curves")]),
-        ("replay", [*show, "--attack", "interaction", *attacked, "--out", str(out / "replays.html")]),
+        Stage("train a team", (Track(Cost(30, 25), (train("start", START),)),)),
+        Stage("go on with it: alone (vanilla), and under attack (ibal)", (
+            Track(Cost(35, 40), (fit, train("vanilla", MORE, "--init", start))),
+            Track(Cost(20, 35), (train("ibal", MORE, "--init", start, "--method", "ibal"),)),
+        )),
+        Stage("attack both", (Track(Cost(20, 20), (evaluate, replay)), Track(Cost(10, 20), (curves,)))),
     ]  # fmt: skip
 
 
@@ -99,30 +185,46 @@ def telling_episode(evaluation: Path) -> int:
     return 0 if split.is_empty() else int(split.to_numpy().min())
 
 
-def _run(name: str, arguments: Sequence[str], output: Output) -> None:
-    """Run one command; what it would print as its result is left to the end of the demo."""
-    from ibal.cli.main import COMMANDS
-
-    output.note("$ " + shlex.join(["ibal", name, *arguments]))
-    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[name][0]).main
-    with contextlib.redirect_stdout(io.StringIO()):
-        status = run([*arguments, "--quiet"] if output.quiet else list(arguments))
-    if status != OK:
-        raise CommandError(f"ibal {name} ended with status {status}", status)
-
-
-def as_text(entries: Sequence[dict[str, Any]], out: Path, minutes: float) -> str:
-    """Return the table, how to read it, and what was written."""
+def as_text(entries: Sequence[dict[str, Any]], card: dict[str, Any], out: Path, seconds: float) -> str:
+    """Return the table, what was written, and in three sentences what was shown."""
     from ibal.report.sheet import as_text as table
 
-    named = [entry | {"policy": Path(entry["policy"]).name} for entry in entries]
+    tried = TRIED.split(",")  # without what sums them up
+    named = [entry | {"policy": Path(entry["policy"]).name} for entry in entries if entry["attack"] in tried]
     return "\n".join([
-        table(named),
-        "",
-        "Both teams continue the same start; ibal met attacks on the way, vanilla none.",
-        "interaction is an attacker fitted to that start, before either of them: neither has trained against it.",
+        table(named, card=card),
         "",
         f"{out / 'replays.html'}: both teams in the same attacked game, the first that one team alone wins if any",
         f"{out / 'curves' / 'curves.svg'}: learning curves, natural and attacked",
-        f"{out / 'evaluation' / 'episodes.parquet'}: every episode ({minutes:.1f} minutes in all)",
+        f"{out / 'evaluation' / 'episodes.parquet'}: every episode; {out / 'commands.txt'}: every command",
+        f"{in_words(seconds)} in all",
+        "",
+        *shown({(entry["policy"], entry["attack"]): entry for entry in named}),
     ])  # fmt: skip
+
+
+def shown(cells: dict[tuple[str, str], dict[str, Any]]) -> tuple[str, str, str]:
+    """Say in three sentences what was shown, or that nothing was; ``cells``: team and attack to numbers."""
+    quiet = {team: cells[team, "natural"] for team in ("vanilla", "ibal")}
+    hurt = {team: cells[team, "interaction"] for team in ("vanilla", "ibal")}
+    (low, _), (_, high) = _interval(hurt["ibal"]), _interval(hurt["vanilla"])
+    differs = "So what a team meets while it learns decides: both began as one team and then trained equally long."
+    alike = "So this run does not show that training under attack helps; try another --seed, or a larger --scale."
+    return (
+        f"Left in peace, the team that trained on as before (vanilla) {_score(quiet['vanilla'])} and the one that "
+        f"trained on under attack (ibal) {_score(quiet['ibal'])}.",
+        "Then an attacker that neither of them has met cuts some agents off from the others and steers them "
+        f"(interaction): vanilla {_score(hurt['vanilla'])}, ibal {_score(hurt['ibal'])}.",
+        differs if low > high else alike,
+    )
+
+
+def _score(entry: dict[str, Any]) -> str:
+    if entry["win_rate"] is None:
+        return f"has a return of {entry['return']:.1f}"
+    return f"wins {100 * entry['win_rate']:.0f} % of its games"
+
+
+def _interval(entry: dict[str, Any]) -> tuple[float, float]:
+    low, high = entry["return_interval" if entry["win_rate"] is None else "win_rate_interval"]
+    return low, high

@@ -28,9 +28,10 @@ PRESETS: dict[str, Preset] = {
         TrainConfig(updates_per_episode=0.25),
     ),
     "smoke": Preset(
-        "seconds: shows that everything runs, learns nothing",
+        "a minute or two, nearly all of it compiling: shows that everything runs, learns nothing",
         ValueConfig(batch=8),
-        TrainConfig(steps=4000, envs=8, replay=64, learn_from=8, eval_every=2000, eval_episodes=8),
+        # Evaluated at its end only: an evaluation on the way, of another size, would be compiled on its own.
+        TrainConfig(steps=4000, envs=8, replay=64, learn_from=8, eval_every=4000, eval_episodes=8),
     ),
 }
 
