@@ -123,6 +123,16 @@ def test_its_last_lines_say_in_three_sentences_what_was_shown(
     assert "holds what was begun with scale 1.0; name another folder" in capsys.readouterr().err
 
 
+def test_a_demo_whose_results_are_gone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_check_drawable", lambda name: None)
+    done(tmp_path / "d", 0.1, 0.6)
+    (tmp_path / "d" / "evaluation" / "card.json").write_text("[")
+    assert main(["demo", "--out", str(tmp_path / "d"), "--quiet"]) == 1
+    assert "the demo's results are gone" in capsys.readouterr().err
+
+
 def test_a_difference_that_is_none_is_not_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

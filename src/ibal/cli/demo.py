@@ -38,7 +38,6 @@ ENV = "smac/8m"
 START, MORE = 50_000, 60_000  # environment steps: of the common start, and of each team after it
 EPISODES = 512  # of every evaluation; trainings play as many in the end
 TRIED = "natural,occlude-retreat,interaction"
-RESULTS = ("summary.json", "card.json")
 DIARY = "demo.json"
 
 
@@ -61,8 +60,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         raise CommandError(f"interrupted; the same command goes on from {out}", 130) from None
     seconds = time.monotonic() - begun
-    entries, card = (reading.table(out / "evaluation" / name) for name in RESULTS)
-    entries = entries["entries"]
+    entries, card = _results(out / "evaluation")
     data = {"out": str(out), "minutes": round(seconds / 60, 2), "rows": entries}
     output.result(data, as_text(entries, card, out, seconds))
     return OK
@@ -134,6 +132,15 @@ def ready(command: Command, out: Path) -> Command:
             return command._replace(arguments=(*command.arguments, "--resume"))
         shutil.rmtree(folder)  # stopped before it wrote anything
     return command
+
+
+def _results(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the rows of the table and the card of an evaluation."""
+    try:
+        summary, card = reading.table(folder / "summary.json", {"entries": list[dict[str, Any]]}), folder / "card.json"
+        return summary["entries"], reading.table(card)
+    except (OSError, reading.Unreadable) as error:
+        raise CommandError(f"the demo's results are gone: {error}; delete the folder and begin anew") from error
 
 
 def stages(out: Path, scale: float, seed: int, env: str = ENV) -> list[Stage]:

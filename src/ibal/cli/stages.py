@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ibal import reading
 from ibal.cli.output import OK, CommandError, Output
 from ibal.files import replace_text
 
@@ -136,11 +137,10 @@ class Diary:
         if not self._path.exists():
             return None
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            settings = dict(kept["settings"])
-            self.done = {str(label): float(seconds) for label, seconds in kept["done"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            kept = reading.table(self._path, {"settings": dict[str, Any], "done": dict[str, float]})
+        except (OSError, reading.Unreadable):
             return f"a {self._path.name} that cannot be read"
+        settings, self.done = kept["settings"], kept["done"]
         other = [
             f"{name} {settings.get(name)}" for name, value in self._settings.items() if settings.get(name) != value
         ]
