@@ -79,7 +79,7 @@ def test_every_entry_that_can_be_keeps_its_threat_where_nothing_is_declared(name
 @pytest.mark.parametrize("name", [name for name in TABLE if name != "occlude-retreat"])
 def test_every_entry_keeps_its_threat_where_agents_die_and_not_all_is_legal(name: str) -> None:
     env = skirmish.make()
-    attack = unfitted(env) if name == "interaction" else build(name, env.spec)
+    attack = unfitted(env, name) if name.startswith("interaction") else build(name, env.spec)
     report = checked(attack, env, episodes=6)
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
