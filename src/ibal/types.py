@@ -204,6 +204,10 @@ class Env(NamedTuple):
     ``reset(key, params) -> (state, TimeStep)``; ``step(key, state, actions[n], params) -> (state, TimeStep)``;
     ``frame(state, params) -> Frame`` for replays. ``params`` is a pytree of arrays, replaceable without recompiling.
     ``step`` never resets by itself.
+
+    ``perturb(params, name) -> params`` makes the world harder by a name that tables give it, as "dis-2" (2 agents are
+    idle) or "abs-1" (1 is missing); it raises ValueError for what this world cannot follow. None: its parameters know
+    no perturbation.
     """
 
     spec: EnvSpec
@@ -211,6 +215,7 @@ class Env(NamedTuple):
     reset: Callable[[jax.Array, Any], tuple[Any, TimeStep]]
     step: Callable[[jax.Array, Any, jax.Array, Any], tuple[Any, TimeStep]]
     frame: Callable[[Any, Any], Frame] | None = None
+    perturb: Callable[[Any, str], Any] | None = None
 
 
 class Policy(NamedTuple):

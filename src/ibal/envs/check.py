@@ -323,8 +323,11 @@ def check_steps(spec: EnvSpec, rows: TimeStep, note: str = "") -> None:
 
 def _check_noop(spec: EnvSpec, rows: Any, note: str) -> None:
     dead = ~rows.alive
-    if spec.noop_action is None:
-        _first_bad(dead, f"{note}an agent is not alive, but spec.noop_action is None: it has nothing to do", ("agent",))
+    if spec.noop_action is None:  # then who is out of the game is idle
+        idle = np.isin(np.arange(spec.n_actions), spec.idle_actions)
+        busy = (rows.avail & ~idle).any(axis=2)
+        message = "an agent is not alive, but spec.noop_action is None and it can do more than spec.idle_actions"
+        _first_bad(dead & busy, f"{note}{message}", ("agent",))
         return
     only_noop = rows.avail[:, :, spec.noop_action] & (rows.avail.sum(axis=2) == 1)
     _first_bad(dead & ~only_noop, f"{note}a dead agent must have the no-op available and nothing else", ("agent",))

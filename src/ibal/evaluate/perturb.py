@@ -4,8 +4,8 @@
     results = play(world, policy, keys, env_params=params)
 
 ``none``; ``dis-2``: 2 agents, drawn anew in every episode, stand still; ``abs-1``: 1 agent is not there; ``hp-15``: the
-team starts with 15 % less health and shield. Only SMAC has health and absence; any environment with an idle action can
-disable agents. Source: IBAL section 5 and Appendix F.2.
+team starts with 15 % less health and shield. An environment says itself what it can follow (``Env.perturb``); any that
+has an idle action can disable agents. Source: IBAL section 5 and Appendix F.2.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import re
 from typing import Any
 
 from ibal.envs import perturb as any_env
-from ibal.envs.smac import perturb as smac
-from ibal.envs.smac.state import EnvParams
 from ibal.types import Env
 
 NAMES = ("none", "dis-1", "dis-2", "hp-10", "hp-15", "hp-20", "abs-1")  # those of the paper, and its likely variant
@@ -37,16 +35,19 @@ def checked(name: str) -> str:
 
 
 def perturb(env: Env, name: str) -> tuple[Env, Any]:
-    """Return the world and its parameters under a perturbation; for SMAC the world is ``env`` itself, so that nothing
-    is compiled anew. Raises ValueError for a name that is none, or that this environment cannot follow."""
+    """Return the world and its parameters under a perturbation.
+
+    The world is ``env`` itself where its parameters can follow, so that nothing is compiled anew. Raises ValueError for
+    a name that is none, or that this environment cannot follow.
+    """
     kind, _, amount = checked(name).partition("-")
     if kind == "none":
         return env, env.params
     try:
         if kind == "abs" and int(amount) >= env.spec.n_agents:
             raise ValueError(f"the team has {env.spec.n_agents} agents, and one must be there")
-        if isinstance(env.params, EnvParams):
-            return env, smac.perturbed(env.params, name)
+        if env.perturb is not None:
+            return env, env.perturb(env.params, name)
         if kind == "dis":
             world = any_env.disable(env, int(amount))
             return world, world.params

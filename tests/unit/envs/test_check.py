@@ -233,6 +233,10 @@ def test_the_dead_need_a_no_op(ledge: Env) -> None:
         check_steps(replace(ledge.spec, noop_action=None), episode(ledge))
 
 
+def test_without_a_no_op_the_dead_are_idle(ledge: Env) -> None:
+    check_steps(replace(ledge.spec, noop_action=None, idle_actions=(0, 1)), episode(ledge))
+
+
 PICTURE_FAULTS = {
     "size": ("health", np.ones(3, np.float32), r"frame\(\) gave health \(3,\) but spec\.scene\.teams has 2 units"),
     "nan": ("position", np.full((2, 2), np.nan, np.float32), r"frame\(\) gave position with NaN"),

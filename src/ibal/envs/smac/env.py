@@ -47,7 +47,7 @@ def make(map_name: str | Scenario, *, interface: Interface = SMAC, rules: Rules 
     chosen = scenario(map_name) if isinstance(map_name, str) else map_name
     game = _game(chosen, interface, rules)
     spec = replace(env_spec(chosen, interface, rules), scene=picture.scene(chosen))
-    return Env(spec, perturb.default_params(chosen), game.reset, game.step, game.frame)
+    return Env(spec, perturb.default_params(chosen), game.reset, game.step, game.frame, perturb.perturbed)
 
 
 @dataclass(frozen=True)
