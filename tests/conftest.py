@@ -23,7 +23,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # compiled it, in the virtual environment, and goes when that goes.
 if sys.prefix != sys.base_prefix and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     jax.config.update("jax_compilation_cache_dir", os.path.join(sys.prefix, "jax-cache"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # The many tiny programs, too: both processes of a run need them.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 jax.devices()  # from here on their number stands, whatever a command asks for
 

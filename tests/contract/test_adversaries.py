@@ -61,7 +61,16 @@ def unfitted(env: Env, name: str = "interaction", **options: Any) -> Adversary:
     return fixed(config, env.spec, init(rng.root(0), config, env.spec))
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name != "occlude-retreat"])
+def with_all(fast: tuple[str, ...], names: list[str]) -> list[Any]:
+    """The fast ones by default, the others as well with --all."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.thorough) for name in names]
+
+
+# Where agents die and not all is legal, all of them; here those that are about the leak, and who has most to declare.
+ABOUT_THE_LEAK = ("natural", "interaction", "interaction-literal", "wolfpack")
+
+
+@pytest.mark.parametrize("name", with_all(ABOUT_THE_LEAK, [name for name in TABLE if name != "occlude-retreat"]))
 def test_every_entry_keeps_its_threat_on_a_toy(name: str) -> None:
     attack = unfitted(LEAK, name) if name.startswith("interaction") else build(name, LEAK.spec)
     report = checked(attack, LEAK, episodes=6)
@@ -84,14 +93,12 @@ def test_every_entry_keeps_its_threat_where_agents_die_and_not_all_is_legal(name
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
 
-# Those that read most from an observation's layout; the others as well with --all.
+# Those that read most from an observation's layout.
 LAID_OUT = ("interaction", "occlude-retreat")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name if name in LAID_OUT else pytest.param(name, marks=pytest.mark.thorough) for name in TABLE]
-)
+@pytest.mark.parametrize("name", with_all(LAID_OUT, list(TABLE)))
 def test_every_entry_keeps_its_threat_on_3m(name: str) -> None:
     env = smac()
     attack = unfitted(env, name) if name.startswith("interaction") else build(name, env.spec)

@@ -43,8 +43,14 @@ def fitted() -> State:
 
 
 def begun(config: InteractionConfig, state: State, index: int = 0) -> Any:
-    _, step = LEAK.reset(rng.root(0), ())
-    return config.build(SPEC).begin(rng.at(rng.root(2), index), state, step)
+    return beginning(config)(state, jnp.int32(index))
+
+
+@cache
+def beginning(config: InteractionConfig) -> Any:
+    """Compiled as a whole: operation by operation, most of the time would go into compiling."""
+    begin = config.build(SPEC).begin
+    return jax.jit(lambda state, index: begin(rng.at(rng.root(2), index), state, LEAK.reset(rng.root(0), ())[1]))
 
 
 @cache
@@ -53,7 +59,7 @@ def updater() -> Any:
 
 
 def updated(state: State, iteration: int | None, **feedback: float) -> tuple[State, dict[str, Any]]:
-    memory = jax.vmap(lambda i: begun(SMALL, state, i))(jnp.arange(300))
+    memory = jax.vmap(beginning(SMALL), (None, 0))(state, jnp.arange(300))
     values = {"success": 1.0, "returns": 1.0, "env_steps": 3000.0} | feedback
     told = Feedback(*(jnp.float32(values[k]) for k in ("success", "returns", "env_steps")))
     told = told._replace(iteration=None if iteration is None else jnp.int32(iteration))
@@ -67,9 +73,9 @@ def moved(before: Any, after: Any) -> bool:
 
 def test_the_fitted_masks_are_the_blocks_of_the_other_group() -> None:
     attack = fixed(SMALL, SPEC, fitted())
-    _, step = LEAK.reset(rng.root(0), ())
+    begin = jax.jit(lambda index: attack.begin(rng.at(rng.root(5), index), fitted(), LEAK.reset(rng.root(0), ())[1]))
     for index in range(4):
-        memory = attack.begin(rng.at(rng.root(5), index), fitted(), step)
+        memory = begin(jnp.int32(index))
         assert int(memory.group.sum()) == 2
         assert float(memory.p) == 0.5
         truth = budget.truth(SPEC.obs_layout, budget.others(memory.group))

@@ -21,6 +21,10 @@ from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeSte
 
 STEPS, N, A = 10, 3, 2
 PRIZE = 10.0
+# Compiled as wholes: operation by operation, most of the time would go into compiling.
+init = jax.jit(planner.init, static_argnums=(1, 2))
+window = jax.jit(planner.window, static_argnums=4)
+plan_loss, falls_loss = jax.jit(planner.plan_loss), jax.jit(planner.falls_loss)
 LAYOUT = ObsLayout((Block("own", 0, 0, ("left", "now")),))
 SPEC = EnvSpec("prize", N, A, 2, 2, STEPS, ("miss", "take"), ("win",), LAYOUT, LAYOUT)
 SMALL = WolfpackConfig(
@@ -124,7 +128,7 @@ def fall_by_hand(x: float, meant: np.ndarray, initial: int, pack: np.ndarray, fo
 @pytest.mark.slow
 def test_the_planning_net_learns_a_game_and_imagines_what_an_attack_costs() -> None:
     config = WolfpackConfig(hidden=32, every=1, updates=16, windows=32, lr=3e-3, follow_steps=2, followers=1)
-    state = planner.init(rng.root(0), config, SPEC)
+    state = init(rng.root(0), config, SPEC)
     episodes, scores = chain(32, STEPS, 0)
 
     def learn(state: planner.State, index: jax.Array) -> tuple[planner.State, None]:
@@ -137,9 +141,9 @@ def test_the_planning_net_learns_a_game_and_imagines_what_an_attack_costs() -> N
     assert unit == pytest.approx(np.sqrt((recorded**2).mean()), rel=1e-3)
 
     fresh, values = chain(64, STEPS, 1)
-    cut = jax.vmap(lambda b: planner.window(fresh, values.astype(jnp.float32) / unit, b, jnp.int32(5), STEPS))
-    windows = cut(jnp.arange(64))
-    before, after = (float(planner.plan_loss(net, windows)) for net in (state.plan, learned.plan))
+    scaled = jnp.asarray(np.asarray(values, np.float32) / unit)
+    windows = jax.jit(jax.vmap(lambda b: planner.window(fresh, scaled, b, jnp.int32(5), STEPS)))(jnp.arange(64))
+    before, after = (float(plan_loss(net, windows)) for net in (state.plan, learned.plan))
     assert after < 0.03 * before  # an untrained net says that nothing changes
 
     keys = rng.episodes(rng.root(2), 64)
@@ -160,7 +164,7 @@ def test_the_planning_net_learns_a_game_and_imagines_what_an_attack_costs() -> N
 
 def test_an_untrained_plan_says_that_nothing_changes_and_the_end_of_an_episode_cuts_what_follows() -> None:
     config = WolfpackConfig(hidden=8)
-    plan = planner.init(rng.root(0), config, SPEC).plan
+    plan = init(rng.root(0), config, SPEC).plan
     episodes, scores = chain(24, STEPS, 2)
     episodes = episodes._replace(length=jnp.full(24, 7))
 
@@ -180,12 +184,12 @@ def test_an_untrained_plan_says_that_nothing_changes_and_the_end_of_an_episode_c
 
 def test_steps_are_drawn_from_what_was_played_and_windows_say_what_was_there() -> None:
     played = jnp.arange(STEPS)[None] < jnp.array([[3], [1], [STEPS]])
-    episode, time = planner.draw_steps(rng.root(0), played, 500)
+    episode, time = jax.jit(planner.draw_steps, static_argnums=2)(rng.root(0), played, 500)
     assert set(zip(episode.tolist(), time.tolist(), strict=True)) == set(
         map(tuple, np.argwhere(np.asarray(played)).tolist())
     )
     episodes, scores = chain(3, STEPS, 3)
-    seen = planner.window(episodes, scores.astype(jnp.float32), jnp.int32(2), jnp.int32(7), 4)
+    seen = window(episodes, scores.astype(jnp.float32), jnp.int32(2), jnp.int32(7), 4)
     assert seen.time.tolist() == [4, 5, 6, 7]
     np.testing.assert_array_equal(seen.moment.state, episodes.state[2, 4:9])
     np.testing.assert_array_equal(seen.executed, episodes.executed[2, 4:8])
@@ -196,37 +200,41 @@ def test_steps_are_drawn_from_what_was_played_and_windows_say_what_was_there() -
 def test_what_is_expected_while_playing_is_what_is_learned() -> None:
     """The rows in the memory, in whatever order they lie, give what the window of the last states gives."""
     config, width = WolfpackConfig(hidden=8, window=4), 4
-    net = planner.init(rng.root(0), config, SPEC).falls
+    net = init(rng.root(0), config, SPEC).falls
     head = Linear(jax.random.normal(rng.root(1), net.head.w.shape), net.head.b)
     net = net._replace(head=head)
     states = jax.random.normal(rng.root(2), (STEPS, 2))
     seen = jnp.zeros((width, 8), jnp.float16)
     expect = jax.jit(planner.expect)
+
+    @jax.jit
+    def last_row(times: jax.Array) -> jax.Array:
+        x = planner_nets.embed_states(net, states[times], times)
+        return planner_nets.through(net.block, x, x, planner_nets.causal(jnp.ones(len(times), bool)))[-1] @ head.w
+
     for t in range(STEPS):
         falls, seen = expect(net, seen, states[t], jnp.int32(t))
         assert falls.shape == (N, width)
         times = jnp.arange(max(0, t - width + 1), t + 1)
-        x = planner_nets.embed_states(net, states[times], times)
-        whole = planner_nets.through(net.block, x, x, planner_nets.causal(jnp.ones(len(times), bool)))[-1]
-        np.testing.assert_allclose(falls, (whole @ head.w).reshape(N, width), atol=0.02)
+        np.testing.assert_allclose(falls, last_row(times).reshape(N, width), atol=0.02)
 
 
 def test_the_loss_pairs_what_was_expected_with_the_step_it_was_expected_of() -> None:
     """A net that expects h + 10 i for h steps ahead and agent i, whatever it sees; targets are 1."""
     config = WolfpackConfig(hidden=8, window=4)
-    net = planner.init(rng.root(0), config, SPEC).falls
+    net = init(rng.root(0), config, SPEC).falls
     bias = jnp.arange(4.0)[None] + 10 * jnp.arange(3.0)[:, None]
     net = net._replace(head=Linear(net.head.w, bias.reshape(-1)))
     episodes, scores = chain(2, STEPS, 4)
-    cut = lambda b, t: planner.window(episodes, scores.astype(jnp.float32), jnp.int32(b), jnp.int32(t), 4)  # noqa: E731
+    cut = lambda b, t: window(episodes, scores.astype(jnp.float32), jnp.int32(b), jnp.int32(t), 4)  # noqa: E731
     windows = jax.tree.map(lambda *x: jnp.stack(x), cut(0, 7), cut(1, 1))  # the second has two steps only
-    found = float(planner.falls_loss(net, (windows, jnp.array([0, 1]), jnp.ones(2))))
+    found = float(falls_loss(net, (windows, jnp.array([0, 1]), jnp.ones(2))))
     assert found == pytest.approx((sum((h - 1) ** 2 for h in range(4)) + 9**2 + 10**2) / 6)
 
 
 def test_lessons_are_due_in_every_other_iteration_and_evaluation_needs_less() -> None:
     config = WolfpackConfig(hidden=8, every=2, updates=1, windows=4)
-    state = planner.init(rng.root(0), config, SPEC)
+    state = init(rng.root(0), config, SPEC)
     episodes, scores = chain(4, STEPS, 5)
 
     @jax.jit

@@ -36,7 +36,7 @@ def world(hidden: int = 8) -> tuple[agents.PyMarlAgent, jax.Array, jax.Array, ja
 def by_hand(delta: np.ndarray) -> float:
     """The mean KL over the steps that count, computed step by step."""
     params, inputs, keep, avail, counts = world()
-    total = 0.0
+    total, apply = 0.0, jax.jit(agents.apply)
     for b in range(B):
         hidden: list[Any] = [np.zeros((1, 8), np.float32)] * 2
         for t in range(T):
@@ -44,7 +44,7 @@ def by_hand(delta: np.ndarray) -> float:
             for side, extra in enumerate((np.zeros(SEEN, np.float32), delta[t, b])):
                 x = np.concatenate((np.asarray(inputs[t, b, :SEEN]) + extra, np.asarray(inputs[t, b, SEEN:])))
                 hidden[side] = hidden[side] * np.asarray(keep[t, b])
-                hidden[side], q = agents.apply(params, jnp.asarray(hidden[side]), jnp.asarray(x[None]))
+                hidden[side], q = apply(params, jnp.asarray(hidden[side]), jnp.asarray(x[None]))
                 legal = np.asarray(q)[0][np.asarray(avail[t, b])]
                 logs.append(legal - np.log(np.exp(legal).sum()))
             total += float((np.exp(logs[0]) * (logs[0] - logs[1])).sum()) * bool(counts[t, b])
@@ -53,14 +53,15 @@ def by_hand(delta: np.ndarray) -> float:
 
 def test_the_penalty_is_the_mean_divergence_under_the_noise_found() -> None:
     params, inputs, keep, avail, counts = world()
-    found = penalty(KEY, params, inputs, keep, avail, counts, SEEN, CONFIG)
+    found = jax.jit(penalty, static_argnums=(6, 7))(KEY, params, inputs, keep, avail, counts, SEEN, CONFIG)
 
+    @jax.jit
     def penalty_at(delta: jax.Array) -> jax.Array:
         calm, noisy = (_log_policy(params, inputs, keep, avail, d) for d in (jnp.zeros_like(delta), delta))
         each = (jnp.exp(calm) * jnp.where(avail, calm - noisy, 0.0)).sum(-1)
         return jnp.where(counts, each, 0.0).sum() / 15.0
 
-    delta = worst_noise(KEY, penalty_at, (T, B, SEEN), CONFIG)
+    delta = jax.jit(lambda key: worst_noise(key, penalty_at, (T, B, SEEN), CONFIG))(KEY)
     assert float(jnp.abs(delta).max()) <= 0.1 + 1e-7
     # Both in float32: of logarithms that differ by a hundredth, the difference has four digits.
     assert float(found) == pytest.approx(by_hand(np.asarray(delta)), rel=3e-4)
