@@ -21,11 +21,13 @@ from ibal.cli.output import (
     a_path,
     add_flags,
     check_folder,
+    claim,
     count_type,
     output_of,
     seed_type,
     unwritable,
 )
+from ibal.files import replace_text
 from ibal.registry import Own
 
 if TYPE_CHECKING:
@@ -48,10 +50,10 @@ def main(argv: list[str]) -> int:
     label, team = teams_of([options.policy], options.env, output.note)[0]
     attackers = _attackers(options, team.env.spec)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        numbers = _analyse(options, label, team, attackers, output)
-        text = json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n"
-        (options.out / "numbers.json").write_text(text, encoding="utf-8")
+        with claim(options.out):
+            numbers = _analyse(options, label, team, attackers, output)
+            text = json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n"
+            replace_text(options.out / "numbers.json", text)
     except OSError as error:
         raise unwritable(error, options.out) from error
     except ValueError as error:  # what the attacker or the environment does not have

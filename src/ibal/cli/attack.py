@@ -24,6 +24,7 @@ from ibal.cli.output import (
     a_path,
     add_flags,
     check_folder,
+    claim,
     count_type,
     output_of,
     seed_type,
@@ -49,12 +50,12 @@ def main(argv: list[str]) -> int:
     rows = []
     for label, team in teams_of(options.policies, options.env, output.note):
         path = options.out / f"{_stem(attack, team)}.safetensors"
-        if path.exists():
-            raise CommandError(f"{path} exists; name another folder with --out, or delete it", WRONG_USE)
-        output.note(f"fitting {attack} to {label} …")
-        rows.append(
-            {"policy": label, "env": team.env.spec.name} | _fit(path, attack, config, team, plan, options.check)
-        )
+        with claim(options.out, f".{path.stem}.claim"):  # others may well put other attackers there at the same time
+            if path.exists():
+                raise CommandError(f"{path} exists; name another folder with --out, or delete it", WRONG_USE)
+            output.note(f"fitting {attack} to {label} …")
+            found = _fit(path, attack, config, team, plan, options.check)
+        rows.append({"policy": label, "env": team.env.spec.name} | found)
         output.note(f"wrote {path}")
     output.result({"attack": attack, "rows": rows}, "\n".join(_line(row) for row in rows))
     return OK

@@ -23,6 +23,8 @@ from ibal.cli.output import (
     Parser,
     a_path,
     add_flags,
+    check_folder,
+    claim,
     count_type,
     output_of,
     seed_type,
@@ -45,10 +47,11 @@ def main(argv: list[str]) -> int:
     rows = [row | {"run": names[run]} for run in options.runs for row in logged(run)]
     if silent := [str(run) for run in options.runs if not any(row["run"] == names[run] for row in rows)]:
         raise CommandError(f"{silent[0]} has logged no evaluation yet: there is no curve to draw", WRONG_USE)
-    if options.attacks is not None:
-        rows += _attacked(options, output)
+    check_folder(options.out)
     try:
-        _write(rows, options.out)
+        with claim(options.out):
+            rows += _attacked(options, output) if options.attacks is not None else []
+            _write(rows, options.out)
     except OSError as error:
         raise unwritable(error, options.out) from error
     output.note(f"wrote curves.jsonl, curves.svg and curves.png into {options.out}")
@@ -233,6 +236,5 @@ def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
     from ibal.viz.curves import draw
     from ibal.viz.files import write_figure
 
-    out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "curves.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_figure(draw(curves_of(rows)), out / "curves")

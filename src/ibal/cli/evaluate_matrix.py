@@ -8,12 +8,14 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import WRONG_USE, CommandError, Output, check_folder, unwritable
+from ibal.cli.output import WRONG_USE, CommandError, Output, check_folder, claim, unwritable
 
 if TYPE_CHECKING:
+    from ibal.evaluate.evaluation import Evaluation
     from ibal.evaluate.matrix import Team
 
 ROOM = 100  # columns of a table
@@ -66,10 +68,18 @@ def attack_names(text: str) -> tuple[str, ...]:
 
 def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
     """Play, write and print the matrix."""
+    from ibal.report.sheet import as_text
+
+    with claim(ask.out) if ask.out else nullcontext():
+        done = _played(ask, teams, output)
+    data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
+    output.result(data, as_text(done.entries, _room(), done.card))
+
+
+def _played(ask: Asked, teams: Sequence[Team], output: Output) -> Evaluation:
     from ibal.evaluate.bank import Bank
     from ibal.evaluate.evaluation import evaluate
     from ibal.evaluate.matrix import Plan, cells
-    from ibal.report.sheet import as_text
 
     bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
@@ -84,8 +94,7 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
         raise unwritable(error, ask.out) from error
     if ask.out is not None:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
-    data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
-    output.result(data, as_text(done.entries, _room(), done.card))
+    return done
 
 
 def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]:
