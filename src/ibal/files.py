@@ -43,6 +43,14 @@ def replace_text(path: Path, text: str) -> None:
     aside.replace(path)
 
 
+def silence(stream: Any) -> None:
+    """Let a stream whose reader is gone (``| head``, a closed terminal) write to nowhere, and fail no more."""
+    with suppress(OSError, ValueError, AttributeError):  # some streams have no file below them
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class Busy(Exception):
     """Another process writes there; the message is one sentence that begins with the path."""
 

@@ -150,19 +150,20 @@ def check_order(low: str, smaller: int, high: str, larger: int, why: str) -> Non
         )
 
 
-def check_fields(record: Any, part: str) -> None:
+def check_fields(record: Any, part: str = "", names: Iterable[str] | None = None) -> None:
     """Hold the fields of a frozen dataclass to their types and choices; called by its ``__post_init__``.
 
     A whole number is made a float where that is meant, and a number of NumPy one of Python: equal configurations have
-    equal fields. Raises ConfigError that names the field as ``part.field``.
+    equal fields. ``names``: only these. Raises ConfigError that names the field as ``part.field``.
     """
-    for name, kind in field_types(type(record)).items():
-        value = getattr(record, name)
+    types = field_types(type(record))
+    for name in types if names is None else names:
+        kind, value = types[name], getattr(record, name)
         number = hasattr(value, "item") and getattr(value, "shape", None) == ()
         try:
             object.__setattr__(record, name, typed(kind, value.item() if number else value))
         except ConfigError as error:
-            raise ConfigError(f"{part}.{name} {error}") from None
+            raise ConfigError(f"{part + '.' if part else ''}{name} {error}") from None
 
 
 def for_call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             row = {"seed": seed, "env_steps": train.steps, "episodes": 512, "win": 0.5, "return": 1.0, "length": 9.0}
             given["log"].write("eval", row)
             rows.append(row)
+        (given["out"] / "checkpoints").mkdir(exist_ok=True)
+        (given["out"] / "checkpoints" / "000000000010.safetensors").touch()
         return {"finished": train.steps > 10, "env_steps": train.steps, "seeds": rows, "out": str(given["out"])}
 
     monkeypatch.setattr(runner, "run", run)
@@ -204,7 +207,67 @@ def test_what_stops_a_training_is_one_sentence(
         out = tmp_path / type(error).__name__
         assert main(["train", "--env", "two-step", "--out", str(out), "--quiet"]) == 1
         assert capsys.readouterr().err.startswith("ibal train: ")
-        assert (out / "config.toml").exists()
+        assert not out.exists()  # nothing is left that would stop the same command next time
+
+
+@pytest.mark.parametrize("reader", ["gone", "none"])
+def test_a_training_outlives_its_terminal(
+    reader: str, tmp_path: Path, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in ``ibal train … 2>&1 | head -4``."""
+    ends = os.pipe()
+    os.close(ends[0])
+    with os.fdopen(ends[1], "w") as lost:
+        monkeypatch.setattr(sys, "stderr", None if reader == "none" else lost)
+        monkeypatch.setattr(sys, "stdout", lost)
+        assert main(["train", "--env", "two-step", "--preset", "smoke", "--out", str(tmp_path / "x")]) == 0
+    assert len(runs) == 1
+    assert (tmp_path / "x" / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def died(out: Path, metrics: str, claim: str) -> None:
+    """What a training leaves that was killed before its first checkpoint."""
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "checkpoints" / "000000000010.safetensors.writing").write_bytes(b"cut")
+    save_toml(RunConfig(env="toy/climbing"), out / "config.toml")
+    for name, text in (("metrics.jsonl", metrics), (".claim", claim)):
+        if text:
+            (out / name).write_text(text)
+
+
+def test_a_folder_in_which_a_training_died_at_once_can_be_used_again(
+    tmp_path: Path, runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--env", "two-step", "--preset", "smoke", "--quiet", "--out"]
+    record = '{"kind": "chunk", "seed": 0, "env_steps": 160, "wall_s": 1.0}\n'
+    for number, left in enumerate([(record, "process 1 on a\n"), ("", "process 1 on a\n"), (record, "")]):
+        out = tmp_path / str(number)
+        died(out, *left)
+        assert main([*words, str(out)]) == 0
+        assert load_toml(out / "config.toml").env == "toy/two-step"
+        assert "160" not in (out / "metrics.jsonl").read_text()
+    mine = tmp_path / "mine"  # a configuration that the user keeps there, or anything else, is nobody's leftover
+    mine.mkdir()
+    save_toml(RunConfig(), mine / "config.toml")
+    for name in ("config.toml", "notes.txt"):
+        (mine / name).touch()
+        assert main([*words, str(mine)]) == 2
+        assert "exists; continue it with --resume" in capsys.readouterr().err
+        (mine / "metrics.jsonl").write_text(record)
+
+
+def test_a_start_is_remembered_by_the_run(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
+    assert configured("--init", "runs/start").init == "runs/start"
+    out = tmp_path / "x"
+    died(out, "", "")
+    config = RunConfig(env="toy/two-step", init=str(tmp_path / "start"))
+    save_toml(config, out / "config.toml")
+    assert configured("--out", str(out), "--resume").init == config.init
+    # nothing was saved yet, so the start is needed again, and said to be missing
+    assert main(["train", "--out", str(out), "--resume", "--quiet"]) == 2
+    (out / "checkpoints" / "000000000010.safetensors").touch()
+    assert main(["train", "--out", str(out), "--resume", "--quiet"]) == 0
+    assert runs[-1]["pretrained"] is None
 
 
 def test_a_mistyped_start_leaves_no_folder(

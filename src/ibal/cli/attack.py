@@ -131,12 +131,11 @@ def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check:
 
 def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:
     """Play the victim without and with the attack."""
-    from ibal import rng
     from ibal.cli.evaluate import summary
     from ibal.evaluate.bank import as_evaluated
-    from ibal.evaluate.episodes import play
+    from ibal.evaluate.episodes import episode_keys, play
 
-    keys = rng.episodes(rng.root(1), episodes)
+    keys = episode_keys(1, episodes)
     has_win = team.env.spec.has_win
     adversary = as_evaluated(config).build(team.env.spec)
     natural = play(team.env, team.player, keys, team.params)

@@ -118,10 +118,9 @@ def _entries(name: str) -> list[_Entry]:
 
 
 def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
-    from ibal import rng
-    from ibal.evaluate.episodes import play
+    from ibal.evaluate.episodes import episode_keys, play
 
-    keys = rng.episodes(rng.root(options.seed), options.episodes)
+    keys = episode_keys(options.seed, options.episodes)
     rows: list[dict[str, Any]] = []
     for label, team in teams_of(options.policies, options.env, output.note):
         env = team.env

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
 import traceback
 
 import ibal
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, printable, write_anything
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, complain, write_anything
 from ibal.contract import ContractError, advice, raised_in
+from ibal.files import silence
 from ibal.options import ConfigError
 from ibal.reading import Unreadable
 from ibal.registry import UnknownName, hint
@@ -78,10 +78,12 @@ def _run(name: str, rest: list[str]) -> int:
         return _complain(prog, f"{error}{advice(error.whose)}")
     except Unreadable as error:
         return _complain(prog, str(error), FAILED)
+    except MemoryError as error:  # also what is refused before it is allocated
+        return _complain(prog, str(error) or "out of memory", FAILED)
     except KeyboardInterrupt:
         return _complain(prog, "interrupted", 130)
     except BrokenPipeError:  # "ibal … | head": nobody reads on, which is no failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return OK
     except Exception as error:
         return _unexpected(prog, error)
@@ -104,5 +106,5 @@ def _unexpected(prog: str, error: Exception) -> int:
 
 
 def _complain(prog: str, message: str, status: int = 1) -> int:
-    print(printable(f"{prog}: {message}"), file=sys.stderr)
+    complain(f"{prog}: {message}")
     return status

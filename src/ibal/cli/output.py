@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ibal.files import CLAIM, Busy, Claim, claimed
+from ibal.files import CLAIM, Busy, Claim, claimed, silence
 from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_text
 
 OK, FAILED, WRONG_USE = 0, 1, 2
@@ -80,6 +80,16 @@ def check_folder(path: Path) -> None:
         raise CommandError(f"--out {path}: this is a file; name a folder", WRONG_USE)
 
 
+def complain(message: str) -> None:
+    """Write a line to standard error, if anybody reads there: a message that is lost is no reason to stop."""
+    if sys.stderr is None:  # 2>&-
+        return
+    try:
+        print(printable(message), file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
 @contextmanager
 def claim(folder: Path, name: str = CLAIM) -> Generator[Claim]:
     """Keep other processes from writing into ``--out``; end the command where one of them does already."""
@@ -130,11 +140,16 @@ class Output:
     def note(self, message: str) -> None:
         """Tell the user something that is not the result."""
         if not self.quiet:
-            print(printable(message), file=sys.stderr)
+            complain(message)
 
     def result(self, data: dict[str, Any], text: str) -> None:
         """Print the result: ``data`` as JSON, in which what is no number becomes null, or ``text`` for people."""
-        print(json.dumps(_finite(data), allow_nan=False) if self.json else printable(text))
+        try:
+            print(json.dumps(_finite(data), allow_nan=False) if self.json else printable(text), flush=True)
+        except OSError as error:
+            if error.errno == errno.EIO:  # the terminal is gone, as the reader of a broken pipe is
+                raise BrokenPipeError from error
+            raise
 
 
 def _finite(data: Any) -> Any:

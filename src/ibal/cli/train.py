@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Generator
 from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
@@ -18,16 +19,18 @@ from typing import Annotated, Any
 
 import tyro
 
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, unwritable
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, claim, unwritable
 from ibal.experiments.config import BOOKKEEPING, NAMES, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
+from ibal.files import Claim
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
 from ibal.registry import Own, closest
 from ibal.train.config import TrainConfig
 
 CONFIG_FILE = "config.toml"
+METRICS_FILE = "metrics.jsonl"
 _PRESET_HELP = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
 
 
@@ -80,8 +83,11 @@ def main(argv: list[str]) -> int:
     try:
         args, config = parse(argv)
         out = args.out or Path("runs") / f"{config.learner.mixer}-{config.env.split('/')[-1].replace(':', '.')}"
-        config = _checked_folder(out, config, args.resume)
-        return _train(args, config, out)
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"--out {out} is a file; name a folder")
+        with claim(out) as held:
+            _check_folder(held, config, args.resume)
+            return _train(args, config, out, held)
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
@@ -113,6 +119,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
         method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
         seeds=args.seeds,
+        init=base.init if args.init is None else str(args.init),
         learner=learner_of(named["method"], args.learner),
         train=dataclasses.replace(args.train, steps=steps, epsilon_start=explore),
     )
@@ -174,17 +181,19 @@ def _options(flag: str, words: tuple[str, ...], base: tuple[tuple[str, Scalar], 
     return tuple(sorted((dict(base) | given).items()))
 
 
-def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
-    """Refuse a run folder that cannot be used; return the configuration to train with."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; name a folder")
-    content = [path.name for path in out.iterdir() if not path.name.endswith(".writing")] if out.exists() else []
+def _check_folder(held: Claim, config: RunConfig, resume: bool) -> None:
+    """Refuse a run folder that cannot be used."""
+    out = held.path.parent
+    content = {path.name for path in out.iterdir() if path != held.path and not path.name.endswith(".writing")}
+    if not content:  # of a training that was killed before it wrote anything, if of any: there is nothing to lose
+        return
     if not resume:
-        if content:
-            raise ConfigError(f"--out {out} exists; continue it with --resume, or name another folder")
-        return config
-    if not content:  # killed before it wrote anything: there is nothing to lose
-        return config
+        # A training that died before its first checkpoint leaves nothing to continue, and nothing to lose. A folder
+        # with no more than a configuration may be where the user keeps it.
+        died = held.abandoned or METRICS_FILE in content
+        if died and content <= {CONFIG_FILE, METRICS_FILE, "checkpoints"} and not _began(out):
+            return
+        raise ConfigError(f"--out {out} exists; continue it with --resume, or name another folder")
     if not (out / CONFIG_FILE).exists():
         raise ConfigError(f"--out {out} has no {CONFIG_FILE}: it is no run folder, and nothing in it can be resumed")
     asked, saved = flat(config), flat(load_toml(out / CONFIG_FILE))
@@ -195,10 +204,31 @@ def _checked_folder(out: Path, config: RunConfig, resume: bool) -> RunConfig:
                 f"resumed training keeps its configuration (only {', '.join(BOOKKEEPING)} may change), so "
                 "leave it out or name another --out"
             )
-    return config
 
 
-def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
+def _began(out: Path) -> bool:
+    """Say whether a training has left something to continue."""
+    folder = out / "checkpoints"
+    return folder.exists() and any(not path.name.endswith(".writing") for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def _nothing_half_written(out: Path) -> Generator[None]:
+    """Remove what a training that fails at once would leave: the same command can then be given again."""
+    before = (out / CONFIG_FILE).exists()
+    try:
+        yield
+    except BaseException:
+        metrics = out / METRICS_FILE
+        learned = metrics.is_file() and '"chunk"' in metrics.read_text(encoding="utf-8", errors="replace")
+        if not (before or _began(out) or learned):
+            for path in (metrics, out / CONFIG_FILE):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        raise
+
+
+def _train(args: TrainArgs, config: RunConfig, out: Path, held: Claim) -> int:
     from ibal.experiments.pretrained import learner_state
     from ibal.train.checkpoint import CheckpointError
     from ibal.train.log import LogError, open_log
@@ -210,11 +240,13 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     table = as_dict(config)
     adversary = _adversary(config, env)
     try:
-        # Before the folder is made: after a mistyped --init the same command can be given again.
-        pretrained = None if args.init is None else learner_state(args.init, env, config)
+        starts = config.init and not (args.resume and _began(out))
+        pretrained = learner_state(Path(config.init), env, config, output.note) if starts else None
         console = "off" if args.quiet else "auto"
-        with open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log:
-            out.mkdir(parents=True, exist_ok=True)
+        with (
+            _nothing_half_written(out),
+            open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log,
+        ):
             save_toml(config, out / CONFIG_FILE)
             log.note(f"training on {config.env}, {config.seeds} seed{'s' * (config.seeds > 1)}, into {out}")
             meta = {
@@ -227,7 +259,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
             summary = run(
                 env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
                 log=log, adversary=adversary, pretrained=pretrained, resume=args.resume,
-                meta=meta,
+                meta=meta, claim=held,
             )  # fmt: skip
     except (TrainingError, CheckpointError, LogError) as error:
         raise CommandError(str(error)) from error

@@ -24,9 +24,11 @@ from ibal.adversaries.base import Adversary, natural
 from ibal.adversaries.referee import Fault
 from ibal.adversaries.turn import Game
 from ibal.contract import ContractError
+from ibal.evaluate.room import check_room
 from ibal.nets.agents import Agent
 from ibal.types import Env, Policy
 
+PLENTY = 10_000  # episodes; fewer fit anywhere, and are not worth a forecast
 SLOTS = 128  # environments that step together; more only costs cache on a CPU
 
 _NOBODY = natural()  # one object: a new one per call would compile anew
@@ -72,6 +74,34 @@ class _Slots(NamedTuple):
     fault: Fault
 
 
+def episode_keys(seed: int, count: int) -> Key[Array, "b"]:
+    """Return the keys of the ``count`` episodes of an evaluation. Raises MemoryRefused if there is no room for them."""
+    check_room(f"{count:,} episodes", 40 * count, "Ask for fewer episodes")
+    return rng.episodes(rng.root(seed), count)
+
+
+def check_games(
+    env: Env, policy: Policy | Agent, count: int, params: Any = None, *, env_params: Any = None,
+    adversary: Adversary | None = None, attacker: Any = None,
+) -> None:  # fmt: skip
+    """Raise MemoryRefused if ``count`` games, all of which ``play`` sets up before it begins, take more memory than
+    there is. Arguments are those of ``play``; ``params`` and ``attacker`` may be abstract."""
+    if count <= PLENTY:
+        return
+    adversary = _NOBODY if adversary is None else adversary
+    attacker = adversary.init(rng.root(0)) if attacker is None else attacker
+    key = jax.eval_shape(lambda: rng.root(0))
+
+    def begin(key: jax.Array, params: Any, attacker: Any) -> Game:
+        team = policy.bind(params) if isinstance(policy, Agent) else policy
+        return turn.begin(env, team, adversary, attacker, key, env.params if env_params is None else env_params)
+
+    game = jax.eval_shape(begin, key, params, attacker)
+    size = sum(leaf.size * (8 if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.dtype.itemsize)
+               for leaf in jax.tree.leaves(game))  # fmt: skip
+    check_room(f"{count:,} games of {env.spec.name}", 2 * count * size, "Ask for fewer episodes")
+
+
 def play(
     env: Env, policy: Policy | Agent, keys: Key[Array, "b"], params: Any = None, *, env_params: Any = None,
     slots: int = SLOTS, adversary: Adversary | None = None, attacker: Any = None,
@@ -88,6 +118,7 @@ def play(
     if keys.shape[0] == 0:
         raise ValueError("play: no episode asked for (keys is empty)")
     env_params = env.params if env_params is None else env_params
+    check_games(env, policy, keys.shape[0], params, env_params=env_params, adversary=adversary, attacker=attacker)
     slots = min(slots, keys.shape[0])
     adversary = _NOBODY if adversary is None else adversary
     attacker = adversary.init(rng.root(0)) if attacker is None else attacker

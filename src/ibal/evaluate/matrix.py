@@ -27,10 +27,10 @@ import numpy as np
 import polars as pl
 
 import ibal
-from ibal import reading, rng
+from ibal import reading
 from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluate import sources
-from ibal.evaluate.episodes import EpisodeResults, play
+from ibal.evaluate.episodes import EpisodeResults, episode_keys, play
 from ibal.evaluate.perturb import perturb
 from ibal.files import appear_bytes
 from ibal.nets.agents import Agent
@@ -156,7 +156,7 @@ def run(
     """
     if not todo:
         raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
-    keys = rng.episodes(rng.root(plan.seed), plan.episodes)
+    keys = episode_keys(plan.seed, plan.episodes)
     kept = None if out is None else out / "parts"
     if kept is not None and (own := sum(cell.team.own or cell.attack.own for cell in todo)):
         note(f"{own} of {len(todo)} cells run code of your own, which may change unseen: they are always played anew")

@@ -34,6 +34,7 @@ from ibal.options import (
     ConfigError,
     Scalar,
     check_count,
+    check_fields,
     check_order,
     check_seed,
     field_types,
@@ -86,6 +87,8 @@ class RunConfig:
     """First seed."""
     seeds: int = 1
     """Seeds trained together in one program: seed, seed + 1, …"""
+    init: str = ""
+    """Run folder whose networks it began with; "": fresh ones."""
     learner: ValueConfig = field(default_factory=ValueConfig)
     """How it learns."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -93,12 +96,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the field and says what is allowed, whoever makes it."""
-        types = field_types(RunConfig)
-        for name in ("env", "method", "seed", "seeds"):
-            try:
-                typed(types[name], getattr(self, name))
-            except ConfigError as error:
-                raise ConfigError(f"{name} {error}") from None
+        check_fields(self, names=("env", "method", "seed", "seeds", "init"))
         for name, kind in (("learner", ValueConfig), ("train", TrainConfig)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
@@ -188,6 +186,8 @@ def config_hash(config: RunConfig) -> str:
     Budget and bookkeeping (``BOOKKEEPING``) do not count: a run that goes on longer is the same run.
     """
     kept = {name: value for name, value in flat(config).items() if name not in BOOKKEEPING}
+    if not config.init:  # as it was before a configuration could say so
+        del kept["init"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal import rng
+from ibal import rng, tree
 from ibal.adversaries import referee
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
 from ibal.evaluate.bank import as_evaluated, learns
 from ibal.evaluate.matrix import Team
+from ibal.evaluate.room import check_room
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError, check_count, check_seed
 from ibal.train.rollout import collect
@@ -106,10 +107,13 @@ def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsil
     """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``."""
     batches = -(-count // AT_ONCE)
     size = -(-count // batches)
+    check_room(f"{count:,} episodes", 40 * count, "Ask for fewer episodes")
     keys = rng.episodes(key, batches * size).reshape(batches, size)
     team = exploring(policy, epsilon)
     nobody = natural()
     play = jax.jit(lambda keys: jax.lax.map(lambda k: collect(env, team, nobody, (), k), keys))
+    stored = tree.nbytes(jax.eval_shape(play, keys).episodes)
+    check_room(f"{count:,} recorded episodes of {env.spec.name}", 2 * stored, "Ask for fewer episodes")
     played = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), play(keys))
     referee.require_fair(played.fault, env.spec, nobody.threat)
     return played.episodes

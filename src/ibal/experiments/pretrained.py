@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ibal import rng
 from ibal.experiments.config import RunConfig, load_toml
-from ibal.experiments.methods import adversary_of
-from ibal.options import ConfigError
+from ibal.learners.value import value_learner
+from ibal.options import ConfigError, Scalar
 from ibal.train import checkpoint
-from ibal.train.runner import as_saved, build
 from ibal.types import Env
 
 
-def learner_state(run: Path, env: Env, config: RunConfig) -> Any:
+def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], None] = lambda message: None) -> Any:
     """Return the learner's state (networks, targets, moments; axis of seeds first) of the newest checkpoint of ``run``.
 
-    A run of one seed starts all seeds of ``config``; otherwise both must have the same number. Raises ConfigError for a
-    run of another environment or other networks, CheckpointError when nothing can be read.
+    A run of one seed starts all seeds of ``config``; otherwise both must have the same number. What the run trained
+    against, and how long, is of no matter. Raises ConfigError for a run of another environment or other networks,
+    CheckpointError when nothing can be read; ``note`` is told of what is damaged and passed over.
     """
     if not (run / "config.toml").exists():
         raise ConfigError(f"--init {run} is no run folder: it has no config.toml")
     source = load_toml(run / "config.toml")
     for name, theirs, ours in (
         ("environment", source.env, config.env),
+        ("set of environment options", _listed(source.env_options), _listed(config.env_options)),
         ("mixer", source.learner.mixer, config.learner.mixer),
         ("hidden size", source.learner.hidden, config.learner.hidden),
         ("optimiser", source.learner.optimiser, config.learner.optimiser),
@@ -36,13 +37,15 @@ def learner_state(run: Path, env: Env, config: RunConfig) -> Any:
             raise ConfigError(f"--init {run}: its {name} is {theirs}, this training has {ours}; they must be the same")
     if source.seeds not in (1, config.seeds):
         raise ConfigError(f"--init {run} has {source.seeds} seeds, this training {config.seeds}; both or the first: 1")
-    adversary = adversary_of(source.method, env.spec)
-    keys = jnp.stack([rng.root(seed) for seed in range(source.seeds)])
-    make = build(env, source.learner, source.train, source.seeds, adversary)
-    template = jax.eval_shape(lambda keys: as_saved(make.init(keys), source.train), keys)
-    found = checkpoint.restore(run / "checkpoints", template)
+    one = jax.eval_shape(lambda: value_learner(env.spec, source.learner).init(rng.root(0)))
+    template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((source.seeds, *leaf.shape), leaf.dtype), one)
+    found = checkpoint.restore(run / "checkpoints", template, part="learner")
     if found is None:
         raise ConfigError(f"--init {run} holds no checkpoint")
-    if source.seeds == config.seeds:
-        return found.state.learner
-    return jax.tree.map(lambda leaf: jnp.repeat(leaf, config.seeds, axis=0), found.state.learner)
+    for sentence in found.skipped:
+        note(sentence)
+    return found.state
+
+
+def _listed(options: tuple[tuple[str, Scalar], ...]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options) or "the defaults"

@@ -76,7 +76,8 @@ def save(folder: str | Path, step: int, state: Any, *, keep: int = 2, extra: Map
     checkpoint of the same step is replaced. One of a later step cannot be of this training any more (it was passed
     over when this one was resumed): it is renamed to ``….unusable`` and does not count.
 
-    Raises CheckpointError when the disk is full or the folder cannot be written to; the older ones are then untouched.
+    The folder is made, but not what it lies in. Raises CheckpointError when the disk is full or the folder cannot be
+    written to; the older ones are then untouched.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"save: step {step} and keep {keep}; a step is at least 0 and at least 1 checkpoint is kept")
@@ -86,7 +87,8 @@ def save(folder: str | Path, step: int, state: Any, *, keep: int = 2, extra: Map
     leaves = _leaves(state)
     head = _head(step, leaves, dict(extra or {}))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Without its parents: a run folder that was deleted meanwhile is not to come back with nothing but this in it.
+        folder.mkdir(exist_ok=True)
         for left in folder.glob(f"*{SUFFIX}{_WRITING}"):  # of a process that was killed while it wrote
             left.unlink()
         _write(aside, [head, *(_bytes(leaf.data) for leaf in leaves)])
@@ -104,12 +106,15 @@ def save(folder: str | Path, step: int, state: Any, *, keep: int = 2, extra: Map
     return path
 
 
-def restore(folder: str | Path, template: Any, *, expect: Mapping[str, Any] | None = None) -> Restored | None:
+def restore(
+    folder: str | Path, template: Any, *, expect: Mapping[str, Any] | None = None, part: str = ""
+) -> Restored | None:
     """Return the newest checkpoint that is whole and fits, or None where none was ever written.
 
     ``template`` gives the tree, shapes, dtypes and shardings: a state, or ``jax.eval_shape`` of the function that
-    makes one. ``expect`` are entries that ``extra`` must have (the hash of the configuration, say). A checkpoint that
-    is damaged or does not fit is passed over and explained in ``skipped``.
+    makes one. ``expect`` are entries that ``extra`` must have (the hash of the configuration, say). ``part`` is the
+    path of what ``template`` is in the whole state ("learner", say); the rest may be of any kind. A checkpoint that is
+    damaged or does not fit is passed over and explained in ``skipped``.
 
     Raises CheckpointError if there are checkpoints and none can be used.
     """
@@ -117,7 +122,7 @@ def restore(folder: str | Path, template: Any, *, expect: Mapping[str, Any] | No
     skipped: list[str] = []
     for path in paths:
         try:
-            state, step, extra = _read(path, template, expect or {})
+            state, step, extra = _read(path, template, expect or {}, part)
         except _Unusable as why:
             skipped.append(f"{path} {why}")
             continue
@@ -147,8 +152,9 @@ def _leaves(state: Any) -> list[_Leaf]:
     return sorted(out, key=lambda leaf: -leaf.data.itemsize)  # so that every leaf is aligned in the file
 
 
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/") or "state"
+def _name(path: tuple[Any, ...], part: str = "") -> str:
+    inside = jax.tree_util.keystr(path, simple=True, separator="/")
+    return "/".join(word for word in (part, inside) if word) or "state"
 
 
 def _head(step: int, leaves: list[_Leaf], extra: dict[str, Any]) -> bytes:
@@ -223,22 +229,23 @@ def _prune(folder: Path, step: int, keep: int) -> None:
         path.replace(path.with_name(path.name + _UNUSABLE))
 
 
-def _read(path: Path, template: Any, expect: Mapping[str, Any]) -> tuple[Any, int, dict[str, Any]]:
+def _read(path: Path, template: Any, expect: Mapping[str, Any], part: str) -> tuple[Any, int, dict[str, Any]]:
     about, data = _open(path)
     extra = about["extra"]
     for name, value in expect.items():
         if extra.get(name) != value:
             raise _Unusable(f"was written with another {name} ({extra.get(name)}; wanted {value})")
-    stored = {leaf["name"]: leaf for leaf in about["leaves"]}
+    inside = [leaf for leaf in about["leaves"] if f"{leaf['name']}/".startswith(f"{part}/" * bool(part))]
+    stored = {leaf["name"]: leaf for leaf in inside}
     wanted, tree = jax.tree_util.tree_flatten_with_path(template)
-    names = [_name(where) for where, _ in wanted]
+    names = [_name(where, part) for where, _ in wanted]
     if set(names) != set(stored):
         lacks, odd = sorted(set(names) - set(stored)), sorted(set(stored) - set(names))
         what = f'lacks "{lacks[0]}"' if lacks else f'holds "{odd[0]}", which is not wanted'
         raise _Unusable(f"belongs to another training: it {what} ({len(stored)} arrays, {len(names)} wanted)")
     for name, (_, leaf) in zip(names, wanted, strict=True):
         _check_fits(stored[name], leaf)
-    arrays = {leaf["name"]: _array(leaf, data) for leaf in about["leaves"]}
+    arrays = {leaf["name"]: _array(leaf, data) for leaf in inside}
     leaves = [
         _as_wanted(arrays[name], stored[name]["key"], like) for name, (_, like) in zip(names, wanted, strict=True)
     ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
+
+from ibal.files import silence
 
 
 class Tally:
@@ -74,6 +77,44 @@ class Tally:
         return sum(values) / len(values) if values else None
 
 
+class Losable(io.TextIOBase):
+    """A stream whose reader may go away (``| head``, a terminal that is closed): from then on it says nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._lost = stream is None  # as under pythonw, or 2>&-
+
+    def write(self, text: str) -> int:
+        """Pass the text on, while anybody reads it."""
+        self._try(lambda: self._stream.write(text), text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what waits."""
+        self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        return not self._lost and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def _try(self, say: Callable[[], Any], text: str = "") -> None:
+        if self._lost:
+            return
+        try:
+            say()
+        except UnicodeEncodeError:  # a console of an older code page
+            self._try(lambda: self._stream.write(text.encode("ascii", "replace").decode()))
+        except (OSError, ValueError):  # a broken pipe, a terminal that hung up; a stream that was closed
+            self._lost = True
+            silence(self._stream)
+
+
 class PlainConsole:
     """One line per evaluation, and one about the chunks now and then."""
 
@@ -81,6 +122,7 @@ class PlainConsole:
         self._tally = Tally(total)
         self._every = every
         self._told = time.monotonic()
+        self._stream = Losable(sys.stderr)
 
     def begin(self, resumed: list[dict[str, Any]]) -> None:
         self._tally.begin(resumed)
@@ -104,8 +146,8 @@ class PlainConsole:
         return
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        self._stream.write(text + "\n")
+        self._stream.flush()
 
 
 class LiveConsole:
@@ -113,7 +155,7 @@ class LiveConsole:
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self._tally = Tally(total)
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(file=cast(TextIO, Losable(sys.stderr)))
         self._bar = Progress(
             BarColumn(bar_width=24), TaskProgressColumn(), _Steps(), TextColumn("{task.fields[text]}"),
             console=self._console, transient=False,

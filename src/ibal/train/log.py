@@ -144,7 +144,7 @@ def open_log(
     config = dict(config or {})
     total = int(config.get("train", {}).get("steps", 0))
     if console == "auto":
-        console = "live" if sys.stderr.isatty() else "plain"
+        console = "live" if sys.stderr is not None and sys.stderr.isatty() else "plain"
     sinks: list[Sink] = []
     if console != "off":
         from ibal.train.console import LiveConsole, PlainConsole

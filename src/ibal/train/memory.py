@@ -9,20 +9,16 @@ from pathlib import Path
 import jax
 
 from ibal import tree
+from ibal.evaluate.room import MIB, MemoryRefused, available, size
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import row_group
 from ibal.train.config import TrainConfig
 from ibal.train.state import TrainState
 from ibal.types import EnvSpec
 
-MIB = 2**20
 # What compiling takes on top and does not give back, measured on a CPU with jax 0.10 on six maps, vanilla and IBAL: 0.8
 # to 1.2 GiB; 0.2 to 0.3 where the programs are found in the cache of an earlier start.
 COMPILER = 950 * MIB
-
-
-class MemoryRefused(Exception):
-    """A training that does not fit; the message says by how much and what would."""
 
 
 def predict(state: TrainState, spec: EnvSpec, learner: ValueConfig, train: TrainConfig, seeds: int) -> dict[str, int]:
@@ -52,33 +48,22 @@ def train_capacity(state: TrainState) -> int:
 def check(parts: dict[str, int], train: TrainConfig, capacity: int) -> str:
     """Return one line that says what is taken. Raises MemoryRefused with a smaller replay when there is not as much."""
     total, free = sum(parts.values()), available()
-    listed = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
-    line = f"memory at the peak: {_size(total)} ({listed})"
+    listed = ", ".join(f"{name} {size(count)}" for name, count in parts.items())
+    line = f"memory at the peak: {size(total)} ({listed})"
     room = None if free is None else free + parts.get("process", 0)
     if room is None or total <= room:
         return line
     fits = int((room - (total - parts["replay"])) / parts["replay"] * capacity * 0.95)
     way = f"Try --train.replay {fits}" if fits >= train.learn_from else "Try fewer --seeds or --train.envs"
-    raise MemoryRefused(f"{line}; only {_size(room)} are there. {way}")
+    raise MemoryRefused(f"{line}; only {size(room)} are there. {way}")
 
 
-def available() -> int | None:
-    """Return the bytes that can still be had on the default device; None where that cannot be known."""
-    device = jax.devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    info = Path("/proc/meminfo")
-    if device.platform != "cpu" or not info.exists():
+def peak() -> int | None:
+    """Return the most memory this process has held so far (bytes of main memory); None where nobody counts it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
         return None
-    entry = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(entry.split()[1]) * 1024
-
-
-def peak() -> int:
-    """Return the most memory this process has held so far (bytes of main memory)."""
-    import resource  # not on Windows
-
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
@@ -89,7 +74,3 @@ def _resident() -> int:
     except OSError:
         return 300 * MIB
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / MIB:.0f} MiB"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +17,19 @@ from ibal import rng, tree
 from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Threat, natural
 from ibal.contract import advice
-from ibal.evaluate.episodes import play
+from ibal.evaluate.episodes import check_games, play
+from ibal.files import Claim, claimed
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.nets import pymarl
 from ibal.nets.agents import Agent
 from ibal.nets.bundle import save_bundle
+from ibal.options import LARGEST, ConfigError
 from ibal.train import checkpoint, memory, replay
 from ibal.train.config import TrainConfig
 from ibal.train.log import Log
 from ibal.train.loop import FAULT, Trainer, compiled, trainer
+from ibal.train.signals import asked_to_stop
 from ibal.train.state import TrainState
 from ibal.types import Env
 
@@ -44,44 +46,52 @@ class _Run(NamedTuple):
     env: Env
     learner: ValueConfig
     train: TrainConfig
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
     out: Path
     log: Log
     meta: dict[str, Any]
     team: Agent  # one object for the whole run: evaluation is compiled for it
     threat: Threat
+    claim: Claim
 
 
 def run(
     env: Env, learner: ValueConfig, train: TrainConfig, *, seeds: Sequence[int], out: Path, log: Log,
     adversary: Adversary | None = None, pretrained: Any = None, resume: bool = False,
-    meta: dict[str, Any] | None = None,
+    meta: dict[str, Any] | None = None, claim: Claim | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train every seed for ``train.steps`` environment steps, and return what came of it.
 
-    ``pretrained`` is a learner's state (with the axis of seeds) to start from instead of a fresh one.
-    Writes ``out/checkpoints`` (full state), ``out/policy/seed-<k>.safetensors`` (bundles; those on the way, if asked
-    for, as ``out/snapshots/seed-<k>-<steps>.safetensors``) and the log. ``resume``
-    continues from the newest good checkpoint, bit for bit as if nothing had happened. Raises ``TrainingError`` when
-    the loss is no longer finite or a game was not fair, ``CheckpointError`` when nothing can be resumed or written.
+    ``pretrained`` is a learner's state to start from instead of a fresh one; its axis of seeds is theirs, or of one for
+    all. Writes ``out/checkpoints`` (full state), with each of them ``out/policy/seed-<k>.safetensors`` (bundles; those
+    on the way, if asked for, as ``out/snapshots/seed-<k>-<steps>.safetensors``) and the log. ``resume`` continues from
+    the newest good checkpoint, bit for bit as if nothing had happened. ``claim`` is the caller's on ``out``, if it has
+    one. Raises ``TrainingError`` when the training does not fit into memory, when the loss is no longer finite, a game
+    was not fair or ``out`` is gone, ``CheckpointError`` when nothing can be resumed or written, ``Busy`` when another
+    process trains into ``out``, ``ConfigError`` for a budget that no counter holds.
     """
-    team = pymarl.pymarl_agent(env.spec, learner.hidden)
-    adversary = adversary or natural()
-    this = _Run(env, learner, train, tuple(seeds), out, log, meta or {}, team, adversary.threat)
-    use_compilation_cache()
-    make = build(env, learner, train, len(this.seeds), adversary)
-    keys = jnp.stack([rng.root(seed) for seed in this.seeds])
-    empty = jax.eval_shape(make.init, keys)
-    parts = memory.predict(empty, env.spec, learner, train, len(this.seeds))
-    try:
-        log.note(memory.check(parts, train, memory.train_capacity(empty)))
-    except memory.MemoryRefused as refused:
-        raise TrainingError(str(refused)) from None
+    with ExitStack() as stack:
+        held = claim or stack.enter_context(claimed(out))
+        team = pymarl.pymarl_agent(env.spec, learner.hidden)
+        adversary = adversary or natural()
+        this = _Run(env, learner, train, seeds, out, log, meta or {}, team, adversary.threat, held)
+        return _run(this, adversary, pretrained, resume)
 
-    state, played = _begin(this, make, keys, empty, resume)
-    if pretrained is not None and played == 0:
-        state = state._replace(learner=jax.tree.map(jnp.copy, pretrained))
-    with _asked_to_stop() as stopping:
+
+def _run(this: _Run, adversary: Adversary, pretrained: Any, resume: bool) -> dict[str, Any]:
+    train = this.train
+    if excuse := use_compilation_cache():
+        this.log.note(excuse)
+    make = build(this.env, this.learner, train, len(this.seeds), adversary)
+    empty, parts = _forecast(this, make)
+    with asked_to_stop(this.log.note) as stopping:
+        state, played = _begin(this, make, empty, resume)
+        if pretrained is not None and played == 0:
+            # A copy: what goes into a chunk is used up.
+            mine = jax.tree.map(
+                lambda given, own: jnp.copy(jnp.broadcast_to(given, own.shape)), pretrained, state.learner
+            )
+            state = state._replace(learner=mine)
         saved = time.monotonic()
         if played == 0 and train.eval_every < train.steps:  # a curve needs a beginning: with --init it is no zero
             _evaluate(this, state, train.eval_episodes)
@@ -89,6 +99,7 @@ def run(
             before, started = played, time.monotonic()
             state, metrics = make.chunk(state)
             played = _report(this, state, metrics, time.monotonic() - started)
+            _check_there(this)
             if played // train.eval_every > before // train.eval_every and played < train.steps:
                 _evaluate(this, state, train.eval_episodes)
             if train.snapshot_every and played // train.snapshot_every > before // train.snapshot_every:
@@ -97,14 +108,34 @@ def run(
                 _save(this, state, played)
                 saved = time.monotonic()
         _save(this, state, played)
-    finished = played >= train.steps
-    results = _evaluate(this, state, FINAL_EPISODES) if finished else []
-    _export(this, state, "policy")
-    said, took = sum(parts.values()), memory.peak()
+        finished = played >= train.steps
+        results = _evaluate(this, state, FINAL_EPISODES) if finished else []
+    _check_there(this)
     return {
-        "finished": finished, "env_steps": played, "seeds": results, "out": str(out),
-        "memory": {"predicted": said, "peak": took},
+        "finished": finished, "env_steps": played, "seeds": results, "out": str(this.out),
+        "memory": {"predicted": sum(parts.values()), "peak": memory.peak()},
     }  # fmt: skip
+
+
+def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
+    """Return the abstract state of a fresh training and the memory it takes, or refuse it; nothing is allocated."""
+    train, spec = this.train, this.env.spec
+    most = train.steps + train.chunk * train.envs * spec.horizon
+    if most > LARGEST:
+        raise ConfigError(
+            f"train.steps = {train.steps} and one chunk more, {train.chunk} x {train.envs} episodes of {spec.horizon} "
+            f"steps, are {most} steps; a counter holds {LARGEST}: lower train.steps, train.chunk or train.envs"
+        )
+    key = jax.eval_shape(lambda: rng.root(0))
+    empty = jax.eval_shape(make.init, jax.ShapeDtypeStruct((len(this.seeds),), key.dtype))
+    parts = memory.predict(empty, spec, this.learner, train, len(this.seeds))
+    try:
+        this.log.note(memory.check(parts, train, memory.train_capacity(empty)))
+        weights = jax.eval_shape(lambda params: tree.at(params, 0), empty.learner.params.agent)
+        check_games(this.env, this.team, max(train.eval_episodes, FINAL_EPISODES), weights)
+    except memory.MemoryRefused as refused:
+        raise TrainingError(str(refused)) from None
+    return empty, parts
 
 
 def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
@@ -114,23 +145,30 @@ def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, advers
     return compiled(lambda axis: trainer(env, learn, adversary, learner.batch, train, axis), seeds)
 
 
-def use_compilation_cache() -> None:
-    """Let jax keep compiled programs between processes, in the user's cache folder unless another one is set."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]  (set by jax at run time)
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(base) / "ibal" / "jax"))
+def use_compilation_cache() -> str | None:
+    """Let jax keep compiled programs between processes, in the user's cache folder unless another one is set.
+
+    Returns why that cannot be done: a user without a home, as in some containers, or one that cannot be written to.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]  (set by jax at run time)
+        return None
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibal" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, "not allowed", str(folder))
+    except (RuntimeError, OSError) as error:
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "this user has no home folder"
+        return f"compiled programs are not kept for the next start ({why}); set JAX_COMPILATION_CACHE_DIR for that"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return None
 
 
-def _begin(this: _Run, make: Trainer, keys: jax.Array, empty: TrainState, resume: bool) -> tuple[TrainState, int]:
+def _begin(this: _Run, make: Trainer, empty: TrainState, resume: bool) -> tuple[TrainState, int]:
     """Return the state to go on with and its steps; ``empty`` is the abstract state of a fresh one."""
-    if not resume:
-        this.log.begin(0)
-        return make.init(keys), 0
-    expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
-    template = jax.eval_shape(lambda state: as_saved(state, this.train), empty)
-    found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
+    keys = jnp.stack([rng.root(seed) for seed in this.seeds])
+    found = _restored(this, empty) if resume else None
     if found is None:
-        this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
         this.log.begin(0)
         return make.init(keys), 0
     for sentence in found.skipped:
@@ -141,6 +179,15 @@ def _begin(this: _Run, make: Trainer, keys: jax.Array, empty: TrainState, resume
     capacity = memory.train_capacity(empty)
     grow = jax.vmap(lambda ring: replay.grown(ring, capacity))
     return found.state._replace(replay=grow(found.state.replay)), found.step
+
+
+def _restored(this: _Run, empty: TrainState) -> checkpoint.Restored | None:
+    expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
+    template = jax.eval_shape(lambda state: as_saved(state, this.train), empty)
+    found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
+    if found is None:
+        this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
+    return found
 
 
 def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], seconds: float) -> int:
@@ -158,6 +205,7 @@ def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], second
         if state.progress.extra is not None:  # played for the adversary alone
             record["extra_steps"] = int(state.progress.extra[i])
         broken = [name for name in _LEARNING if not np.isfinite(host[name][i][learned]).all()]
+        broken += [name for name, value in host.items() if np.isinf(value[i]).any()]
         if broken:
             raise TrainingError(
                 f"seed {seed}: {broken[0]} is no longer finite within the chunk that ended at step {steps[i]}. "
@@ -206,8 +254,23 @@ def _weights(state: TrainState, seed: int) -> Any:
 
 
 def _save(this: _Run, state: TrainState, played: int) -> None:
+    """Write a checkpoint, and the policies as they are then: who is killed later can still be evaluated."""
+    _check_there(this)
     kept = as_saved(state, this.train)
-    checkpoint.save(this.out / "checkpoints", played, kept, keep=this.train.keep, extra=this.meta)
+    try:
+        checkpoint.save(this.out / "checkpoints", played, kept, keep=this.train.keep, extra=this.meta)
+    except checkpoint.CheckpointError:
+        _check_there(this)  # which may be why
+        raise
+    _export(this, state, "policy")
+
+
+def _check_there(this: _Run) -> None:
+    """Raise TrainingError where everything that was written is gone, and what would be written now is of no use."""
+    if not this.claim.holds():
+        raise TrainingError(
+            f"{this.out} was deleted or replaced during the training; nothing is left to continue, so train again"
+        )
 
 
 def as_saved(state: TrainState, train: TrainConfig) -> TrainState:
@@ -228,25 +291,3 @@ def _export(this: _Run, state: TrainState, folder: str, suffix: str = "") -> Non
             this.env.spec,
             meta,
         )
-
-
-@contextmanager
-def _asked_to_stop() -> Generator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a wish: the chunk is finished and saved. A second one interrupts."""
-    asked: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

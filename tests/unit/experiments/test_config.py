@@ -161,7 +161,7 @@ def test_overrides_go_by_dotted_name() -> None:
 def test_flat_names_every_value() -> None:
     names = flat(RunConfig(env_options=(("step_mul", 4),)))
     assert (names["learner.lr"], names["train.steps"], names["env_options.step_mul"]) == (5e-4, 1_000_000, 4)
-    assert len(names) == 4 + 1 + len(ValueConfig.__dataclass_fields__) + len(TrainConfig.__dataclass_fields__)
+    assert len(names) == 5 + 1 + len(ValueConfig.__dataclass_fields__) + len(TrainConfig.__dataclass_fields__)
 
 
 def test_the_hash_tells_computations_apart_not_budgets() -> None:
@@ -173,6 +173,7 @@ def test_the_hash_tells_computations_apart_not_budgets() -> None:
     others = [
         replace(base, seed=1),
         replace(base, env="smac/8m"),
+        replace(base, init="runs/start"),
         replace(base, env_options=(("a", 1),)),
         replace(base, learner=replace(base.learner, lr=1e-3)),
         replace(base, train=replace(base.train, envs=16)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -260,3 +262,45 @@ def test_wandb_continues_the_run_of_a_folder(tmp_path: Path, monkeypatch: pytest
         "chunk/loss/seed-4": 0.0, "env_steps": 110
     }  # fmt: skip
     assert calls[-1] == "closed"
+
+
+def broken_pipe() -> IO[str]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w")
+
+
+@pytest.mark.parametrize("kind", ["plain", "live", "drawn"])
+@pytest.mark.parametrize("reader", ["gone", "closed", "none"])
+def test_a_console_that_nobody_reads_stops_nothing(
+    kind: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under ``| head``, when a terminal is closed, and with ``2>&-``."""
+    stream = None if reader == "none" else broken_pipe()
+    if stream is not None and reader == "closed":
+        with suppress(OSError):
+            stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    if kind == "drawn":
+        lost: Any = console.Losable(stream)
+        log = Log(tmp_path, [LiveConsole(1000, Console(file=lost, force_terminal=True))])
+    else:
+        kinds: dict[str, Literal["plain", "live"]] = {"plain": "plain", "live": "live"}
+        log = open_log(tmp_path, CONFIG, console=kinds[kind])
+    with log:
+        log.begin(0)
+        for index in range(3):
+            log.note("…")
+            write_chunk(log, index, evaluation=True)
+    assert len(read_metrics(tmp_path)) == 18
+    if reader == "gone" and stream is not None:
+        stream.close()  # what it could not write goes nowhere, and is no error at the end of the program either
+
+
+def test_a_console_of_an_old_code_page_gets_question_marks() -> None:
+    raw = io.BytesIO()
+    stream = console.Losable(io.TextIOWrapper(raw, encoding="ascii"))
+    for text in ("compiling …\n", "still here\n"):
+        stream.write(text)
+    stream.flush()
+    assert raw.getvalue().decode() == "compiling ?\nstill here\n"
