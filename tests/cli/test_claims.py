@@ -24,7 +24,8 @@ COMMANDS = {
 def test_the_second_of_two_with_one_out_is_told_of_the_first(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(curves, "logged", lambda run: [])
+    monkeypatch.setattr(curves, "check_run", lambda run: None)
+    monkeypatch.setattr(curves, "logged", lambda run: [{}])
     monkeypatch.setattr(analyse, "_attackers", lambda options, spec: [])
     out = tmp_path / "out"
     with claimed(out):

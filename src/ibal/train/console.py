@@ -91,7 +91,7 @@ class Losable(io.TextIOBase):
 
     def flush(self) -> None:
         """Pass on what waits."""
-        self._try(self._stream.flush)
+        self._try(lambda: self._stream.flush())
 
     def isatty(self) -> bool:
         return not self._lost and self._stream.isatty()
@@ -101,7 +101,7 @@ class Losable(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return getattr(self._stream, "encoding", None) or "utf-8"
 
     def _try(self, say: Callable[[], Any], text: str = "") -> None:
         if self._lost:

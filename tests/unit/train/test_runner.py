@@ -257,22 +257,13 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], None]:
 
 def test_a_loss_that_is_no_longer_finite_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sick = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.inf) if leaf.dtype == jnp.float32 else leaf, fresh())
-    message = r"seed 0: \w+ is no longer finite within the chunk .* a smaller --learner.lr may help\.$"
-    with pytest.raises(TrainingError, match=message):  # and no word of a checkpoint: there is none
+    message = r"no longer finite within the chunk .*\. There is no checkpoint yet to go on from; a smaller --learner.lr"
+    with pytest.raises(TrainingError, match=message):
         train(tmp_path / "run", pretrained=sick)
     out = tmp_path / "later"
-
-    with pytest.raises(
-        TrainingError, match=rf" may help\. The last checkpoint before that is {out}/checkpoints/0+32\."
-    ):
+    with pytest.raises(TrainingError, match=rf"^seed 0: loss is .* The last good checkpoint is kept in {out}/checkpoi"):
         train(out, At(2, spoil(monkeypatch, "loss")))
-
-
-def test_a_reward_that_is_nan_is_not_blamed_on_the_learning_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(TrainingError, match=r"seed 0: toy/two-step gave a reward that is no finite .*`ibal env check`"):
-        train(tmp_path / "run", Begun(spoil(monkeypatch, "return")))
+    assert checkpoints(out / "checkpoints")[-1].name == "000000000032.safetensors"
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
