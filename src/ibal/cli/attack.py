@@ -118,8 +118,10 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
 
 
 def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check: int) -> dict[str, Any]:
+    from ibal.evaluate.episodes import check_games
     from ibal.experiments.fitting import save_fitted
 
+    check_games(team.env, team.player, check, team.params)  # before what takes long
     try:
         state = save_fitted(path, attack, config, team, plan)
     except ValueError as error:  # an option that is impossible in this environment

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ibal
-from ibal.files import appear, appear_bytes
+from ibal.files import appear
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.options import Scalar
@@ -56,7 +56,6 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         raise ValueError(f"{path}: a bundle is a .safetensors file and a .json file beside it")
     pymarl.check_fits(path, params, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
-    appear(path, lambda aside: pymarl.save_agent(params, aside))
     about = {
         "format": FORMAT,
         "env": spec.name,
@@ -70,10 +69,15 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         "obs_features": list(spec.obs_layout.names),
         "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
         **(meta or {}),
-        "weights_crc32": zlib.crc32(path.read_bytes()),
     }
-    text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    appear_bytes(path.with_suffix(".json"), text.encode())
+
+    def write(weights: Path, beside: Path) -> None:
+        pymarl.save_agent(params, weights)
+        text = json.dumps(about | {"weights_crc32": zlib.crc32(weights.read_bytes())}, indent=1, allow_nan=False)
+        beside.write_bytes(f"{text}\n".encode())
+
+    # Both are ready before either takes its name: who is killed meanwhile hardly leaves one without the other.
+    appear(path.with_suffix(".json"), lambda beside: appear(path, lambda weights: write(weights, beside)))
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -109,9 +113,10 @@ _OPTIONAL = {
 
 
 def find_policies(path: str | Path) -> list[Path]:
-    """Return the weight files meant by ``path``: itself, or those of a run folder, lowest seed first.
+    """Return the weight files meant by ``path``: itself, those of a run folder, lowest seed first, or PyMARL's agent in
+    a folder, the newest of a training's ``models``.
 
-    Raises FileNotFoundError if there are none.
+    Raises FileNotFoundError if there are none, or the agents of several trainings.
     """
     path = Path(path)
     if not path.is_dir():
@@ -123,14 +128,38 @@ def find_policies(path: str | Path) -> list[Path]:
     seeds = {file: file.stem.removeprefix("seed-") for file in path.glob("policy/seed-*.safetensors")}
     if any(seed.isdecimal() for seed in seeds.values()):
         return sorted((f for f, seed in seeds.items() if seed.isdecimal()), key=lambda f: int(seeds[f]))
-    if (path / "agent.th").is_file():  # a folder of PyMARL's
-        return [path / "agent.th"]
-    if (path / "agent.safetensors").is_file():
-        return [path / "agent.safetensors"]
+    if agent := _agent_of(path):
+        return [agent]
+    if (path / "config.toml").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no policy yet: a training writes them with every checkpoint and at its end. Continue "
+            f"it: ibal train --out {path} --resume"
+        )
+    models = path / "models" if (path / "models").is_dir() else path
+    found = {folder: agent for folder in (models, *models.glob("*/")) if (agent := _newest(folder))}
+    if len(found) > 1:
+        raise FileNotFoundError(f"{path} holds the agents of several trainings; name one: {_some(found)}")
+    if found:
+        return list(found.values())
     raise FileNotFoundError(
-        f"{path} holds no policy: no policy/seed-<k>.safetensors as in a run folder (written when a training ends or "
-        "is stopped), no agent.th or agent.safetensors as of PyMARL"
+        f"{path} holds no policy: no policy/seed-<k>.safetensors as in a run folder, no agent.th or agent.safetensors "
+        "as of PyMARL, also not in numbered folders as in its models"
     )
+
+
+def _agent_of(folder: Path) -> Path | None:
+    return next((folder / name for name in ("agent.th", "agent.safetensors") if (folder / name).is_file()), None)
+
+
+def _newest(folder: Path) -> Path | None:
+    """Return the agent of the highest step of a folder in which PyMARL has saved one per step."""
+    steps = sorted((path for path in folder.glob("*/") if path.name.isdecimal()), key=lambda path: int(path.name))
+    return next((agent for path in reversed(steps) if (agent := _agent_of(path))), None)
+
+
+def _some(paths: Iterable[Path]) -> str:
+    names = sorted(map(str, paths))
+    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
 
 
 def load_policy(path: str | Path) -> TeamPolicy:

@@ -87,6 +87,30 @@ def test_run_folders_bundles_and_files_of_pymarl_are_understood(file: Path, tmp_
     assert find_policies(tmp_path) == [tmp_path / "agent.safetensors"]
 
 
+def test_the_newest_of_a_pymarl_training_is_found(tmp_path: Path) -> None:
+    """PyMARL saves results/models/<training>/<step>/agent.th."""
+    one = tmp_path / "models" / "qmix_seed1"
+    for step in ("200", "1000", "90", "5000"):
+        (one / step).mkdir(parents=True)
+    for step in ("200", "1000", "90"):  # 5000 was never finished
+        (one / step / "agent.th").touch()
+    for name in (tmp_path, tmp_path / "models", one):
+        assert find_policies(name) == [one / "1000" / "agent.th"]
+    (tmp_path / "models" / "vdn_seed1" / "7").mkdir(parents=True)
+    (tmp_path / "models" / "vdn_seed1" / "7" / "agent.th").touch()
+    assert find_policies(one) == [one / "1000" / "agent.th"]
+    with pytest.raises(FileNotFoundError, match=rf"the agents of several trainings; name one: {one}, .*/vdn_seed1$"):
+        find_policies(tmp_path)
+
+
+def test_a_training_that_was_killed_at_once_says_what_makes_a_policy(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(
+        FileNotFoundError, match=rf"no policy yet: .* Continue it: ibal train --out {tmp_path} --resume$"
+    ):
+        find_policies(tmp_path)
+
+
 def test_shapes_that_do_not_fit_are_refused(file: Path) -> None:
     team, obs, avail = ibal.load_policy(file), np.ones((N, OBS)), np.ones((N, A), bool)
     with pytest.raises(
