@@ -17,7 +17,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Key
 
 from ibal.envs.smac import physics, targeting, weapons
-from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.stats import Stats, stats
@@ -40,18 +40,26 @@ def draws(key: Key[Array, ""], scenario: Scenario) -> Draws:
     return Draws(*jax.random.uniform(key, (3, total)))
 
 
-def tick(units: Units, noise: Draws, loop: Array, scenario: Scenario, rules: Rules, facts: Stats) -> Units:
-    """Advance the game by one loop; all arrays [u, e]."""
+def tick(
+    units: Units,
+    noise: Draws,
+    numbers: Quantities,
+    clock: Array,
+    loop: Array,
+    scenario: Scenario,
+    rules: Rules,
+    facts: Stats,
+) -> Units:
+    """Advance the game by one loop; all arrays [u, e], the numbers [1, e] or [1, 1], the clock int32[1, e]."""
     n = scenario.n_agents
     medivacs = bool(facts.heals.any())
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
-    units = targeting.engage(units, fresh(noise.luck, loop), facts, rules, n)
-    if rules.answer == "holding":
-        units = targeting.settle(units)
-    units = physics.move(units, facts, rules, terrain(scenario.terrain), n, scenario.march == "agents")
+    units = targeting.engage(units, fresh(noise.luck, loop), clock + loop, facts, numbers, n)
+    units = targeting.settle(units)
+    units = physics.move(units, facts, rules, numbers, terrain(scenario.terrain), n, scenario.march == "agents")
     priority = fresh(noise.priority, loop)
-    units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules, n)
+    units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules, numbers, n)
     return weapons.heal(units, facts) if medivacs else units
 
 
@@ -61,41 +69,67 @@ def fresh(uniform: Float[Array, "u e"], loop: Array) -> Float[Array, "u e"]:
     return scaled - jnp.floor(scaled)
 
 
-def _run(units: Units, noise: Draws, scenario: Scenario, rules: Rules, loops: int) -> Units:
-    facts = stats(scenario, rules.body)
-    return lax.fori_loop(0, loops, lambda i, u: tick(u, noise, i, scenario, rules, facts), units)
-
-
 @cache
 def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
-    """Return ``run(units, noise)`` on [u, e] arrays; its ``vmap`` widens the trailing axis."""
+    """Return ``run(units, noise, clock, numbers)`` on [u, e] arrays; its ``vmap`` widens the trailing axis.
+
+    Numbers [1, 1] are common to all games; those that a ``vmap`` gave an axis become [1, e].
+    """
+    facts = stats(scenario, rules)
 
     @jax.custom_batching.custom_vmap
-    def run(units: Units, noise: Draws) -> Units:
-        return _run(units, noise, scenario, rules, loops)
+    def run(units: Units, noise: Draws, clock: Array, numbers: Quantities) -> Units:
+        def loop(i: Array, units: Units) -> Units:
+            return tick(units, noise, numbers, clock, i, scenario, rules, facts)
+
+        return lax.fori_loop(0, loops, loop, units)
 
     @run.def_vmap
-    def widen(size: int, batched: Any, units: Units, noise: Draws) -> tuple[Units, Any]:
+    def widen(
+        size: int, batched: Any, units: Units, noise: Draws, clock: Array, numbers: Quantities
+    ) -> tuple[Units, Any]:
+        games = units.x.shape[-1]
+
         def merge(leaf: Array, is_batched: bool) -> Array:
             wide = leaf if is_batched else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
             return with_layout_constraint(jnp.moveaxis(wide, 0, 1).reshape(leaf.shape[-2], -1), _ROWS)
 
-        units, noise = jax.tree.map(merge, (units, noise), tuple(batched))
-        result = run(units, noise)
+        def merge_number(leaf: Array, is_batched: bool) -> Array:
+            if not is_batched and leaf.shape[-1] == 1:
+                return leaf
+            shape = (size, 1, games)
+            return jnp.broadcast_to(leaf if is_batched else leaf[None], shape).reshape(1, -1)
+
+        units, noise, clock = jax.tree.map(merge, (units, noise, clock), tuple(batched[:3]))
+        # A leaf that this axis does not touch may be common to all games, or have an entry for each of an inner axis.
+        units = run(units, noise, clock, jax.tree.map(merge_number, numbers, batched[3]))
 
         def split(leaf: Array) -> Array:
             return jnp.moveaxis(leaf.reshape(leaf.shape[0], size, -1), 1, 0)
 
-        return jax.tree.map(split, result), jax.tree.map(lambda _: True, result)
+        return jax.tree.map(split, units), jax.tree.map(lambda _: True, units)
 
     return run
 
 
-def advance(units: Units, noise: Draws, scenario: Scenario, rules: Rules, loops: int) -> Units:
-    """Run ``loops`` game loops of one environment; every leaf [u]."""
-    run = _batched(scenario, rules, loops)
+def advance(
+    units: Units,
+    noise: Draws,
+    scenario: Scenario,
+    rules: Rules,
+    loops: int,
+    numbers: Quantities | None = None,
+    clock: Array | int = 0,
+) -> Units:
+    """Run ``loops`` game loops of one environment; every leaf [u], numbers [] (default: those of ``rules``).
+
+    ``clock`` counts the loops played before.
+    """
+    numbers = rules.quantities if numbers is None else numbers
+    run = _batched(scenario, rules.discrete, loops)
     wide = jax.tree.map(lambda a: a[:, None], (units, noise))
-    return jax.tree.map(lambda a: a[:, 0], run(*wide))
+    scalars = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1), numbers)
+    return jax.tree.map(lambda a: a[:, 0], run(*wide, jnp.asarray(clock, jnp.int32).reshape(1, 1), scalars))
 
 
 def is_on_ground(x: np.ndarray, y: np.ndarray, scenario: Scenario) -> np.ndarray:

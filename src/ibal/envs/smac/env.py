@@ -18,7 +18,7 @@ from ibal.envs.smac.engine import advance, draws
 from ibal.envs.smac.layout import METRICS, NO_OP, REAL, STOP, env_spec
 from ibal.envs.smac.observe import available, observation, permitted, state_vector
 from ibal.envs.smac.orders import command
-from ibal.envs.smac.rules import Interface, Rules
+from ibal.envs.smac.rules import Interface, Quantities, Rules
 from ibal.envs.smac.scenarios import Scenario, scenario
 from ibal.envs.smac.spawn import enemy_order, initial_units, march_goal, marches_straight, walk
 from ibal.envs.smac.state import EnvParams, EnvState
@@ -31,23 +31,31 @@ SMAC = Interface()  # the defaults of StarCraft2Env
 def make(map_name: str | Scenario, *, interface: Interface = SMAC, rules: Rules = REAL, **options: Any) -> Env:
     """Make a SMAC map, by name or as a ``Scenario`` of your own.
 
-    ``options`` are fields of ``Interface`` or ``Rules`` by name: ``make("3m", obs_last_action=True, head_start=0)``.
+    ``options`` are fields of ``Interface``, ``Rules`` or ``Quantities`` by name:
+    ``make("3m", obs_last_action=True, head_start=0, push=0.1)``.
     An unavailable action is replaced (alive: stop, dead: no-op) and counted in ``metrics["illegal_actions"]``.
     After the end, further steps change nothing, pay nothing and repeat the last flags and metrics.
     """
     names = {part: [field.name for field in fields(part)] for part in (Interface, Rules)}
+    numbers = rules.quantities
     for name, value in options.items():
         if name in names[Interface]:
             interface = replace(interface, **{name: value})
         elif name in names[Rules]:
             rules = replace(rules, **{name: value})
+        elif name in Quantities._fields:
+            numbers = numbers._replace(**{name: value})
         else:
-            near = difflib.get_close_matches(name, names[Interface] + names[Rules], 1, 0.0)
-            raise ValueError(f'SMAC has no option "{name}"; did you mean "{near[0]}"? (fields of Interface and Rules)')
+            near = difflib.get_close_matches(name, [*names[Interface], *names[Rules], *Quantities._fields], 1, 0.0)
+            raise ValueError(
+                f'SMAC has no option "{name}"; did you mean "{near[0]}"? (fields of Interface, Rules and Quantities)'
+            )
+    rules = replace(rules, quantities=numbers)
     chosen = scenario(map_name) if isinstance(map_name, str) else map_name
-    game = _game(chosen, interface, rules)
+    game = _game(chosen, interface, rules.discrete)
     spec = replace(env_spec(chosen, interface, rules), scene=picture.scene(chosen))
-    return Env(spec, perturb.default_params(chosen), game.reset, game.step, game.frame, perturb.perturbed)
+    params = perturb.default_params(chosen, rules)
+    return Env(spec, params, game.reset, game.step, game.frame, perturb.perturbed)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class _Game:
         if rules.head_start and marches_straight(scenario):
             units = walk(units, n, rules.head_start)
         elif rules.head_start:
-            units = advance(units, draws(rng.stream(key, "start"), scenario), scenario, rules, rules.head_start)
+            noise = draws(rng.stream(key, "start"), scenario)
+            units = advance(units, noise, scenario, rules, rules.head_start, params.quantities)
         order = enemy_order(rng.stream(key, "enemy_ids"), scenario, rules)
         life, nobody = reward.life(units), jnp.full(n, -1, jnp.int32)
         no = jnp.zeros((), bool)
@@ -82,8 +91,9 @@ class _Game:
         legal = (avail & (actions[:, None] == jnp.arange(scenario.n_actions)[None, :])).any(axis=1)
         if rules.check_actions:
             actions = jnp.where(legal, actions, jnp.where(avail[:, NO_OP], NO_OP, STOP))
-        units = command(state.units, actions, state.enemy_order, scenario, interface)
-        units = advance(units, draws(key, scenario), scenario, rules, interface.step_mul)
+        units = command(state.units, actions, state.enemy_order, scenario, interface, params.quantities)
+        clock = state.step * interface.step_mul
+        units = advance(units, draws(key, scenario), scenario, rules, interface.step_mul, params.quantities, clock)
         life, played = reward.life(units), actions.astype(jnp.int32)
         after = state._replace(
             units=units, step=state.step + 1, before=life[n:], ally_before=life[:n], last_action=played

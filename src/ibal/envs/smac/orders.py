@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from ibal.envs.smac.rules import Interface
+from ibal.envs.smac.rules import Interface, Quantities
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import ATTACK, HEAL, IDLE, MOVE, Units
 from ibal.envs.smac.stats import stats
@@ -14,13 +14,19 @@ STOP, NORTH, SOUTH, EAST, WEST, FIRST_TARGET = 1, 2, 3, 4, 5, 6
 
 
 def command(
-    units: Units, actions: Int[Array, "n"], enemy_order: Int[Array, "m"], scenario: Scenario, interface: Interface
+    units: Units,
+    actions: Int[Array, "n"],
+    enemy_order: Int[Array, "m"],
+    scenario: Scenario,
+    interface: Interface,
+    numbers: Quantities = Quantities(),
 ) -> Units:
     """Give every living agent its order. Actions are assumed legal.
 
     Moves go to a point ``move_amount`` away from where the agent stands now. An attack on a unit that the weapon cannot
-    hit is refused: the previous order stays. An order equal to the current one changes nothing; any other cuts the
-    attack under way before its damage point, its backswing, and the second hit of a zealot's swing.
+    hit is refused: the previous order stays. An order equal to the current one changes nothing (but see
+    ``numbers.recut``); any other cuts the attack under way before its damage point, its backswing, and the second hit
+    of a zealot's swing.
     """
     n, facts = scenario.n_agents, stats(scenario)
     x, y = units.x[:n], units.y[:n]
@@ -41,7 +47,10 @@ def command(
     east = jnp.where(actions == EAST, step, 0.0) - jnp.where(actions == WEST, step, 0.0)
     north = jnp.where(actions == NORTH, step, 0.0) - jnp.where(actions == SOUTH, step, 0.0)
     changed = (order != units.order[:n]) | (new_target != units.target[:n]) | moves
-    second_hit = jnp.asarray(facts.second_hit[:n, 0] > 0)
+    second_hit = jnp.asarray(facts.second_hit[:n, 0] > 0) & (jnp.asarray(numbers.second_kept) <= 0)
+    again = changed | (aims & (jnp.asarray(numbers.recut) > 0))
+    fresh = aims & (new_target != units.target[:n]) & (jnp.asarray(numbers.order_delay) > 0)
+    cooldown = jnp.where(fresh, jnp.maximum(units.cooldown[:n], numbers.order_delay), units.cooldown[:n])
 
     def put(field: Array, value: Array) -> Array:
         return field.at[:n].set(value.astype(field.dtype))
@@ -52,6 +61,7 @@ def command(
         goal_x=put(units.goal_x, jnp.where(refused, units.goal_x[:n], x + east)),
         goal_y=put(units.goal_y, jnp.where(refused, units.goal_y[:n], y + north)),
         windup=put(units.windup, jnp.where(changed, -1.0, units.windup[:n])),
-        hold=put(units.hold, jnp.where(changed, 0.0, units.hold[:n])),
+        hold=put(units.hold, jnp.where(again, 0.0, units.hold[:n])),
+        cooldown=put(units.cooldown, cooldown),
         effect=put(units.effect, jnp.where(changed & second_hit, -1.0, units.effect[:n])),
     )

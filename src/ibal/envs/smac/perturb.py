@@ -5,21 +5,23 @@ All are functions ``EnvParams -> EnvParams``; parameters are arrays, so sweeping
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ibal.envs.crew import disable, draw, remove
+from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import EnvParams, Units
 
 __all__ = ["apply", "default_params", "disable", "draw", "perturbed", "remove", "weaken"]
 
 
-def default_params(scenario: Scenario) -> EnvParams:
-    """Nothing perturbed."""
+def default_params(scenario: Scenario, rules: Rules = Rules()) -> EnvParams:
+    """Nothing perturbed; the numbers of ``rules``."""
     n = scenario.n_agents
     none, full = jnp.zeros(n, bool), jnp.ones(n, jnp.float32)
-    return EnvParams(none, none, jnp.int32(0), jnp.int32(0), full, full)
+    return EnvParams(none, none, jnp.int32(0), jnp.int32(0), full, full, jax.tree.map(jnp.float32, rules.quantities))
 
 
 def weaken(params: EnvParams, percent: float, *, shields: bool = True) -> EnvParams:

@@ -12,25 +12,25 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest, total, union, worked_out
-from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.state import ATTACK, MOVE, Units, on_guard
 from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.terrain import BLOCKS, SIZE, Terrain
 
 TURN_PER_LOOP = 62.5  # degrees
-DETOUR_STEP = 20  # degrees between the detours a unit tries
 _UNDO = 0.75  # share of a deep overlap that one push may undo
 _CLOSEST = 1.02  # two centres never come nearer than the radius of the larger disc times this
 _HALT_NEAR_AGENTS = 5.0  # an enemy medivac with nobody to heal stops when an agent is this close
 
 
 def head_for(
-    units: Units, stats: Stats, terrain: Terrain, n: int, hunts: bool
+    units: Units, stats: Stats, numbers: Quantities, terrain: Terrain, n: int, hunts: bool
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
     """Return (dx, dy, way, planted): direction (unit vector), how far each unit wants to go in this loop, and whether
     it stands its ground (it is attacking from where it is)."""
     aiming = units.target >= 0
-    reach = stats.range + stats.radius + constant_at(stats.radius, units.target)
+    reach = stats.range + jnp.where(stats.melee, numbers.melee_reach, 0.0)
+    reach = reach + stats.radius + constant_at(stats.radius, units.target)
     goal_x = jnp.where(aiming, at(units.x, units.target), units.goal_x)
     goal_y = jnp.where(aiming, at(units.y, units.target), units.goal_y)
     alive = units.health > 0
@@ -136,19 +136,18 @@ def keep_up(
 
 
 @cache
-def _choices(turns: int, melee: int, ranged: int) -> np.ndarray:
-    """Which direction a unit takes, -1 for none: int32[1 << turns, 2, 2] by (blocked directions, side, is melee).
+def _choices(turns: int) -> np.ndarray:
+    """Which direction a unit takes, -1 for none: int32[1 << turns, 2] by (blocked directions, side).
 
-    Directions are 0 (straight ahead), then pairs (left, right) ``DETOUR_STEP`` degrees further each.
+    Directions are 0 (straight ahead), then pairs (left, right), each further from it than the last.
     """
-    table = np.full((1 << turns, 2, 2), -1, np.int32)
+    table = np.full((1 << turns, 2), -1, np.int32)
     for side in (0, 1):  # 0: last time to the right
-        for kind, limit in enumerate((ranged, melee)):
-            pairs = [(2 * k - side, 2 * k - 1 + side) for k in range(1, limit // DETOUR_STEP + 1)]
-            order = [0, *(direction for pair in pairs for direction in pair)]
-            for blocked in range(1 << turns):
-                free = [direction for direction in order if not blocked >> direction & 1]
-                table[blocked, side, kind] = free[0] if free else -1
+        pairs = [(2 * k - side, 2 * k - 1 + side) for k in range(1, turns // 2 + 1)]
+        order = [0, *(direction for pair in pairs for direction in pair)]
+        for blocked in range(1 << turns):
+            free = [direction for direction in order if not blocked >> direction & 1]
+            table[blocked, side] = free[0] if free else -1
     return table
 
 
@@ -157,49 +156,64 @@ def steer(
     planted: Bool[Array, "u e"],
     dx: Float[Array, "u e"],
     dy: Float[Array, "u e"],
+    way: Float[Array, "u e"],
     step: Float[Array, "u e"],
     stats: Stats,
     rules: Rules,
+    numbers: Quantities,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Float[Array, "u e"]]:
     """Return (move_x, move_y, side): the first free step among straight ahead and detours to both sides.
 
-    A direction is blocked if a full step that way ends inside, and nearer to, the disc of an enemy or of a team mate
-    that stands its ground. Other team mates give way and block with their disc times ``rules.squeeze`` only. Detours
-    come every ``DETOUR_STEP`` degrees up to the limit of the unit's kind, the side taken last first; with nothing free
-    the unit stays.
+    A direction is blocked if ``numbers.look`` full steps that way, but no more than the way there is to go, end inside,
+    and nearer to, the disc of an enemy or of a team mate that stands its ground. Other team mates give way and block
+    one step, and with a smaller disc (``numbers.squeeze``). With ``rules.swept`` the whole way to there must be free
+    of firm bodies. Detours come every ``rules.detour_step`` degrees up to the
+    limit of the unit's kind, the side taken last first; with nothing free the unit stays.
     """
-    largest = max(rules.melee_detour, rules.ranged_detour)
-    angles = [0, *(sign * a for a in range(DETOUR_STEP, largest + 1, DETOUR_STEP) for sign in (1, -1))]
+    angles = [0, *(sign * a for a in range(rules.detour_step, rules.detour_most + 1, rules.detour_step)
+                   for sign in (1, -1))]  # fmt: skip
     turns = [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles]
     room = np.square(stats.disc[:, None] + stats.disc[None])
     foe = stats.ally[:, None] != stats.ally[None]
     room = np.where(stats.bodies, room, np.float32(-FAR))  # a disc that no step ends in
-    walking = np.where(foe, room, room * np.float32(rules.squeeze**2) if rules.squeeze else np.float32(-FAR))
 
     def directions(mine: Any, theirs: Any, tables: Any) -> Array:
         """One bit for every direction that unit j blocks."""
-        (x, y, dx, dy, square, inverse), (their_x, their_y, firm), (room, walking) = mine, theirs, tables
+        (x, y, dx, dy, square, inverse, far_square, far_inverse), (their_x, their_y, planted) = mine, theirs
+        room, foe = tables
         to_x, to_y = their_x - x, their_y - y
         ahead, left = to_x * dx + to_y * dy, to_y * dx - to_x * dy
         # |r - L e|^2 < R^2 is r.e > (r^2 + L^2 - R^2) / 2L: one threshold per pair for all directions e.
-        disc = jnp.where(firm, room, walking)
-        threshold = jnp.maximum((to_x * to_x + to_y * to_y - disc + square) * inverse, 0.0)
+        firm = planted | foe
+        disc = jnp.where(firm, room, room * numbers.squeeze)
+        square, inverse = jnp.where(firm, far_square, square), jnp.where(firm, far_inverse, inverse)
+        distance = to_x * to_x + to_y * to_y
+        threshold = jnp.maximum((distance - disc + square) * inverse, 0.0)
+        # The whole way: nearest to j after r.e < L, where the square of the distance is r^2 - (r.e)^2.
+        square = jnp.where(firm & (distance > disc), distance - disc, FAR)
         bits = jnp.zeros((), jnp.int32)
         for bit, (c, s) in enumerate(turns):
-            bits = bits | jnp.where(c * ahead + s * left > threshold, 1 << bit, 0)
+            along = c * ahead + s * left
+            hit = along > threshold
+            if rules.swept:
+                hit = hit | ((along > 0) & (along * inverse < 0.5) & (along * along > square))
+            bits = bits | jnp.where(hit, 1 << bit, 0)
         return bits
 
     longest = jnp.maximum(step, 1e-6)
-    mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest)
+    look = numbers.look + jnp.where(stats.melee, numbers.look_melee, 0.0)
+    far = jnp.minimum(look * longest, jnp.maximum(way, longest))
+    mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest, far * far, 0.5 / far)
     theirs = (*present(units.x, units.y, units.health > 0), planted)
-    tables = (room, walking)
-    blocked = worked_out(jnp.any(step > 0), lambda: union(directions, mine, theirs, tables))
-    table = _choices(len(turns), rules.melee_detour, rules.ranged_detour)
-    entry = blocked * 4 + jnp.where(units.side > 0, 2, 0) + stats.melee.astype(np.int32)
-    choice = jnp.asarray(table.reshape(-1)).at[entry].get(mode="clip")
+    blocked = worked_out(jnp.any(step > 0), lambda: union(directions, mine, theirs, (room, foe)))
+    limit = jnp.where(stats.melee, numbers.melee_detour, numbers.ranged_detour)
+    for bit, angle in enumerate(angles):
+        blocked = blocked | jnp.where(abs(angle) > limit, 1 << bit, 0)
+    entry = blocked * 2 + jnp.where(units.side > 0, 1, 0)
+    choice = jnp.asarray(_choices(len(turns)).reshape(-1)).at[entry].get(mode="clip")
     move_x = move_y = jnp.zeros_like(dx)
     for direction, (c, s) in enumerate(turns):
-        length = step * c if rules.detour_cosine else step
+        length = step * (numbers.cosine * c + (1.0 - numbers.cosine))
         move_x = jnp.where(choice == direction, length * (c * dx - s * dy), move_x)
         move_y = jnp.where(choice == direction, length * (c * dy + s * dx), move_y)
     return move_x, move_y, jnp.where((choice > 0) & (step > 0), jnp.where(choice % 2 == 1, 1.0, -1.0), units.side)
@@ -216,35 +230,45 @@ def present(
 def separate(
     x: Float[Array, "u e"],
     y: Float[Array, "u e"],
+    toward: tuple[Float[Array, "u e"], Float[Array, "u e"]],
     planted: Bool[Array, "u e"],
     alive: Bool[Array, "u e"],
     stats: Stats,
-    rules: Rules,
+    numbers: Quantities,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
     """Return the displacement that pushes overlapping bodies apart: one that stands its ground stays, else half each.
 
-    At most ``rules.push`` in one loop, but enough to undo most of a deep overlap (two team mates walking at each other
-    come 0.28 nearer in a loop).
+    Of two team mates who walk (``toward``: unit vectors, zero for those who stand), the one that presses on the other
+    gives way the more, by ``numbers.yields``. At most ``numbers.push`` in one loop, but enough to undo most of a deep
+    overlap (two team mates walking at each other come 0.28 nearer in a loop).
     """
     x, y = present(x, y, alive)
-    firm = jnp.where(planted & (not rules.push_planted), 0.5, 0.0)
+    firm = jnp.where(planted, 0.5 * (1.0 - numbers.push_planted), 0.0)
+    head_x, head_y = toward
+    walks = (head_x != 0) | (head_y != 0)
     index = np.arange(x.shape[0])
     # Two bodies on the very same point part along x, the lower index to the West.
     apart = np.where(index[:, None] < index[None], 1e-6, -1e-6).astype(np.float32)[..., None]
     room = np.where(stats.bodies, stats.disc[:, None] + stats.disc[None], 0.0)
+    mates = stats.ally[:, None] == stats.ally[None]
 
     def push(mine: Any, theirs: Any, tables: Any) -> tuple[Array, Array]:
-        (x, y, firm), (their_x, their_y, their_firm), (room, apart) = mine, theirs, tables
+        (x, y, firm, head_x, head_y, walks), (their_x, their_y, their_firm, their_head_x, their_head_y, walk) = (
+            mine, theirs)  # fmt: skip
+        room, apart, mates = tables
         dx, dy = their_x - x + apart, their_y - y
         inverse = lax.rsqrt(jnp.maximum(dx * dx + dy * dy, 1e-12))
         ratio = room * inverse
-        amount = jnp.maximum(ratio - 1.0, 0.0) * (firm - their_firm - 0.5)
+        pressing = jnp.sign(dx * (head_x + their_head_x) + dy * (head_y + their_head_y))
+        more = jnp.where(mates & walks & walk, 0.5 * numbers.yields * pressing, 0.0)
+        amount = jnp.maximum(ratio - 1.0, 0.0) * (firm - their_firm - 0.5 - more)
         return amount * dx, amount * dy
 
-    pair = (x, y, firm), (x, y, firm), (room, apart)
+    values = (x, y, firm, head_x, head_y, walks)
+    pair = values, values, (room, apart, mates)
     push_x, push_y = total(lambda *views: push(*views)[0], *pair), total(lambda *views: push(*views)[1], *pair)
     length = jnp.sqrt(push_x * push_x + push_y * push_y)
-    scale = jnp.minimum(1.0, jnp.maximum(rules.push, _UNDO * length) / jnp.maximum(length, 1e-6))
+    scale = jnp.minimum(1.0, jnp.maximum(numbers.push, _UNDO * length) / jnp.maximum(length, 1e-6))
     return push_x * scale, push_y * scale
 
 
@@ -301,23 +325,30 @@ def confine(
     )
 
 
-def move(units: Units, stats: Stats, rules: Rules, terrain: Terrain, n: int, hunts: bool) -> Units:
+def move(units: Units, stats: Stats, rules: Rules, numbers: Quantities, terrain: Terrain, n: int, hunts: bool) -> Units:
     """Advance every body by one loop."""
     alive = units.health > 0
-    dx, dy, way, planted = head_for(units, stats, terrain, n, hunts)
+    dx, dy, way, planted = head_for(units, stats, numbers, terrain, n, hunts)
     step, speed = stride(units, way, stats)
     step = keep_up(units, dx, dy, way, step, speed, stats)
-    move_x, move_y, side = steer(units, planted, dx, dy, step, stats, rules)
+    move_x, move_y, side = steer(units, planted, dx, dy, way, step, stats, rules, numbers)
     new_x, new_y = units.x + move_x, units.y + move_y
-    push_x, push_y = separate(new_x, new_y, planted, alive, stats, rules)
+    walks = (step > 0) & ~planted
+    toward = (jnp.where(walks, dx, 0.0), jnp.where(walks, dy, 0.0))
+    push_x, push_y = separate(new_x, new_y, toward, planted, alive, stats, numbers)
     new_x, new_y = confine(units.x, units.y, new_x + push_x, new_y + push_y, stats, terrain)
-    anybody = jnp.any((new_x != units.x) | (new_y != units.y))
-    back = worked_out(anybody, lambda: stands_back(units, new_x, new_y, stats))
-    movable = alive & ~stats.structure & ~back
+    movable = alive & ~stats.structure
+    if rules.middles:
+        anybody = jnp.any((new_x != units.x) | (new_y != units.y))
+        movable = movable & ~worked_out(anybody, lambda: stands_back(units, new_x, new_y, stats))
     if rules.turning:
         wants = alive & ((way > 0) | (units.target >= 0))
         moved = (move_x * move_x + move_y * move_y) > 0
         face_x, face_y = turn(units, jnp.where(moved, move_x, dx), jnp.where(moved, move_y, dy), wants)
+        units = units._replace(face_x=face_x, face_y=face_y)
+    elif stats.structure.any():
+        aims = alive & stats.structure & (units.target >= 0) & (numbers.turret > 0)
+        face_x, face_y = turn(units, dx, dy, aims, numbers.turret)
         units = units._replace(face_x=face_x, face_y=face_y)
     return units._replace(
         x=jnp.where(movable, new_x, units.x), y=jnp.where(movable, new_y, units.y), speed=speed, side=side
@@ -325,10 +356,14 @@ def move(units: Units, stats: Stats, rules: Rules, terrain: Terrain, n: int, hun
 
 
 def turn(
-    units: Units, to_x: Float[Array, "u e"], to_y: Float[Array, "u e"], wants: Bool[Array, "u e"]
+    units: Units,
+    to_x: Float[Array, "u e"],
+    to_y: Float[Array, "u e"],
+    wants: Bool[Array, "u e"],
+    degrees: Array | float = TURN_PER_LOOP,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"]]:
-    """Rotate every body toward where it goes or aims, at most ``TURN_PER_LOOP`` degrees."""
-    c, s = math.cos(math.radians(TURN_PER_LOOP)), math.sin(math.radians(TURN_PER_LOOP))
+    """Rotate every body toward where it goes or aims, at most ``degrees``."""
+    c, s = jnp.cos(jnp.radians(degrees)), jnp.sin(jnp.radians(degrees))
     scale = 1.0 / jnp.maximum(jnp.sqrt(to_x * to_x + to_y * to_y), 1e-6)
     to_x, to_y = to_x * scale, to_y * scale
     dot = units.face_x * to_x + units.face_y * to_y

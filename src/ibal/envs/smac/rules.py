@@ -1,13 +1,15 @@
 """Switches: every quirk of SMAC and every rule of the engine known only by inference, one documented field each.
 
 The defaults are the real behaviour as far as it is known. ``Interface`` mirrors the constructor of SMAC's
-``StarCraft2Env`` (same names, same defaults); ``Rules`` are this engine's own switches.
+``StarCraft2Env`` (same names, same defaults); ``Rules`` are this engine's own discrete switches, ``Quantities`` its
+numbers. A set of both is a version of the engine: ``Rules.of("2026-11")``.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,59 @@ class Interface:
     reward_scale_rate: float = 20.0
 
 
+class Quantities(NamedTuple):
+    """Every inferred rule that is a number: a leaf of ``EnvParams``, swept without compiling anew.
+
+    Lengths are world units, times game loops, angles degrees; a share is between 0 and 1, a flag 0 or 1. The defaults
+    are those of version "2026-11".
+    """
+
+    # Whom an enemy takes, and when.
+    scan_own: float = 0.0  # share of the searcher's radius that lengthens its scan range (1 and 1: edge to edge)
+    scan_other: float = 0.0  # the same of the target's radius
+    scan_more: float = 0.0  # added to every scan range
+    near: float = 0.0  # weight of the edge distance in the choice of a target ...
+    chance: float = 1.0  # ... and of a uniform random number: 0 and 1 take anybody in scan range, 1 and 0 the nearest
+    attackers: float = 100.0  # how much nearer than it is an agent counts that hits the searcher
+    keep_scan: float = 1.0  # a target is kept within this share of the scan range and the rest of the weapon's range
+    keep_more: float = 0.0  # ... and so much further
+    switch: float = 0.0  # flag: a target that does not attack the searcher is dropped for one that does
+    answer_marching: float = 0.0  # flag: who is shot at from beyond scan range turns on the shooter while it marches,
+    answer_holding: float = 1.0  # ... and once it has reached its goal (the response Acquire of the unit data)
+    help_radius: float = 4.0  # how far away a team mate that is shot at is heard
+    leash: float = 21.0  # how far from its goal a unit follows a target out of scan range
+    cadence: float = 1.0  # loops between two looks for a target of who has none
+    cadence_again: float = 1.0  # ... and of who has one
+    memory: float = 0.0  # an agent attacks who fired in so many loops; 0: who has the order and its target in range
+    wake: float = 0.0  # loops between finding a target, having had none, and the start of the first attack
+    turn: float = 0.0  # the same when one target follows another
+    # How attacks begin and end.
+    order_delay: float = 0.0  # loops between an agent's new attack order and the start of the attack
+    recut: float = 0.0  # flag: an attack order that is sent again cuts the backswing
+    second_kept: float = 0.0  # flag: a new order does not stop the second hit of a swing
+    slop: float = 1.0  # share of the weapon's range slop that is tolerated until the damage point
+    backswing: float = 1.0  # share of the backswing during which nobody walks
+    turret: float = 0.0  # degrees a loop that a spine crawler's turret turns before it shoots; 0: it need not
+    crawler_bonus: float = 1.0  # share of a spine crawler's bonus against armoured units that it deals
+    melee_reach: float = 0.0  # added to the range of melee weapons
+    # How bodies move.
+    melee_detour: float = 40.0  # largest detour around a blocking unit of melee units
+    ranged_detour: float = 80.0  # the same of ranged units
+    cosine: float = 1.0  # share to which a detour at an angle advances only its cosine of a full step
+    look: float = 1.0  # steps ahead at which the way is tested against bodies that stand firm
+    look_melee: float = 0.0  # so many more for melee units
+    squeeze: float = 0.49  # square of the share of their common room that no step toward a walking team mate enters
+    push: float = 0.12  # furthest that crowding pushes a unit in one loop
+    push_planted: float = 0.0  # share to which team mates that attack can be pushed, too
+    yields: float = 0.0  # of two team mates who walk into each other the one that presses takes this share more back
+
+
+_NUMBERS = Quantities()
+
+
 @dataclass(frozen=True)
 class Rules:
-    """How the engine decides what StarCraft II does not tell."""
+    """How the engine decides what StarCraft II does not tell; numbers are in ``quantities``."""
 
     enemy_ids: str = "unimodal"  # numbering of enemies at reset: "unimodal" shuffle, uniform "permutation", "creation"
     head_start: int = 1  # loops that the enemies march before the first observation
@@ -47,26 +99,17 @@ class Rules:
     flip_enemy_bits: bool = True  # stalker and zealot bits exchanged on the enemy side, as in SMAC
     jitter: bool = True  # cooldown of every shot varies by -1 .. +2 loops
     check_actions: bool = True  # an unavailable action becomes stop; False: ordered all the same (scripted teams)
-    # Motion and targeting: chosen by how policies trained in the real game fare, among discrete physical alternatives.
+    formation: str = "lattice"  # where units are created: cells of a "lattice", or pulled inward until in "contact"
+    shrink: str = "share"  # a body's disc is its radius times 235/256 ("share") or less 63/2048 ("margin")
     slot: str = "separation"  # the room a unit takes at creation: its "inner", "separation" or full "radius"
     body: str = "radius"  # what two units may not share later: the disc of one of the same three radii
-    march_offsets: bool = (
-        True  # every enemy keeps its place in the formation at the goal (False: all head for one point)
-    )
-    acquire: str = "random"  # a searching enemy takes a "random" agent in scan range, or the "nearest"
-    prefer_attackers: bool = True  # ... but first one that is hitting it
-    scan_measure: str = "centre-centre"  # scan range: "edge-edge" (like weapons), "centre-edge", "centre-centre"
-    answer: str = (
-        "holding"  # who turns on agents that shoot from beyond scan range: those "holding" their goal, "all", "none"
-    )
-    sticky: str = "scan"  # a target is kept while within "scan" range, within "weapon" range, or until "death"
+    march_offsets: bool = True  # every enemy keeps its place in the formation at the goal (False: all go to one point)
     turning: bool = False  # shots wait until the unit faces its target (62.5 degrees a loop, 11.25 tolerated)
-    melee_detour: int = 40  # largest detour around a blocking unit, degrees, of melee units
-    ranged_detour: int = 80  # the same for ranged units
-    detour_cosine: bool = True  # a detour at an angle advances only its cosine of a full step
-    push: float = 0.12  # furthest that crowding pushes a unit in one loop
-    squeeze: float = 0.7  # share of its room inside which nobody walks up to a team mate; 0: pressing on without end
-    push_planted: bool = False  # attacking team mates can be pushed too
+    detour_step: int = 20  # degrees between the detours that a unit tries
+    detour_most: int = 80  # the largest of them
+    swept: bool = False  # the whole way ahead is tested (True), or only its end
+    middles: bool = True  # no step ends over the middle of another body
+    quantities: Quantities = _NUMBERS
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -76,13 +119,49 @@ class Rules:
                     f'{name} is "{getattr(self, name)}"; did you mean "{near}"? (choices: {", ".join(allowed)})'
                 )
 
+    @property
+    def discrete(self) -> Rules:
+        """These rules with the numbers of the defaults: what is compiled."""
+        return replace(self, quantities=_NUMBERS)
+
+    @staticmethod
+    def of(version: str) -> Rules:
+        """Return the rules of a version of the engine. Raises ValueError that names the closest one."""
+        if version in VERSIONS:
+            return VERSIONS[version]
+        near = difflib.get_close_matches(version, VERSIONS, 1, 0.0)[0]
+        raise ValueError(
+            f'no version "{version}" of the engine; did you mean "{near}"? (versions: {", ".join(VERSIONS)})'
+        )
+
+    @property
+    def version(self) -> str:
+        """Name these rules: a version, or the version that they differ least from, with every difference.
+
+        ``check_actions`` does not count: it is about who plays, not about the world.
+        """
+        mine = _flat(self)
+        changes = {
+            name: [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                   for key, value in mine.items() if value != other[key]]
+            for name, other in ((name, _flat(rules)) for name, rules in VERSIONS.items())
+        }  # fmt: skip
+        nearest = min(changes, key=lambda name: len(changes[name]))
+        return "+".join([nearest, *changes[nearest]])
+
+
+def _flat(rules: Rules) -> dict[str, object]:
+    own = {f.name: getattr(rules, f.name) for f in fields(rules) if f.name not in ("quantities", "check_actions")}
+    return own | rules.quantities._asdict()
+
 
 _CHOICES = {
     "enemy_ids": ("unimodal", "permutation", "creation"),
+    "formation": ("lattice", "contact"),
+    "shrink": ("share", "margin"),
     "slot": ("inner", "separation", "radius"),
     "body": ("inner", "separation", "radius"),
-    "acquire": ("random", "nearest"),
-    "scan_measure": ("edge-edge", "centre-edge", "centre-centre"),
-    "answer": ("none", "holding", "all"),
-    "sticky": ("scan", "weapon", "death"),
 }
+
+# Every set of rules that results were published with. Never change an entry: add one.
+VERSIONS = {"2026-11": Rules()}

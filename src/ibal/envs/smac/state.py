@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
+from ibal.envs.smac.rules import Quantities
+
 # What a unit has been told to do (``Units.order``).
 # Enemies only: SCAN is an attack-move toward the goal, HOLD what follows it, guarding the goal that has been reached.
 IDLE, MOVE, ATTACK, HEAL, SCAN, HOLD = 0, 1, 2, 3, 4, 5
@@ -43,6 +45,7 @@ class Units(NamedTuple):
     face_x: Float[Array, "u"]  # where the body (of a colossus: the turret) points, unit vector
     face_y: Float[Array, "u"]
     side: Float[Array, "u"]  # side last taken around an obstacle: +1 left, -1 right
+    shot: Float[Array, "u"]  # loops since it last began an attack
 
 
 def on_guard(order: Int[Array, "..."]) -> Bool[Array, "..."]:
@@ -72,6 +75,7 @@ class EnvParams(NamedTuple):
     ``disabled`` / ``absent`` name agents (disabled: stands still, can be shot, may only stop; absent: dead from the
     start); ``n_disabled`` / ``n_absent`` ask for that many more, drawn per episode from the reset key among the agents
     not named. ``health_scale`` and ``shield_scale`` scale the agents' initial health and shield (0.9 = HP-10).
+    ``quantities`` are the numbers of the engine's rules, each float32[].
     """
 
     disabled: Bool[Array, "n"]
@@ -80,3 +84,4 @@ class EnvParams(NamedTuple):
     n_absent: Int[Array, ""]
     health_scale: Float[Array, "n"]
     shield_scale: Float[Array, "n"]
+    quantities: Quantities

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.spawn import body_radius
 from ibal.envs.smac.units import (
@@ -58,6 +59,7 @@ class Stats(NamedTuple):
     flies: np.ndarray
     ally: np.ndarray
     damage: np.ndarray  # [i, j]: one hit of i on j, before shield and armour
+    crawler_bonus: np.ndarray  # [i, j]: what of it is a spine crawler's bonus
     can_hit: np.ndarray  # [i, j]: i may shoot at j, an opponent
     can_heal: np.ndarray  # [i, j]
     splash: np.ndarray  # [i, j]: damage of baneling i's blast on j, 0 where none
@@ -66,10 +68,10 @@ class Stats(NamedTuple):
 
 
 @cache
-def stats(scenario: Scenario, disc: str = "radius") -> Stats:
+def stats(scenario: Scenario, rules: Rules = Rules()) -> Stats:
     """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order.
 
-    ``disc`` chooses the collision radius (``Rules.body``).
+    Of the rules only the collision disc counts (``Rules.body``, ``Rules.shrink``).
     """
     types = (*scenario.ally_types, *scenario.enemy_types)
     ally = np.arange(len(types)) < scenario.n_agents
@@ -95,7 +97,7 @@ def stats(scenario: Scenario, disc: str = "radius") -> Stats:
     same_plane = (towers == towers[:, 0][None, :])[..., None] & (bodied & bodied[:, 0][None, :])[..., None]
     return Stats(
         radius=body(lambda t: t.radius),
-        disc=body(lambda t: body_radius(t, disc)),
+        disc=body(lambda t: body_radius(t, rules, rules.body)),
         max_health=body(lambda t: t.health),
         max_shield=body(lambda t: t.shield),
         armor=body(lambda t: t.armor),
@@ -125,6 +127,7 @@ def stats(scenario: Scenario, disc: str = "radius") -> Stats:
         flies=body(lambda t: t.flies),
         ally=ally[:, None],
         damage=pair(hit_damage),
+        crawler_bonus=pair(lambda a, b: hit_damage(a, b) - a.weapon.damage if a.structure and a.weapon else 0.0),
         can_hit=pair(can_hit) & opponents[..., None],
         can_heal=pair(lambda a, b: a.name == "medivac" and "biological" in b.attributes and not b.structure)
         & (~opponents & other)[..., None],

@@ -9,15 +9,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest
-from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.rules import Quantities
 from ibal.envs.smac.state import ATTACK, HEAL, HOLD, IDLE, SCAN, Units
 from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.units import HEAL_MINIMUM_ENERGY, HEAL_SEARCH_RADIUS
 from ibal.envs.smac.weapons import to_target
 
-_ATTACKER_BONUS = 100.0  # larger than any distance
-_CALL_FOR_HELP = 4.0  # how far away a team mate that is shot at is heard
-_LEASH = 21.0  # how far from its goal a unit follows a target out of scan range
+_BEYOND = 100.0  # agents out of scan range come after all others: more than any distance
 _ARRIVED = 0.5  # from its goal
 
 
@@ -29,16 +27,19 @@ def drop_finished(units: Units) -> Units:
     return units._replace(target=jnp.where(forget, -1, units.target), order=jnp.where(stop, IDLE, units.order))
 
 
-def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int) -> Int[Array, "m e"]:
+def acquire(
+    units: Units, luck: Float[Array, "u e"], loop: Int[Array, "1 #e"], stats: Stats, numbers: Quantities, n: int
+) -> Int[Array, "m e"]:
     """Choose the target of every enemy for this loop, -1 for none.
 
-    A target is kept until it dies or leaves the scan range (``rules.sticky``). Otherwise one of the agents in scan
-    range that the weapon can hit is taken: at random (``luck``, uniform per unit), or the nearest by edge distance; on
-    request first one that is hitting the searcher. All SMAC units are of one threat class, medivacs included.
+    A target is kept until it dies or gets too far away (``numbers.keep_scan``, ``keep_more``). Otherwise one of the
+    agents in scan range that the weapon can hit is taken, by distance or by chance (``luck``, uniform per unit), those
+    that hit the searcher first (``attackers``). With ``switch`` a target that does not attack the searcher is dropped
+    for one that does, unless an attack is under way. All SMAC units are of one threat class, medivacs included.
 
-    Units that hold their goal (``rules.answer``) also take agents from beyond scan range: one that shoots at them, and,
-    after all others, one that shoots at a team mate close by. They follow such a target for as long as they do not get
-    too far from their goal.
+    Who answers (``answer_marching``, ``answer_holding``) also takes agents from beyond scan range: one that shoots at
+    it, and, after all others, one that shoots at a team mate close by. It follows such a target for as long as it does
+    not get too far from its goal.
     """
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     # Multiples of one uniform number are uniform each; cubes keep any few of them next to independent, where equal
@@ -46,46 +47,57 @@ def acquire(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules,
     factors = np.array([[211 + k**3 % 5003] for k in range(n)], np.float32)
     gun, body = stats.range, stats.radius
     alive = units.health > 0
+    switches = numbers.switch > 0
 
     def key(mine: Any, theirs: Any, tables: Any) -> Array:
-        (x, y, target, under_way, draw, number, radius, reach, scan, lives, answers, leashed), (can_hit,) = mine, tables
+        (x, y, target, under_way, draw, number, radius, held, scan, lives, answers, leashed, looks), (can_hit,) = (
+            mine, tables)  # fmt: skip
         their_x, their_y, their_target, their_number, factor, their_radius, they_live, they_shoot, *victim = theirs
         dx, dy = their_x - x, their_y - y
         distance = jnp.sqrt(dx * dx + dy * dy)
         edge = distance - radius - their_radius
-        measures = {"edge-edge": edge, "centre-edge": distance - their_radius, "centre-centre": distance}
-        within = {"scan": edge <= scan, "weapon": edge <= reach, "death": True}
+        measured = distance - numbers.scan_own * radius - numbers.scan_other * their_radius
         valid = can_hit & they_live & lives
         hitting = they_shoot & (their_target == number)
-        keep = valid & (target == their_number) & (within[rules.sticky] | under_way | (answers & hitting))
-        rank = edge
-        if rules.acquire == "random":
-            rank = draw * factor
-            rank = rank - jnp.floor(rank)
-        if rules.prefer_attackers:
-            rank = rank - jnp.where(hitting, _ATTACKER_BONUS, 0.0)
-        near = measures[rules.scan_measure] <= scan
-        if rules.answer != "none":
-            victim_x, victim_y = victim
-            heard = they_shoot & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= _CALL_FOR_HELP**2)
-            followed = leashed & (target == their_number)
-            rank = rank + jnp.where(near | hitting, 0.0, jnp.where(followed, 1.0, 2.0) * _ATTACKER_BONUS)
-            near = near | (answers & (heard | followed))
-        return jnp.where(keep, -FAR, jnp.where(valid & near, rank, FAR))
+        current = target == their_number
+        keep = valid & current & ((edge <= held) | under_way | (answers & hitting) | ~looks)
+        draw = draw * factor
+        rank = numbers.near * edge + numbers.chance * (draw - jnp.floor(draw))
+        rank = rank - jnp.where(hitting, numbers.attackers, 0.0)
+        near = measured <= scan
+        victim_x, victim_y = victim
+        heard = they_shoot & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= numbers.help_radius**2)
+        followed = leashed & current
+        rank = rank + jnp.where(near | hitting, 0.0, jnp.where(followed, 1.0, 2.0) * _BEYOND)
+        near = near | (answers & (heard | followed))
+        surely = under_way | hitting | ~switches | ~looks
+        first = jnp.where(keep, jnp.where(surely, -FAR, -FAR / 4), rank)
+        first = jnp.where(switches & hitting & near & ~(keep & surely), rank - FAR / 2, first)
+        return jnp.where(keep | (valid & near & looks), first, FAR)
 
-    answers = (units.order == HOLD) | (rules.answer == "all")
-    leashed = _from_goal(units) <= _LEASH
-    enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, gun, stats.scan, alive, answers,
-               leashed)  # fmt: skip
+    holds = units.order == HOLD
+    answers = (holds & (numbers.answer_holding > 0)) | (~holds & (numbers.answer_marching > 0))
+    leashed = _from_goal(units) <= numbers.leash
+    held = numbers.keep_scan * stats.scan + (1.0 - numbers.keep_scan) * gun + numbers.keep_more
+    scan = stats.scan + jnp.where(stats.armed, numbers.scan_more, 0.0)
+    # Neighbours look at different times.
+    cadence = jnp.where(units.target < 0, numbers.cadence, numbers.cadence_again)
+    looks = jnp.mod((loop + 3 * index).astype(jnp.float32), cadence) < 1
+    enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, held, scan, alive, answers,
+               leashed, looks)  # fmt: skip
+    enemies = [jnp.broadcast_to(value, units.x.shape) if value.shape[0] == 1 else value for value in enemies]
     agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], alive[:n],
-              *_shots(units, stats, n))  # fmt: skip
+              *_shots(units, stats, numbers, n))  # fmt: skip
     return first_smallest(key, [value[n:] for value in enemies], agents, (stats.can_hit[n:, :n],))
 
 
-def _shots(units: Units, stats: Stats, n: int) -> tuple[Bool[Array, "n e"], Float[Array, "n e"], Float[Array, "n e"]]:
+def _shots(
+    units: Units, stats: Stats, numbers: Quantities, n: int
+) -> tuple[Bool[Array, "n e"], Float[Array, "n e"], Float[Array, "n e"]]:
     """Return which agents have an enemy under fire, and where that one stands."""
     dx, dy, _, edge = to_target(units, stats)
-    shoots = (units.order == ATTACK) & (units.target >= n) & (units.health > 0) & (edge <= stats.range + ROUNDING)
+    fires = jnp.where(numbers.memory > 0, units.shot <= numbers.memory, edge <= stats.range + ROUNDING)
+    shoots = (units.order == ATTACK) & (units.target >= n) & (units.health > 0) & fires
     return shoots[:n], (units.x + dx)[:n], (units.y + dy)[:n]
 
 
@@ -125,9 +137,14 @@ def heal_targets(units: Units, stats: Stats) -> Int[Array, "u e"]:
     return jnp.full(units.target.shape, -1, jnp.int32).at[who].set(found)
 
 
-def engage(units: Units, luck: Float[Array, "u e"], stats: Stats, rules: Rules, n: int) -> Units:
+def engage(
+    units: Units, luck: Float[Array, "u e"], loop: Int[Array, "1 #e"], stats: Stats, numbers: Quantities, n: int
+) -> Units:
     """Update the targets of all enemies; agents keep theirs."""
-    target = jnp.concatenate([units.target[:n], acquire(units, luck, stats, rules, n)])
+    target = jnp.concatenate([units.target[:n], acquire(units, luck, loop, stats, numbers, n)])
+    found = ~stats.ally & (target >= 0) & (target != units.target)
+    wait = jnp.where(units.target < 0, numbers.wake, numbers.turn)
+    units = units._replace(cooldown=jnp.where(found & (wait > 0), jnp.maximum(units.cooldown, wait), units.cooldown))
     if not stats.heals.any():
         return units._replace(target=target)
     if (stats.heals & ~stats.ally).any():

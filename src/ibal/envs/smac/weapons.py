@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal.envs.smac.pairs import at, constant_at, pair_at, total, worked_out
-from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.state import ATTACK, Units, on_guard
 from ibal.envs.smac.stats import ROUNDING, Stats
 from ibal.envs.smac.units import (
@@ -53,6 +53,7 @@ def upkeep(units: Units, stats: Stats, has_energy: bool) -> Units:
         cooldown=jnp.where(units.cooldown > 0, units.cooldown - 1, jnp.where(units.windup >= 0, units.cooldown, 0.0)),
         hold=jnp.maximum(units.hold - 1, 0),
         effect=jnp.where(units.effect > 0, units.effect - 1, -1),
+        shot=units.shot + 1,
     )
 
 
@@ -66,7 +67,7 @@ def to_target(
 
 
 def attack(
-    units: Units, jitter: Float[Array, "u e"], stats: Stats, rules: Rules
+    units: Units, jitter: Float[Array, "u e"], stats: Stats, rules: Rules, numbers: Quantities
 ) -> tuple[Units, Bool[Array, "u e"], Float[Array, "u e"]]:
     """Start attacks and release those that reach their damage point.
 
@@ -77,20 +78,29 @@ def attack(
     dx, dy, distance, edge = to_target(units, stats)
     fights = stats.armed & (units.health > 0) & (units.target >= 0) & ((units.order == ATTACK) | on_guard(units.order))
     under_way = units.windup >= 0
-    goes_on = under_way & fights & (edge <= stats.range + stats.slop)
-    starts = ~under_way & fights & (edge <= stats.range + ROUNDING) & (units.cooldown <= 0)
+    reach = stats.range + jnp.where(stats.melee, numbers.melee_reach, 0.0)
+    goes_on = under_way & fights & (edge <= reach + numbers.slop * stats.slop)
+    starts = ~under_way & fights & (edge <= reach + ROUNDING) & (units.cooldown <= 0)
     if rules.turning:
         facing = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
         starts = starts & (facing | stats.structure | stats.colossus)
+    if stats.structure.any():
+        aims = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
+        starts = starts & (aims | ~stats.structure | (numbers.turret <= 0))
     point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
     windup = jnp.where(goes_on, units.windup - 1, jnp.where(starts, point, -1.0))
     released = (goes_on | starts) & (windup <= 0)
     late = windup + units.cooldown  # minus the fractions of a loop by which this attack started and was released late
     cooldown = jnp.where(released, jnp.maximum(stats.period - point + jitter + late, 1.0), units.cooldown)
-    return units._replace(windup=jnp.where(released, -1.0, windup), cooldown=cooldown), released, edge
+    units = units._replace(
+        windup=jnp.where(released, -1.0, windup), cooldown=cooldown, shot=jnp.where(starts, 0.0, units.shot)
+    )
+    return units, released, edge
 
 
-def launch(units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"], stats: Stats) -> Units:
+def launch(
+    units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"], stats: Stats, numbers: Quantities
+) -> Units:
     """Start what a release leaves behind: backswing, missile in flight, second hit, colossus sweep."""
     flight = jnp.maximum(edge + stats.radius, 0.0)
     # Time to cover the distance: constant speed, then (spine crawler) accelerating beyond 3 units.
@@ -103,7 +113,7 @@ def launch(units: Units, released: Bool[Array, "u e"], edge: Float[Array, "u e"]
     delay = jnp.where(stats.colossus, float(BEAM_MAIN_DELAY), delay)
     starts = released & (delay > 0)
     units = units._replace(
-        hold=jnp.where(released, jnp.ceil(stats.backswing), units.hold),
+        hold=jnp.where(released, jnp.ceil(numbers.backswing * stats.backswing), units.hold),
         effect=jnp.where(starts, delay, units.effect),
         effect_target=jnp.where(starts, units.target, units.effect_target),
     )
@@ -128,6 +138,7 @@ def hits(
     instant: Bool[Array, "u e"],
     aim: Int[Array, "u e"],
     stats: Stats,
+    numbers: Quantities,
     n: int,
 ) -> tuple[Float[Array, "u e"], Float[Array, "u e"], Bool[Array, "u e"]]:
     """Resolve single hits, at most one per unit and always on an opponent, in the random order of this loop.
@@ -137,6 +148,8 @@ def hits(
     """
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     raw = jnp.where(hit, pair_at(stats.damage, aim), 0.0)
+    if stats.structure.any():
+        raw = raw - jnp.where(hit, (1.0 - numbers.crawler_bonus) * pair_at(stats.crawler_bonus, aim), 0.0)
     armor = constant_at(stats.armor, aim)
     shielded = bool(stats.max_shield.any())
     shield = jnp.where(hit, at(units.shield, aim), 0.0) if shielded else jnp.zeros_like(raw)
@@ -256,20 +269,26 @@ def heal(units: Units, stats: Stats) -> Units:
 
 
 def strike(
-    units: Units, jitter: Float[Array, "u e"], priority: Float[Array, "u e"], stats: Stats, rules: Rules, n: int
+    units: Units,
+    jitter: Float[Array, "u e"],
+    priority: Float[Array, "u e"],
+    stats: Stats,
+    rules: Rules,
+    numbers: Quantities,
+    n: int,
 ) -> Units:
     """One loop of fighting: releases, delayed hits, beams, blasts; health and shields are settled at the end."""
-    units, released, edge = attack(units, jitter, stats, rules)
+    units, released, edge = attack(units, jitter, stats, rules, numbers)
     due = lands(units, stats)
     missile = stats.missile > 0
     instant = released & ~missile & ~stats.colossus & ~stats.baneling
     aim = jnp.where(due, units.effect_target, jnp.where(instant, units.target, -1))
     hit = due | instant
     shield_lost, health_lost, missed = worked_out(
-        jnp.any(hit), lambda: hits(units, priority, hit, instant & ~due, aim, stats, n)
+        jnp.any(hit), lambda: hits(units, priority, hit, instant & ~due, aim, stats, numbers, n)
     )
     released = released & ~missed
-    units = launch(units, released, edge, stats)
+    units = launch(units, released, edge, stats, numbers)
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
     if bool(stats.colossus.any()):
         count, raw = beams(units, stats)

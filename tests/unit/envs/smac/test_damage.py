@@ -146,7 +146,7 @@ def test_hits_resolves_the_same_numbers():
     one, other = np.array(indices).T
     hit, aim = np.zeros((size, len(indices)), bool), np.full((size, len(indices)), -1, np.int32)
     hit[one, column], aim[one, column] = True, other
-    resolve = jax.jit(partial(weapons.hits, stats=stats(LAB), n=N))
+    resolve = jax.jit(partial(weapons.hits, stats=stats(LAB), numbers=RULES.quantities, n=N))
     counts = np.zeros(len(indices), int)
     for _ in range(max(HITS.values())):
         standing = np.asarray(units.health)[other, column] > 0
@@ -185,7 +185,7 @@ def test_a_hit_is_worth_half_a_point_at_least():
 
 @cache
 def volley_program():
-    return jax.jit(partial(weapons.hits, stats=stats(LAB), n=N))
+    return jax.jit(partial(weapons.hits, stats=stats(LAB), numbers=RULES.quantities, n=N))
 
 
 def volley(shots: list[tuple[int, int]], missiles: bool = False, **health: float):

@@ -1,6 +1,5 @@
 """Whom units engage: what holds for every rule of choice that is under discussion."""
 
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -149,8 +148,10 @@ def test_a_random_target_is_any_agent_alike(agents: int):
     game = Scenario("crowd", 100, (kind,), (Group("marine", 1, (14.0, 16.0)),), terrain="open")
     fights = 40_000
     units = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None], (agents + 1, fights)), initial_units(game, RULES))
-    luck = jax.random.uniform(jax.random.key(0), (agents + 1, fights))
-    chosen = np.asarray(jax.jit(partial(acquire, stats=stats(game), rules=RULES, n=agents))(units, luck))[0]
+    luck, clock = jax.random.uniform(jax.random.key(0), (agents + 1, fights)), jnp.zeros((1, 1), int)
+    chosen = np.asarray(
+        jax.jit(partial(acquire, stats=stats(game), numbers=RULES.quantities, n=agents))(units, luck, clock)
+    )[0]
     # A share of 1 / agents +- 5 %, and four standard errors of the count.
     share = np.bincount(chosen, minlength=agents) * agents / fights
     np.testing.assert_allclose(share, 1, atol=0.05 + 4 * np.sqrt(agents / fights))
@@ -250,10 +251,8 @@ def test_who_marches_is_not_turned_aside():
     assert film.x[0, -1, marcher] < 10.5
 
 
-@pytest.mark.parametrize(
-    ("answer", "marching", "holding"), [("none", False, False), ("holding", False, True), ("all", True, True)]
-)
-def test_who_answers_is_a_rule(answer: str, marching: bool, holding: bool):
+@pytest.mark.parametrize(("marching", "holding"), [(False, False), (False, True), (True, True)])
+def test_who_answers_is_a_rule(marching: bool, holding: bool):
     game = Scenario(
         "pair", 100, (Group("marine", 1, (12.0, 16.0)),), (Group("marine", 1, (17.5, 16.0)),), terrain="open"
     )
@@ -263,8 +262,9 @@ def test_who_answers_is_a_rule(answer: str, marching: bool, holding: bool):
         found = acquire(
             units._replace(order=units.order.at[1].set(order)),
             jnp.full((2, 1), 0.5),
+            jnp.zeros((1, 1), int),
             stats(game),
-            replace(RULES, answer=answer),
+            RULES.quantities._replace(answer_marching=float(marching), answer_holding=float(holding)),
             1,
         )
         assert found[0, 0] == (0 if turns else -1)
