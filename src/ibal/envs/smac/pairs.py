@@ -41,6 +41,11 @@ def pair_at(table: np.ndarray, index: Int[Array, "u e"]) -> Float[Array, "u e"]:
     return jnp.asarray(table[..., 0]).at[np.arange(table.shape[0])[:, None], jnp.maximum(index, 0)].get(mode="clip")
 
 
+def columns(numbers: Any) -> Any:
+    """Give the numbers of a tree the two axes of all other values: [1, e], or [1, 1] where they are common."""
+    return jax.tree.map(lambda a: jnp.reshape(jnp.asarray(a, jnp.float32), (1, -1)), numbers)
+
+
 def worked_out(needed: Bool[Array, ""], work: Callable[[], Any]) -> Any:
     """Return ``work()``, or zeros without doing it where no game of the batch needs it.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest, total, union, worked_out
+from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest, total, union, worked_out
 from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.state import ATTACK, MOVE, Units, on_guard
 from ibal.envs.smac.stats import ROUNDING, Stats
@@ -179,13 +179,13 @@ def steer(
 
     def directions(mine: Any, theirs: Any, tables: Any) -> Array:
         """One bit for every direction that unit j blocks."""
-        (x, y, dx, dy, square, inverse, far_square, far_inverse), (their_x, their_y, planted) = mine, theirs
-        room, foe = tables
+        x, y, dx, dy, square, inverse, far_square, far_inverse, squeeze = mine
+        (their_x, their_y, planted), (room, foe) = theirs, tables
         to_x, to_y = their_x - x, their_y - y
         ahead, left = to_x * dx + to_y * dy, to_y * dx - to_x * dy
         # |r - L e|^2 < R^2 is r.e > (r^2 + L^2 - R^2) / 2L: one threshold per pair for all directions e.
         firm = planted | foe
-        disc = jnp.where(firm, room, room * numbers.squeeze)
+        disc = jnp.where(firm, room, room * squeeze)
         square, inverse = jnp.where(firm, far_square, square), jnp.where(firm, far_inverse, inverse)
         distance = to_x * to_x + to_y * to_y
         threshold = jnp.maximum((distance - disc + square) * inverse, 0.0)
@@ -203,7 +203,7 @@ def steer(
     longest = jnp.maximum(step, 1e-6)
     look = numbers.look + jnp.where(stats.melee, numbers.look_melee, 0.0)
     far = jnp.minimum(look * longest, jnp.maximum(way, longest))
-    mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest, far * far, 0.5 / far)
+    mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest, far * far, 0.5 / far, numbers.squeeze)
     theirs = (*present(units.x, units.y, units.health > 0), planted)
     blocked = worked_out(jnp.any(step > 0), lambda: union(directions, mine, theirs, (room, foe)))
     limit = jnp.where(stats.melee, numbers.melee_detour, numbers.ranged_detour)
@@ -253,19 +253,19 @@ def separate(
     mates = stats.ally[:, None] == stats.ally[None]
 
     def push(mine: Any, theirs: Any, tables: Any) -> tuple[Array, Array]:
-        (x, y, firm, head_x, head_y, walks), (their_x, their_y, their_firm, their_head_x, their_head_y, walk) = (
-            mine, theirs)  # fmt: skip
+        x, y, firm, head_x, head_y, walks, yields = mine
+        their_x, their_y, their_firm, their_head_x, their_head_y, walk = theirs
         room, apart, mates = tables
         dx, dy = their_x - x + apart, their_y - y
         inverse = lax.rsqrt(jnp.maximum(dx * dx + dy * dy, 1e-12))
         ratio = room * inverse
         pressing = jnp.sign(dx * (head_x + their_head_x) + dy * (head_y + their_head_y))
-        more = jnp.where(mates & walks & walk, 0.5 * numbers.yields * pressing, 0.0)
+        more = jnp.where(mates & walks & walk, 0.5 * yields * pressing, 0.0)
         amount = jnp.maximum(ratio - 1.0, 0.0) * (firm - their_firm - 0.5 - more)
         return amount * dx, amount * dy
 
     values = (x, y, firm, head_x, head_y, walks)
-    pair = values, values, (room, apart, mates)
+    pair = (*values, numbers.yields), values, (room, apart, mates)
     push_x, push_y = total(lambda *views: push(*views)[0], *pair), total(lambda *views: push(*views)[1], *pair)
     length = jnp.sqrt(push_x * push_x + push_y * push_y)
     scale = jnp.minimum(1.0, jnp.maximum(numbers.push, _UNDO * length) / jnp.maximum(length, 1e-6))
@@ -327,6 +327,7 @@ def confine(
 
 def move(units: Units, stats: Stats, rules: Rules, numbers: Quantities, terrain: Terrain, n: int, hunts: bool) -> Units:
     """Advance every body by one loop."""
+    numbers = columns(numbers)
     alive = units.health > 0
     dx, dy, way, planted = head_for(units, stats, numbers, terrain, n, hunts)
     step, speed = stride(units, way, stats)

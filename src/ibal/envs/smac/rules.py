@@ -55,6 +55,7 @@ class Quantities(NamedTuple):
     keep_scan: float = 1.0  # a target is kept within this share of the scan range and the rest of the weapon's range
     keep_more: float = 0.0  # ... and so much further
     switch: float = 0.0  # flag: a target that does not attack the searcher is dropped for one that does
+    medivacs: float = 0.0  # flag: an agents' medivac counts as hitting everybody (its data say: always threatens)
     answer_marching: float = 0.0  # flag: who is shot at from beyond scan range turns on the shooter while it marches,
     answer_holding: float = 1.0  # ... and once it has reached its goal (the response Acquire of the unit data)
     help_radius: float = 4.0  # how far away a team mate that is shot at is heard

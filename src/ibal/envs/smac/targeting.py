@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import FAR, at, constant_at, first_smallest
+from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest
 from ibal.envs.smac.rules import Quantities
 from ibal.envs.smac.state import ATTACK, HEAL, HOLD, IDLE, SCAN, Units
 from ibal.envs.smac.stats import ROUNDING, Stats
@@ -41,32 +41,36 @@ def acquire(
     it, and, after all others, one that shoots at a team mate close by. It follows such a target for as long as it does
     not get too far from its goal.
     """
+    numbers = columns(numbers)
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     # Multiples of one uniform number are uniform each; cubes keep any few of them next to independent, where equal
     # steps would favour the first and the last agent.
     factors = np.array([[211 + k**3 % 5003] for k in range(n)], np.float32)
     gun, body = stats.range, stats.radius
     alive = units.health > 0
-    switches = numbers.switch > 0
 
     def key(mine: Any, theirs: Any, tables: Any) -> Array:
-        (x, y, target, under_way, draw, number, radius, held, scan, lives, answers, leashed, looks), (can_hit,) = (
-            mine, tables)  # fmt: skip
-        their_x, their_y, their_target, their_number, factor, their_radius, they_live, they_shoot, *victim = theirs
+        (
+            x, y, target, under_way, draw, number, radius, held, scan, lives, answers, leashed, looks,
+            by_distance, by_chance, attackers, call, switches,
+        ) = mine  # fmt: skip
+        (
+            their_x, their_y, their_target, their_number, factor, their_radius, shorter, they_live, threat,
+            they_shoot, victim_x, victim_y,
+        ) = theirs  # fmt: skip
+        (can_hit,) = tables
         dx, dy = their_x - x, their_y - y
         distance = jnp.sqrt(dx * dx + dy * dy)
         edge = distance - radius - their_radius
-        measured = distance - numbers.scan_own * radius - numbers.scan_other * their_radius
         valid = can_hit & they_live & lives
-        hitting = they_shoot & (their_target == number)
+        hitting = (they_shoot & (their_target == number)) | threat
         current = target == their_number
         keep = valid & current & ((edge <= held) | under_way | (answers & hitting) | ~looks)
         draw = draw * factor
-        rank = numbers.near * edge + numbers.chance * (draw - jnp.floor(draw))
-        rank = rank - jnp.where(hitting, numbers.attackers, 0.0)
-        near = measured <= scan
-        victim_x, victim_y = victim
-        heard = they_shoot & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= numbers.help_radius**2)
+        rank = by_distance * edge + by_chance * (draw - jnp.floor(draw))
+        rank = rank - jnp.where(hitting, attackers, 0.0)
+        near = distance - shorter <= scan
+        heard = they_shoot & ((victim_x - x) ** 2 + (victim_y - y) ** 2 <= call)
         followed = leashed & current
         rank = rank + jnp.where(near | hitting, 0.0, jnp.where(followed, 1.0, 2.0) * _BEYOND)
         near = near | (answers & (heard | followed))
@@ -79,16 +83,16 @@ def acquire(
     answers = (holds & (numbers.answer_holding > 0)) | (~holds & (numbers.answer_marching > 0))
     leashed = _from_goal(units) <= numbers.leash
     held = numbers.keep_scan * stats.scan + (1.0 - numbers.keep_scan) * gun + numbers.keep_more
-    scan = stats.scan + jnp.where(stats.armed, numbers.scan_more, 0.0)
+    scan = stats.scan + jnp.where(stats.armed, numbers.scan_more + numbers.scan_own * body, 0.0)
     # Neighbours look at different times.
     cadence = jnp.where(units.target < 0, numbers.cadence, numbers.cadence_again)
     looks = jnp.mod((loop + 3 * index).astype(jnp.float32), cadence) < 1
     enemies = (units.x, units.y, units.target, units.windup >= 0, luck, index, body, held, scan, alive, answers,
                leashed, looks)  # fmt: skip
-    enemies = [jnp.broadcast_to(value, units.x.shape) if value.shape[0] == 1 else value for value in enemies]
-    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], alive[:n],
-              *_shots(units, stats, numbers, n))  # fmt: skip
-    return first_smallest(key, [value[n:] for value in enemies], agents, (stats.can_hit[n:, :n],))
+    common = (numbers.near, numbers.chance, numbers.attackers, numbers.help_radius**2, numbers.switch > 0)
+    agents = (units.x[:n], units.y[:n], units.target[:n], index[:n], factors, body[:n], numbers.scan_other * body[:n],
+              alive[:n], stats.heals[:n] & (numbers.medivacs > 0), *_shots(units, stats, numbers, n))  # fmt: skip
+    return first_smallest(key, [*(value[n:] for value in enemies), *common], agents, (stats.can_hit[n:, :n],))
 
 
 def _shots(

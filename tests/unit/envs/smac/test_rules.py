@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from ibal.envs.smac.env import make
+from ibal.envs.smac.pairs import columns
+from ibal.envs.smac.physics import separate, steer
 from ibal.envs.smac.rules import VERSIONS, Quantities, Rules
 from ibal.envs.smac.scenarios import Group, Scenario
-from ibal.envs.smac.state import EnvState, Units
+from ibal.envs.smac.spawn import initial_units
+from ibal.envs.smac.state import ATTACK, IDLE, EnvState, Units
+from ibal.envs.smac.stats import stats
+from ibal.envs.smac.targeting import acquire
 
 # Small, so that it compiles quickly.
 DUEL = Scenario("duel", 60, (Group("marine", 2, (9.0, 16.0)),), (Group("zealot", 2, (14.0, 16.0)),), terrain="open")
@@ -72,3 +77,89 @@ def test_rule_sets_side_by_side_play_as_each_alone():
     np.testing.assert_allclose(together.x, apart.x, atol=1e-4)
     np.testing.assert_allclose(together.health, apart.health, atol=1e-4)
     assert not np.allclose(together.x[0], together.x[1])  # the numbers do something
+
+
+# Whom one enemy takes: a marine at (16, 16) and a group of agents West of it.
+NEW = Quantities(near=1.0, chance=0.0, keep_scan=0.0, switch=1.0, scan_other=1.0)
+
+
+def chosen(agents: str, x: list[float], numbers: Quantities, had: int = -1, loop: int = 0, **changes: object) -> int:
+    """The target of the enemy, who had target ``had``; ``changes`` are columns of the agents."""
+    n = len(x)
+    game = Scenario("view", 60, (Group(agents, n, (9.0, 16.0)),), (Group("marine", 1, (16.0, 16.0)),), terrain="open")
+    units = initial_units(game, Rules())
+    units = units._replace(
+        x=units.x.at[:n].set(jnp.array(x)), y=jnp.full(n + 1, 16.0), target=units.target.at[n].set(had)
+    )
+    for name, values in changes.items():
+        column = getattr(units, name)
+        units = units._replace(**{name: column.at[:n].set(jnp.array(values, column.dtype))})
+    wide = jax.tree.map(lambda a: a[:, None], units)
+    found = acquire(wide, jnp.full((n + 1, 1), 0.5), jnp.full((1, 1), loop), stats(game), numbers, n)
+    return int(found[0, 0])
+
+
+def test_the_nearest_is_taken_and_kept_in_the_range_of_the_weapon():
+    assert chosen("marine", [11.8, 12.2], NEW) == 1
+    assert chosen("marine", [11.8, 12.2], NEW, had=0) == 0
+    assert chosen("marine", [10.1, 12.2], NEW, had=0) == 1  # 5.9 away: out of reach, 5 + 2 * 0.375
+
+
+def test_who_does_not_attack_is_dropped_for_one_that_does():
+    attack = {"order": [IDLE, ATTACK], "target": [-1, 2]}
+    assert chosen("marine", [12.2, 11.8], NEW, had=0, **attack) == 1
+    assert chosen("marine", [12.2, 11.8], NEW._replace(switch=0.0), had=0, **attack) == 0
+    both = {"order": [ATTACK, ATTACK], "target": [2, 2]}
+    assert chosen("marine", [12.2, 11.8], NEW, had=0, **both) == 0
+
+
+def test_an_attacker_is_remembered_for_a_while():
+    shot = {"order": [IDLE, ATTACK], "target": [-1, 2], "shot": [1e4, 20.0]}
+    assert chosen("marine", [12.2, 11.8], NEW._replace(memory=24.0), had=0, **shot) == 1
+    assert chosen("marine", [12.2, 11.8], NEW._replace(memory=16.0), had=0, **shot) == 0
+
+
+def test_a_medivac_counts_as_an_attacker():
+    assert chosen("medivac", [12.2, 11.8], NEW) == 0
+    hit = {"order": [IDLE, ATTACK], "target": [-1, 2]}  # as if the second one shot
+    assert chosen("medivac", [12.2, 11.8], NEW, had=0, **hit) == 1
+    assert chosen("medivac", [12.2, 11.8], NEW._replace(medivacs=1.0), had=0, **hit) == 0
+
+
+def test_between_two_looks_nothing_changes():
+    rare = NEW._replace(cadence=4.0, cadence_again=8.0)
+    # The enemy is unit 1 of two: it looks when loop + 3 is a multiple.
+    assert [chosen("marine", [12.0], rare, loop=loop) for loop in range(4)] == [-1, 0, -1, -1]
+    assert [chosen("marine", [9.0], rare, had=0, loop=loop) for loop in (0, 5, 6)] == [0, -1, 0]
+
+
+def walk(look: float, swept: bool) -> float:
+    """Degrees by which a zealot turns aside whose way is barred by an enemy 1.6 ahead and a little to the left."""
+    game = Scenario("way", 60, (Group("zealot", 1, (9.0, 16.0)),), (Group("zealot", 1, (10.6, 16.05)),), terrain="open")
+    units = jax.tree.map(lambda a: a[:, None], initial_units(game, Rules()))
+    one, none = jnp.ones((2, 1)), jnp.zeros((2, 1))
+    rules = Rules(swept=swept, detour_step=30, detour_most=120)
+    numbers = columns(Quantities(look=look, melee_detour=120.0, cosine=0.0))
+    planted, step = jnp.array([[False], [True]]), jnp.array([[0.14], [0.0]])
+    move_x, move_y, _ = steer(units, planted, one, none, 5 * one, step, stats(game, rules), rules, numbers)
+    return float(np.degrees(np.arctan2(move_y[0, 0], move_x[0, 0])))
+
+
+def test_the_way_is_tested_as_far_as_it_is_looked_ahead():
+    assert walk(1, swept=False) == pytest.approx(0, abs=0.1)
+    # At 30 degrees to the right the end of 0.98 is free, but not the whole way: 1.6 sin 30 is less than two bodies.
+    assert walk(7, swept=True) == pytest.approx(-30, abs=0.1)
+    assert walk(30, swept=True) == pytest.approx(60, abs=0.1)
+    assert walk(30, swept=False) == pytest.approx(0, abs=0.1)  # only the end, 4.2 away
+
+
+def test_who_presses_on_a_walking_team_mate_gives_way():
+    game = Scenario("file", 60, (Group("zealot", 2, (9.0, 16.0)),), (Group("marine", 1, (23.0, 16.0)),), terrain="open")
+    rules = Rules(shrink="margin")
+    x, y = jnp.array([[10.0], [10.8], [23.0]]), jnp.full((3, 1), 16.0)
+    toward = (jnp.array([[1.0], [1.0], [0.0]]), jnp.zeros((3, 1)))
+    idle, alive = jnp.zeros((3, 1), bool), jnp.ones((3, 1), bool)
+    overlap = 2 * (0.5 - 63 / 2048) - 0.8
+    for yields, behind, ahead in ((0.0, -overlap / 2, overlap / 2), (1.0, -overlap, 0.0)):
+        push = separate(x, y, toward, idle, alive, stats(game, rules), columns(Quantities(push=0.3, yields=yields)))
+        np.testing.assert_allclose(push[0][:2, 0], [behind, ahead], atol=1e-4)
