@@ -175,7 +175,7 @@ def test_folders_that_are_none(tmp_path: Path, runs: list[dict[str, Any]], capsy
         (["--seeds", "0"], "seeds must be at least 1, not 0"),
         (["--resume"], "--resume continues the training in a run folder; say which: --out runs/"),
         (["--config", "none.toml"], "none.toml does not exist"),
-        (["3m"], "Unrecognized options: 3m"),
+        (["3m"], '"3m" belongs to no option'),
     ],
 )
 def test_wrong_use_is_status_2_and_a_sentence(

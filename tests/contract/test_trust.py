@@ -294,7 +294,8 @@ PACKAGE = Path(ibal.__file__).parent
 # Where a user's or a program's own words are taken in; no reader of data is here.
 TAKES_IN = {
     "registry.py", "envs/__init__.py", "adversaries/__init__.py", "adversaries/bundle.py", "evaluate/bank.py",
-    "experiments/config.py", "cli/analyse.py", "cli/attack.py", "cli/bench_train.py", "cli/env.py", "cli/evaluate.py",
+    "experiments/config.py", "cli/analyse.py", "cli/attack.py", "cli/attack_check.py",
+    "cli/bench_train.py", "cli/demo.py", "cli/env.py", "cli/evaluate.py",
     "cli/replay.py", "cli/train.py",
 }  # fmt: skip
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}

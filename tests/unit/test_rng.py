@@ -42,3 +42,14 @@ def test_an_old_style_key_is_refused() -> None:
     untyped = jax.random.key_data(jax.random.key(0))
     with pytest.raises(TypeError, match=r"expected a typed key from jax\.random\.key\(seed\), got .* uint32\[2\]"):
         rng._require_typed(untyped)  # the annotations of stream would refuse it first here
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 2**64])
+def test_seeds_that_would_give_the_games_of_another_are_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match="seed must be at"):
+        rng.root(seed)
+
+
+def test_the_first_and_the_last_seed_differ() -> None:
+    first, last = (jax.random.key_data(rng.root(seed)) for seed in (0, 2**32 - 1))
+    assert (first != last).any()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from ibal.contract import missing_arguments
 from ibal.registry import Entry, Own, Registry, UnknownName
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def configured(name: str, **options: Any) -> Any:
 
     Raises UnknownName that says which name is closest, or that what was found is no attack.
     """
+    thing, args = TABLE.load(name)
+    if callable(thing) and (missing := missing_arguments(thing, args, options)):
+        raise UnknownName(f'"{name}" cannot be made: {missing}')
     made = TABLE.make(name, **options)
     if not is_dataclass(made) or not callable(getattr(made, "build", None)):
         raise UnknownName(

@@ -55,9 +55,9 @@ _DECISION = (
     "observe changed what {agent} sees by more than threat.eps={threat.eps}",
 )
 _WORLD = (
-    "the reward is {number}",
+    "the reward is NaN or infinite",
     "the state is {number} in an entry",
-    "a metric is {number}",
+    "a metric is NaN or infinite",
     "the observation of {agent} is {number} in an entry",
     "{agent} has no available action",
 )

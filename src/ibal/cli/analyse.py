@@ -18,6 +18,7 @@ from ibal.cli.output import (
     CommandError,
     Output,
     Parser,
+    a_number,
     a_path,
     add_flags,
     check_folder,
@@ -84,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         help="natural episodes to measure on (default 512)")  # fmt: skip
     add("--steps", type=count_type("--steps"), default=600, metavar="N",
         help="gradient steps of each model fitted here (default 600)")  # fmt: skip
-    add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
+    add("--epsilon", type=a_number(0, 1), default=0.05, metavar="X",
+        help="random share of the policy's actions (default 0.05)")  # fmt: skip
     add("--agent", type=count_type("--agent", 0), default=0, metavar="I", help="the agent of the picture (default 0)")
     add("--seed", type=seed_type(), default=0, metavar="N", help="of episodes and models (default 0)")
     add_flags(out)
@@ -99,11 +101,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _attackers(options: argparse.Namespace, spec: EnvSpec) -> list[tuple[str, Attacker]]:
     """Read one attacker or two, and refuse what has not learned what is to be looked at."""
+    from ibal.adversaries import configured
     from ibal.adversaries.bundle import load_attacker
 
-    files = _files(options.attacker, spec, options.attack or "interaction")
+    attack = Own("interaction" if options.attack is None else options.attack)
+    configured(attack)
+    files = _files(options.attacker, spec, attack)
     if options.attacker2 is not None:
-        files = [files[0], _files(options.attacker2, spec, options.attack or "interaction")[0]]
+        files = [files[0], _files(options.attacker2, spec, attack)[0]]
     out = []
     for file in files[:2]:
         try:

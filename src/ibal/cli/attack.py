@@ -3,11 +3,13 @@
 ibal attack runs/qmix-8m --out attackers/held-out
 ibal attack qmix_8m.safetensors --env 8m --set masks=dimension --steps 2000 --out attackers/literal
 ibal attack list interaction
+ibal attack check my_pkg.mod:MyConfig
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -21,6 +23,7 @@ from ibal.cli.output import (
     CommandError,
     Output,
     Parser,
+    a_number,
     a_path,
     add_flags,
     check_folder,
@@ -42,6 +45,10 @@ def main(argv: list[str]) -> int:
     """Run ``ibal attack`` with the arguments after ``attack``."""
     if argv[:1] == ["list"]:
         return _list(argv[1:])
+    if argv[:1] == ["check"]:
+        from ibal.cli import attack_check
+
+        return attack_check.main(argv[1:])
     options = _parser().parse_args(argv)
     output = output_of(options)
     attack, config, plan = _asked(options)
@@ -66,12 +73,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="ibal attack",
         description="Fit an attack that learns to each of the policies: one attacker (.safetensors and .json) per "
         'policy, to be used by "ibal evaluate --attackers FOLDER" on these or any other policies of the environment. '
-        '"ibal attack list" prints the attacks and what their options mean.',
+        '"ibal attack list" prints the attacks and what their options mean, "ibal attack check NAME" holds one, your '
+        "own above all, to what it says it does.",
         allow_abbrev=False,
     )
     add = out.add_argument
     add("policies", nargs="+", metavar="POLICY", help="a run folder (all its seeds), a bundle or a PyMARL file")
-    add("--attack", default="interaction", metavar="NAME", help="which attack (default interaction)")
+    add(
+        "--attack",
+        default="interaction",
+        metavar="NAME",
+        help="which attack (default interaction), or my_pkg.mod:MyConfig",
+    )
     add(
         "--set",
         action="append",
@@ -87,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         help="gradient steps of each model (default 1000)")  # fmt: skip
     add("--rounds", type=count_type("--rounds"), metavar="N",
         help="iterations of 32 episodes of an attack that learns by playing (default: its own number)")  # fmt: skip
-    add("--epsilon", type=float, default=0.05, metavar="X", help="random share of the policy's actions (default 0.05)")
+    add("--epsilon", type=a_number(0, 1), default=0.05, metavar="X",
+        help="random share of the policy's actions (default 0.05)")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="of episodes and models (default 0)")
     add("--check", type=count_type("--check", 0), default=256, metavar="N",
         help="episodes that show what it does to its own victim (default 256; 0: none)")  # fmt: skip
@@ -97,13 +111,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     """Check everything that needs no policy."""
-    from ibal.adversaries import TABLE
+    from ibal.adversaries import TABLE, configured
     from ibal.evaluate.bank import learns
     from ibal.experiments.fitting import FitPlan
 
     attack = TABLE.resolve(Own(options.attack))
     try:
-        config = with_options(TABLE.make(attack), pairs("--set", options.set))
+        config = with_options(configured(attack), pairs("--set", options.set))
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
     if not learns(config):
@@ -125,10 +139,28 @@ def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check:
     try:
         state = save_fitted(path, attack, config, team, plan)
     except ValueError as error:  # an option that is impossible in this environment
-        raise CommandError(str(error), WRONG_USE) from error
+        raise CommandError(f"{error}{_instead(attack, team)}", WRONG_USE) from error
     except OSError as error:
         raise unwritable(error, path) from error
     return {"attacker": str(path)} | (_effect(config, state, team, check) if check else {})
+
+
+def _instead(attack: str, team: Team) -> str:
+    """Say how to choose what can be fitted here."""
+    from ibal.adversaries import TABLE, built, configured
+    from ibal.adversaries.base import refusal
+    from ibal.evaluate.bank import learns
+    from ibal.experiments.fitting import policy_of
+
+    found: list[str] = []
+    for name in TABLE:
+        if name == attack or not learns(configured(name)):
+            continue
+        with contextlib.suppress(ValueError):
+            if not refusal(built(configured(name), team.env.spec).threat, policy_of(team)):
+                found.append(f"--attack {name}")
+    others = f"can be fitted here: {', '.join(found)}" if found else "no attack that learns can be fitted here"
+    return f". Options of {attack}: --set NAME=VALUE (ibal attack list {attack}); {others}"
 
 
 def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:

@@ -10,36 +10,32 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, add_flags, count_type, output_of
 from ibal.experiments.config import RunConfig
+from ibal.experiments.methods import method
 from ibal.experiments.presets import apply_preset
-from ibal.options import ConfigError, check_count, read_text
+from ibal.options import check_count, read_text
 from ibal.registry import Own
+
+if TYPE_CHECKING:
+    from ibal.types import Env
 
 SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
 
 
 def main(argv: list[str]) -> int:
     """Run ``ibal bench train`` with the arguments after ``train``."""
-    parser = Parser(prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
-    parser.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
-    parser.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
-    parser.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
-    parser.add_argument(
-        "--cores", type=count_type("--cores", 0), default=0, help="cores of a CPU that get a seed each (default: all)"
-    )
-    add_flags(parser)
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     output = output_of(args)
     try:
         presets = {name: apply_preset(name) for name in args.presets.split(",")}
-        seeds = [read_text(int, word) for word in args.seeds.split(",")]
-        for number in seeds:
-            check_count("--seeds", number)
-    except (ConfigError, ValueError) as error:
+        seeds = [check_count("--seeds", read_text(int, word)) for word in args.seeds.split(",")]
+        maps = [_environment(word) for word in args.maps.split(",")]
+        for word in filter(None, args.methods.split(",")):
+            method(Own(word))
+    except ValueError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
     import jax
@@ -51,12 +47,13 @@ def main(argv: list[str]) -> int:
     from ibal.envs import made
     from ibal.train import bench
 
+    worlds = {name: made(name) for name in maps}
     peak, speeds = bench.matmul_peak(), {}
     for preset, config in presets.items():
-        for name in args.maps.split(","):
+        for name in maps:
             output.note(f"measuring {preset} on {name} …")
             train = dataclasses.replace(config.train, **SHORT)
-            speeds[preset, name] = bench.measure(made(Own(name)), config.learner, train)
+            speeds[preset, name] = bench.measure(worlds[name], config.learner, train)
             peak = max(peak, bench.matmul_peak())  # noise on a shared machine only ever slows it
     data: dict[str, Any] = {"ibal": ibal.__version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
     lines = [f"matmul peak {peak:.0f} GFLOP/s (float32)", HEAD]
@@ -69,36 +66,56 @@ def main(argv: list[str]) -> int:
         lines.append(_row(preset, name, speed, peak, hours, paper))
     counts = [count for count in seeds if count > 0]
     if counts:
-        name, config = args.maps.split(",")[0], next(iter(presets.values()))
+        name, config = maps[0], next(iter(presets.values()))
         train = dataclasses.replace(config.train, **SHORT)
-        data["seeds"] = {"env": name}
+        found: dict[str, Any] = {"env": name}
         for count in counts:
-            together, alone = bench.seeds_together(made(Own(name)), config.learner, train, count)
-            data["seeds"][str(count)] = {"together_steps_per_s": together, "one_steps_per_s": alone}
+            together, alone = bench.seeds_together(worlds[name], config.learner, train, count)
+            found[str(count)] = {"together_steps_per_s": together, "one_steps_per_s": alone}
             lines.append(
                 f"{count} seeds on {name} in one program: {together:.0f} steps/s; one after another {alone:.0f}; "
                 f"ratio {together / alone:.2f}"
             )
-    for method in [word for word in args.methods.split(",") if word]:
-        for name in args.maps.split(","):
-            output.note(f"measuring the cost of {method} on {name} …")
-            lines.append(_cost(method, name, next(iter(presets.values())), data))
+        data["seeds"] = found
+    for against in [word for word in args.methods.split(",") if word]:
+        for name in maps:
+            output.note(f"measuring the cost of {against} on {name} …")
+            lines.append(_cost(against, worlds[name], next(iter(presets.values())), data))
     output.result(data, "\n".join(lines))
     return OK
 
 
-def _cost(method: str, name: str, config: RunConfig, data: dict[str, Any]) -> str:
+def _parser() -> argparse.ArgumentParser:
+    out = Parser(prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
+    out.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
+    out.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
+    out.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
+    out.add_argument("--cores", type=count_type("--cores", 0), default=0,
+                     help="cores of a CPU that get a seed each (default: all)")  # fmt: skip
+    add_flags(out)
+    return out
+
+
+def _environment(name: str) -> str:
+    from ibal.envs import TABLE
+
+    return TABLE.resolve(Own(name))
+
+
+def _cost(against: str, env: Env, config: RunConfig, data: dict[str, Any]) -> str:
     """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
-    from ibal.envs import made
     from ibal.experiments.methods import adversary_of, learner_of
     from ibal.train import bench
 
-    env, train = made(Own(name)), dataclasses.replace(config.train, replay=SHORT["replay"])
+    name, train = env.spec.name, dataclasses.replace(config.train, replay=SHORT["replay"])
     ratio, rounds = bench.relative_cost(
-        env, config.learner, train, adversary_of(method, env.spec), learner_of(method, config.learner)
+        env, config.learner, train, adversary_of(Own(against), env.spec), learner_of(Own(against), config.learner)
     )
-    data.setdefault("costs", {})[f"{method}/{name}"] = {"ratio": ratio, "rounds": rounds}
-    return f"{method} on {name}: {ratio:.3f} of vanilla's time per step (rounds {min(rounds):.3f} to {max(rounds):.3f})"
+    data.setdefault("costs", {})[f"{against}/{name}"] = {"ratio": ratio, "rounds": rounds}
+    return (
+        f"{against} on {name}: {ratio:.3f} of vanilla's time per step (rounds {min(rounds):.3f} to {max(rounds):.3f})"
+    )
 
 
 HEAD = (

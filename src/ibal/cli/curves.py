@@ -23,6 +23,7 @@ from ibal.cli.output import (
     Parser,
     a_path,
     add_flags,
+    check_attackers,
     check_folder,
     claim,
     count_type,
@@ -41,6 +42,9 @@ def main(argv: list[str]) -> int:
     """Run ``ibal curves`` with the arguments after ``curves``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
+    check_attackers(options.attackers)
+    if options.env is not None and options.attacks is None:
+        raise CommandError("--env says where the snapshots play under --attacks; give these, too", WRONG_USE)
     for run in options.runs:
         check_run(run)
     names = _names(options.runs)
@@ -70,7 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     add = out.add_argument
     add("runs", nargs="+", type=a_path, metavar="RUN", help="run folders of ibal train")
     add("--out", required=True, type=a_path, metavar="FOLDER", help="for curves.jsonl, .svg, .png and parts/")
-    add("--attacks", metavar="A,B,…", help="attacks to play the snapshots under, as in ibal evaluate")
+    add(
+        "--attacks",
+        metavar="A,B,…",
+        help="attacks to play the snapshots under, as in ibal evaluate: names, standard, paper or all",
+    )
     add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
     add("--env", metavar="NAME", help="where the snapshots play, if in an environment of your own: my_pkg.mod:make")
     add("--episodes", type=count_type("--episodes"), default=EPISODES, metavar="N",
@@ -137,15 +145,16 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
     import polars as pl
 
     from ibal.cli.evaluate import teams_of
-    from ibal.cli.evaluate_matrix import attack_names
+    from ibal.cli.evaluate_matrix import attack_names, playable
     from ibal.evaluate.bank import Bank
     from ibal.evaluate.matrix import Plan, cells, run
 
     names = attack_names(options.attacks)
     found = {str(file): folder for folder in options.runs for file in snapshots(folder)}
     teams = [team for _, team in teams_of(list(found), options.env, output.note)]
+    bank = Bank(options.attackers)
     try:
-        todo = cells(teams, Bank(options.attackers).attack, names, ("none",))
+        todo = cells(teams, bank.attack, playable(names, teams, bank, output), ("none",))
     except (ValueError, OSError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     try:

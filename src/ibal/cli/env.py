@@ -42,9 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("name", help=NAME_HELP)
     check.add_argument(
-        "--steps", type=count_type("--steps"), help="steps to play (default: a little more than the horizon)"
+        "--steps", type=count_type("--steps"), help="steps of an episode (default: a little more than the horizon)"
     )
-    check.add_argument("--seed", type=seed_type(), default=0, help="seed of the episode (default: 0)")
+    check.add_argument(
+        "--episodes", type=count_type("--episodes", most=10_000), help="how many to play (default: 8, or 2 long ones)"
+    )
+    check.add_argument("--seed", type=seed_type(), default=0, help="seed of the first episode (default: 0)")
     check.set_defaults(run=_check)
 
     for sub in (listing, describe, check):
@@ -74,13 +77,15 @@ def _check(args: argparse.Namespace, output: Output) -> int:
     env = _make(args.name, output)
     output.note(f"compiling and playing {env.spec.name} …")
     try:
-        report = check_env(env, rng.root(args.seed), args.steps)
+        report = check_env(env, rng.root(args.seed), args.steps, args.episodes)
     except ContractError as error:
         output.result({"ok": False, "name": env.spec.name, "error": str(error)}, f"BROKEN  {error}")
         return FAILED
     end = f"ended after {report.episode_length}" if report.episode_length is not None else "did not end"
-    data = {"ok": True, "name": report.name, "steps": report.steps, "episode_length": report.episode_length}
-    lines = [*(f"ok  {rule}" for rule in report.rules), f"{report.name}: {report.steps} steps, the episode {end}"]
+    data = {"ok": True, "name": report.name, "steps": report.steps, "episode_length": report.episode_length,
+            "episodes": report.episodes}  # fmt: skip
+    played = f"{report.episodes} episodes of {report.steps} steps, the first one {end}"
+    lines = [*(f"ok  {rule}" for rule in report.rules), f"{report.name}: {played}"]
     output.result({**data, "rules": list(report.rules)}, "\n".join(lines))
     return OK
 

@@ -25,7 +25,7 @@ from ibal.cli.output import (
     output_of,
     seed_type,
 )
-from ibal.cli.replay import SCRIPTED, UNCHECKED
+from ibal.cli.replay import SCRIPTED, UNCHECKED, called_policy
 from ibal.options import ConfigError
 from ibal.registry import Own, UnknownName
 
@@ -79,12 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = out.add_argument
     add("policies", nargs="+", metavar="POLICY",
-        help=f"a run folder (all its seeds), a bundle or PyMARL file, or one of {', '.join(SCRIPTED)}")  # fmt: skip
+        help="a run folder of ibal train (all its seeds); a bundle: the .safetensors file of one policy with its .json "
+        f"beside it, named by either; a file or folder of PyMARL's; one of {', '.join(SCRIPTED)}; or "
+        "my_pkg.mod:make_policy, called with the EnvSpec")  # fmt: skip
     add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
     add("--episodes", type=count_type("--episodes"), metavar="N",
         help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the episodes (default 0)")
-    add("--attacks", metavar="A,B,…", help="attacks, as natural,random,interaction[fill=mean], or my_pkg.mod:MyConfig")
+    add("--attacks", metavar="A,B,…",
+        help="names, as natural,random,interaction[fill=mean] or my_pkg.mod:MyConfig; or a set: standard (all that "
+        "need no fitting), paper (natural, random, fgsm, ega, wolfpack, interaction) or all (standard, and those that "
+        "--attackers has or --refit fits)")  # fmt: skip
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
     add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
@@ -99,11 +104,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _entries(name: str) -> list[_Entry]:
     """Find the policies that one word of the command line means."""
-    if name in SCRIPTED and not Path(name).exists():
-        return [_Entry(name, name)]
-    from ibal.nets.bundle import find_policies, load_policy
+    if (name in SCRIPTED or ":" in name) and not Path(name).exists():
+        return [_Entry(name, Own(name))]
+    from ibal.nets.bundle import find_policies, load_policy, of_bundle
 
-    if not Path(name).exists() and not Path(name).suffix:
+    path = of_bundle(Path(name))
+    if not path.exists() and not path.suffix:
         SCRIPTED.resolve(name)  # the closest scripted policy, if it was meant to be one
     try:
         files = find_policies(name)
@@ -206,10 +212,7 @@ def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, 
 
 
 def _scripted(name: str, env: Env) -> Policy:
-    try:
-        return SCRIPTED.make(name, spec=env.spec)
-    except ValueError as error:
-        raise CommandError(f'"{name}": {error}', WRONG_USE) from error
+    return called_policy(Own(name), env.spec)
 
 
 def summary(results: EpisodeResults, has_win: bool) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli.output import WRONG_USE, CommandError, Output, check_folder, claim, unwritable
+from ibal.cli.output import WRONG_USE, CommandError, Output, check_attackers, check_folder, claim, unwritable
 
 if TYPE_CHECKING:
+    from ibal.evaluate.bank import Bank
     from ibal.evaluate.evaluation import Evaluation
     from ibal.evaluate.matrix import Team
 
@@ -44,8 +45,7 @@ def asked(options: argparse.Namespace) -> Asked:
             checked(name)
     except ValueError as error:
         raise CommandError(str(error), WRONG_USE) from error
-    if options.attackers is not None and not options.attackers.is_dir():
-        raise CommandError(f"--attackers {options.attackers}: there is no such folder", WRONG_USE)
+    check_attackers(options.attackers)
     if options.refit and (options.attackers or not options.out):
         raise CommandError("--refit fits attackers of its own into --out FOLDER; give that, not --attackers", WRONG_USE)
     if options.out is not None:
@@ -54,16 +54,28 @@ def asked(options: argparse.Namespace) -> Asked:
 
 
 def attack_names(text: str) -> tuple[str, ...]:
-    """Read ``natural,interaction[fill=mean]``. Raises CommandError, or UnknownName with the closest attack."""
+    """Read ``natural,interaction[fill=mean]`` or ``all``. Raises CommandError, which names the closest attack."""
+    from ibal.evaluate.attack_sets import SETS
     from ibal.evaluate.bank import configuration
 
     names = _words("--attacks", text)
     try:
         for name in names:
-            configuration(name)
+            if name not in SETS:
+                configuration(name)
     except ValueError as error:
         raise CommandError(f"--attacks {error}", WRONG_USE) from error
     return names
+
+
+def playable(names: Sequence[str], teams: Sequence[Team], bank: Bank, output: Output) -> tuple[str, ...]:
+    """Return the attacks that the words of a command line mean, and tell what "all" leaves out. Raises ValueError."""
+    from ibal.evaluate.attack_sets import expanded
+
+    found, left_out = expanded(names, teams, bank)
+    for name, why in left_out.items():
+        output.note(f"leaving out {name}: {why}")
+    return found
 
 
 def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
@@ -83,7 +95,7 @@ def _played(ask: Asked, teams: Sequence[Team], output: Output) -> Evaluation:
 
     bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
-        todo = cells(teams, bank.attack, ask.attacks, ask.perturbations)
+        todo = cells(teams, bank.attack, playable(ask.attacks, teams, bank, output), ask.perturbations)
     except (ValueError, FileNotFoundError) as error:
         raise CommandError(str(error), WRONG_USE) from error
     except OSError as error:  # of an attacker that was fitted here

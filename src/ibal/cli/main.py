@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 import sys
 import traceback
 
@@ -106,5 +107,7 @@ def _unexpected(prog: str, error: Exception) -> int:
 
 
 def _complain(prog: str, message: str, status: int = 1) -> int:
-    complain(f"{prog}: {message}")
+    """Print one line, whatever words of the user's are in it."""
+    line = re.sub(r"\S{300,}", lambda word: f"{word.group()[:100]}…", message).replace("\n", r"\n")
+    complain(f"{prog}: {line}")
     return status

@@ -33,6 +33,13 @@ class CommandError(Exception):
 class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one sentence, like everything else does."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Refuse "--option=--" first: argparse would take it for no value at all, and check nothing."""
+        for word in args or ():
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f'{word.removesuffix("=--")} is "--", which is no value')
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """End the command."""
         raise CommandError(f"{message}. All options: {self.prog} --help", WRONG_USE)
@@ -44,10 +51,14 @@ def a_path(text: str) -> Path:
         raise argparse.ArgumentTypeError("is empty; name a file or a folder")
     try:
         os.stat(text)
-    except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
-            shown = text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
-            raise argparse.ArgumentTypeError(f"{shown!r} can be no file's name") from None
+        too_long = False
+    except ValueError:  # a zero byte
+        too_long = True
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG or any(len(os.fsencode(part)) > 255 for part in Path(text).parts)
+    if too_long:
+        shown = text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
+        raise argparse.ArgumentTypeError(f"{shown!r} can be no file's name")
     return Path(text)
 
 
@@ -101,6 +112,12 @@ def claim(folder: Path, name: str = CLAIM) -> Generator[Claim]:
         except OSError as error:
             raise unwritable(error, folder) from error
         yield held
+
+
+def check_attackers(path: Path | None) -> None:
+    """Refuse an ``--attackers`` that names no folder."""
+    if path is not None and not path.is_dir():
+        raise CommandError(f"--attackers {path}: there is no such folder", WRONG_USE)
 
 
 def count_type(flag: str, least: int = 1, most: int = LARGEST) -> Callable[[str], int]:

@@ -24,6 +24,7 @@ from ibal.cli.output import (
     Parser,
     a_path,
     add_flags,
+    check_attackers,
     count_type,
     output_of,
     seed_type,
@@ -106,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--env", metavar="NAME",
         help='environment, as "smac/MMM" or my_pkg.mod:make (default: the one the policy was trained on)')  # fmt: skip
     add("--policy", action="append", metavar="WHO",
-        help=f"a run folder, a bundle or a PyMARL file ({', '.join(WEIGHTS)}); {policies}; or my_pkg.mod:make_policy, "
-        "called with the EnvSpec (default random); may be given more than once")  # fmt: skip
+        help=f"a run folder, a bundle ({WEIGHTS[0]}, with .json beside it) or a PyMARL file; {policies}; or "
+        "my_pkg.mod:make_policy, called with the EnvSpec (default random); may be given more than once")  # fmt: skip
     add("--policy-seed", type=seed_type("--policy-seed"), metavar="N",
         help="which seed of a run folder (default: the lowest)")  # fmt: skip
     add("--attack", action="append", metavar="NAME",
@@ -150,8 +151,7 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
         except ValueError as error:
             raise _refused(f"--attack {error}") from error
     _check_once("--attack", options.attack)
-    if options.attackers is not None and not options.attackers.is_dir():
-        raise _refused(f"--attackers {options.attackers}: there is no such folder")
+    check_attackers(options.attackers)
     if options.env is not None:
         envs.TABLE.resolve(Own(options.env))
     _check_number(len(options.policy), len(options.attack))
@@ -220,7 +220,9 @@ def _teams(options: argparse.Namespace) -> list[_Who]:
 
 def _team(name: str, seed: int | None) -> _Who:
     """Find what makes a policy: a run folder, a weight file, a scripted one, or the user's own function."""
-    path = Path(name)
+    from ibal.nets.bundle import of_bundle
+
+    path = of_bundle(Path(name))
     is_file = path.suffix.lower() in WEIGHTS
     if is_file and not path.is_file():
         raise _refused(f"--policy {name}: there is no such file")
@@ -229,7 +231,7 @@ def _team(name: str, seed: int | None) -> _Who:
     if name not in SCRIPTED and ":" not in name and path.exists():
         raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
     SCRIPTED.resolve(Own(name))
-    return _Who(name, partial(_call_policy, Own(name)))
+    return _Who(name, partial(called_policy, Own(name)))
 
 
 def _trained(path: Path, seed: int | None) -> _Who:
@@ -264,21 +266,21 @@ def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:
     return pymarl_agent(spec, team.params.hidden_size).bind(team.params)
 
 
-def _call_policy(name: Own, spec: EnvSpec) -> Policy:
-    from ibal.types import Policy
+def called_policy(name: Own, spec: EnvSpec) -> Policy:
+    """Make a scripted policy, or one of the user's own. Raises CommandError or UnknownName."""
+    from ibal.adversaries.referee import check_policy
+    from ibal.contract import ContractError, require_call
 
     make, _ = SCRIPTED.load(name)
-    if not callable(make):
-        raise _refused(f"--policy {name}: a {type(make).__name__}, not a function of the EnvSpec")
     try:
-        policy = make(spec)
+        require_call("policy", f'"{name}"', make, "spec")
+        return check_policy(make(spec))
+    except ContractError as error:
+        raise _refused(f"--policy {name}: {error}") from error
     except ValueError as error:
         if name in SCRIPTED.entries:  # made for other environments; a user's own function keeps its traceback
-            raise _refused(f"--policy {name}: {error}") from error
+            raise _refused(f'"{name}": {error}') from error
         raise
-    if not isinstance(policy, Policy):
-        raise _refused(f"--policy {name}: must return an ibal.types.Policy, returned a {type(policy).__name__}")
-    return policy
 
 
 def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, Any]]:

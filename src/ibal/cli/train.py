@@ -8,25 +8,26 @@ What is set comes from the preset, then from the file of ``--config``, then from
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Generator
 from dataclasses import dataclass, field, fields
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, claim, unwritable
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, a_path, claim, unwritable
 from ibal.experiments.config import BOOKKEEPING, NAMES, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.files import Claim
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
-from ibal.registry import Own, closest
+from ibal.registry import Own, closest, quoted
 from ibal.train.config import TrainConfig
 
 CONFIG_FILE = "config.toml"
@@ -102,7 +103,7 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     _check_ranges(given, base)
     default = TrainArgs(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
                         train=base.train)  # fmt: skip
-    args = tyro.cli(TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,))
+    args = _parsed(argv, default)
     from ibal.envs import TABLE
 
     named = {name: Own(getattr(args, name)) if name in given else getattr(base, name) for name in NAMES}
@@ -126,6 +127,21 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     return args, config
 
 
+def _parsed(argv: list[str], default: TrainArgs) -> TrainArgs:
+    """Let tyro read what ``_given`` has found right; should it differ, its box of text becomes one sentence."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        words = " ".join(word for word in said.getvalue().split() if any(sign.isalnum() for sign in word))
+        raise CommandError(f"{words or 'cannot be read'}. All options: ibal train --help", WRONG_USE) from None
+
+
 def _given(argv: list[str]) -> dict[str, str]:
     """Return the options of the command line as text. Refuses an unknown name and a value of a wrong type."""
     types: dict[str, Any] = {f.name.replace("_", "-"): None for f in fields(TrainArgs)}
@@ -133,22 +149,39 @@ def _given(argv: list[str]) -> dict[str, str]:
     for part, record in (("learner", ValueConfig), ("train", TrainConfig)):
         del types[part]
         types |= {f"{part}.{name.replace('_', '-')}": kind for name, kind in field_types(record).items()}
+    flags = {f.name for f in fields(TrainArgs) if f.type == "bool"} | {name for name in types if types[name] is bool}
     given: dict[str, str] = {}
-    for token, after in zip_longest(argv, argv[1:], fillvalue=""):
-        if not token.startswith("--"):
+    value_at = -1
+    for i, token in enumerate(argv):
+        if i == value_at:
             continue
+        if not token.startswith("--"):
+            raise CommandError(f"{quoted(token)} belongs to no option. All of them: ibal train --help", WRONG_USE)
         spelled, equals, value = token[2:].partition("=")
         name = spelled.replace("_", "-")
         if name not in types:
             near = closest(name, types)
             hint = f' Closest: "--{near}".' if near else ""
-            raise CommandError(f'unknown option "--{spelled}".{hint} All of them: ibal train --help', WRONG_USE)
-        given[name] = value if equals else after
-        if types[name] is not None and given[name] and not given[name].startswith("--"):
-            try:
-                read_text(types[name], given[name])
-            except ConfigError as error:
-                raise CommandError(f"--{spelled} {error}", WRONG_USE) from None
+            raise CommandError(f"unknown option {quoted(token)}.{hint} All of them: ibal train --help", WRONG_USE)
+        after = argv[i + 1] if i + 1 < len(argv) and not argv[i + 1].startswith("--") else None
+        if not equals and (after is not None or name not in flags):
+            if after is None:
+                raise CommandError(f"--{spelled} needs a value", WRONG_USE)
+            value, value_at = after, i + 1
+        given[name] = value
+        if name in flags and not (equals or after):
+            continue
+        if not value.strip() or name in flags:
+            what = "takes no value" if name in flags else "is empty"
+            if types[name] is not bool or value in ("true", "false"):
+                raise CommandError(f"--{spelled} {what}", WRONG_USE)
+        try:
+            if types[name] is not None:
+                read_text(types[name], value)
+            elif name in ("out", "config", "init"):
+                a_path(value)
+        except (ConfigError, argparse.ArgumentTypeError) as error:
+            raise CommandError(f"--{spelled} {error}", WRONG_USE) from None
     return given
 
 

@@ -91,6 +91,11 @@ class Bank:
         about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
         return Attack(name, adversary, states, digest, about, is_own(config))
 
+    def has(self, name: str, spec: EnvSpec) -> bool:
+        """Say whether the folder has an attacker of this attack for an environment."""
+        wanted = TABLE.resolve(configuration(name)[0]), spec.name
+        return self.folder is not None and wanted in attackers_in(self.folder).values()
+
     def _built(self, config: Any, spec: EnvSpec) -> Adversary:
         """Make the adversary, one object per environment and configuration: a new one would compile anew."""
         which = spec, described(config)

@@ -104,7 +104,10 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
 
 
 def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsilon: float) -> Episodes:
-    """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``."""
+    """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``.
+
+    Raises MemoryRefused if they do not fit into memory.
+    """
     batches = -(-count // AT_ONCE)
     size = -(-count // batches)
     check_room(f"{count:,} episodes", 40 * count, "Ask for fewer episodes")

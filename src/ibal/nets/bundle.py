@@ -1,4 +1,5 @@
-"""Policy bundles: the weights of a team as safetensors, and beside them a JSON file that says what they are.
+"""Policy bundles: the weights of a team as safetensors, and beside them a JSON file that says what they are. A bundle
+is these two files; it is named by the first, the second, or what they have in common.
 
     save_bundle("runs/x/policy/seed-0.safetensors", params, env.spec, {"env_steps": 1_000_000, "seed": 0})
 
@@ -118,7 +119,7 @@ def find_policies(path: str | Path) -> list[Path]:
 
     Raises FileNotFoundError if there are none, or the agents of several trainings.
     """
-    path = Path(path)
+    path = of_bundle(Path(path))
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(
@@ -145,6 +146,16 @@ def find_policies(path: str | Path) -> list[Path]:
         f"{path} holds no policy: no policy/seed-<k>.safetensors as in a run folder, no agent.th or agent.safetensors "
         "as of PyMARL, also not in numbered folders as in its models"
     )
+
+
+def of_bundle(path: Path) -> Path:
+    """Return the weights of a bundle that is named by its ``.json`` file or without a suffix; any other path as it is.
+
+    A bundle is two files of one name: the weights (``.safetensors``) and what they are (``.json``).
+    """
+    weights = path.with_suffix(".safetensors") if path.suffix == ".json" else Path(f"{path}.safetensors")
+    named = path.suffix == ".json" or not path.exists()
+    return weights if path.name and named and weights.is_file() else path
 
 
 def _agent_of(folder: Path) -> Path | None:

@@ -33,7 +33,7 @@ class Trainer(NamedTuple):
     with a leading axis of iterations. Both are for one seed: ``seeds`` makes them those of many."""
 
     init: Callable[[jax.Array], TrainState]
-    chunk: Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]
+    chunk: Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 
 
 def trainer(
@@ -53,7 +53,7 @@ def trainer(
         keys = rng.episodes(key, config.envs)
         return collect(env, policy, adversary, attacker, keys, axis=axis)
 
-    def iterate(state: TrainState, _: None) -> tuple[TrainState, dict[str, jax.Array]]:
+    def iterate(state: TrainState, _: None) -> tuple[TrainState, dict[str, Any]]:
         before = state.progress
         here = rng.at(rng.stream(state.key, "iteration"), before.iteration)
         iteration = tree.common(before.iteration, axis)
@@ -114,7 +114,7 @@ def trainer(
         metrics = jax.tree.map(lambda total: jnp.where(count > 0, total / done, jnp.nan), sums)
         return learned, owed - count.astype(jnp.float32), metrics | {"updates": count}
 
-    def chunk(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+    def chunk(state: TrainState) -> tuple[TrainState, dict[str, Any]]:
         return jax.lax.scan(iterate, state, None, length=config.chunk)
 
     return Trainer(init, chunk)

@@ -190,7 +190,7 @@ def _restored(this: _Run, empty: TrainState) -> checkpoint.Restored | None:
     return found
 
 
-def _report(this: _Run, state: TrainState, metrics: dict[str, jax.Array], seconds: float) -> int:
+def _report(this: _Run, state: TrainState, metrics: dict[str, Any], seconds: float) -> int:
     """Log a chunk, one line per seed; return the environment steps of the seed that has fewest."""
     host: dict[str, Any] = jax.tree.map(np.asarray, metrics)  # [seed, iteration]
     faults = host.pop(FAULT)

@@ -175,6 +175,17 @@ def test_what_only_playing_shows_is_named(ledge: Env, fault: str) -> None:
         check_env(breaking(ledge), jax.random.key(0))
 
 
+def test_what_happens_in_one_episode_of_many_is_found(ledge: Env) -> None:
+    def rare(key: jax.Array, state: Any, actions: Any, params: Any) -> Any:
+        after, seen = ledge.step(key, state, actions, params)
+        return after, seen._replace(reward=jnp.where(jax.random.uniform(key) < 0.03, jnp.nan, seen.reward))
+
+    env = ledge._replace(step=rare)
+    assert check_env(env, jax.random.key(0), episodes=1).episodes == 1
+    with pytest.raises(ContractError, match=r"in episode \d: .*reward is NaN or infinite"):
+        check_env(env, jax.random.key(0))
+
+
 def episode(ledge: Env) -> TimeStep:
     """Return an episode, in NumPy: agent 1 falls in step 2, agent 0 stays, and step 6 is the last."""
     state, seen = ledge.reset(jax.random.key(0), ledge.params)
