@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 
@@ -44,7 +44,8 @@ class Registry:
     """Names of one kind of thing.
 
     ``listing`` is the command that lists them and ``flag`` the option that takes one: both appear in error messages.
-    ``prefixes`` may be left out by the user: with ``("smac/",)``, ``"3m"`` means ``"smac/3m"``.
+    ``prefixes`` may be left out by the user: with ``("smac/",)``, ``"3m"`` means ``"smac/3m"``. ``short`` are other
+    names of entries.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Registry:
     listing: str
     flag: str
     prefixes: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -76,9 +78,10 @@ class Registry:
                 f"{quoted(name)} is code, and no file may name code as its {self.kind}; if you trust it, name it "
                 f"yourself: {self.flag} {quoted(name)[1:-1]}"
             )
-        for prefix in self.prefixes:
-            if prefix + name in self.entries:
-                return prefix + name
+        for prefix in ("", *self.prefixes):
+            full = self.short.get(prefix + name, prefix + name)
+            if full in self.entries:
+                return full
         raise UnknownName(
             f"unknown {self.kind} {quoted(name)}.{hint(name, self.entries, self.prefixes)} List them: {self.listing}. "
             f"Your own: {self.flag} my_pkg.mod:make"

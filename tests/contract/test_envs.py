@@ -30,6 +30,12 @@ def test_toy_environments_keep_the_contract(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_foraging_keeps_the_contract() -> None:
+    report = check_env(make("lbf/Foraging-2s-8x8-2p-2f-coop-v3"), jax.random.key(1), episodes=1)
+    assert report.episode_length == 50
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name if name == "smac/3m" else pytest.param(name, marks=pytest.mark.thorough) for name in SMAC_PLAYED]
 )

@@ -32,9 +32,11 @@ PAPER = {
     "smacv2/terran_5_vs_5": Sizes(1, 5),
     "smacv2/zerg_5_vs_5": Sizes(1, 5),
     "smacv2/protoss_5_vs_5": Sizes(1, 8),
-    "lbf/5p": Sizes(1, 5),
-    "lbf/10p": Sizes(3, 5),
-    "lbf/15p": Sizes(5, 5),
+    **{
+        f"lbf/Foraging-20x20-{n}p-6f-s3{reading}": Sizes(most, 5)
+        for n, most in ((5, 1), (10, 3), (15, 5))
+        for reading in ("", "-v3")
+    },
 }
 
 

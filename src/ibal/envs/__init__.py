@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ibal.contract import missing_arguments
+from ibal.envs.lbf import rules as lbf
 from ibal.envs.smac.scenarios import SCENARIOS
 from ibal.options import ConfigError, for_call
 from ibal.registry import Entry, Own, Registry, UnknownName, load
@@ -39,16 +40,19 @@ TABLE = Registry(
             )
             for name, scenario in SCENARIOS.items()
         },
+        **{f"lbf/{name}": Entry("ibal.envs.lbf.env:make", lbf.summary(name), args=(name,)) for name in lbf.NAMES},
         **{f"toy/{name}": entry for name, entry in _TOY.items()},
     },
     listing="ibal env list",
     flag="--env",
-    prefixes=("smac/", "toy/"),
+    prefixes=("smac/", "lbf/", "toy/"),
+    short={f"lbf/{short}": f"lbf/{name}" for short, name in lbf.SHORT.items()},
 )
 
 # What makers take as **options are fields of these dataclasses.
 _OPTIONS = {
     "ibal.envs.smac.env:make": ("ibal.envs.smac.rules:Interface", "ibal.envs.smac.rules:Rules"),
+    "ibal.envs.lbf.env:make": ("ibal.envs.lbf.rules:Rules",),
     "ibal.envs.leak:leak": ("ibal.envs.leak:Leak",),
 }
 
