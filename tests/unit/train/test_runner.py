@@ -23,7 +23,9 @@ import pytest
 
 from ibal import rng
 from ibal.adversaries.base import natural
+from ibal.cli.main import main
 from ibal.envs.toy import two_step
+from ibal.experiments.config import load_toml
 from ibal.files import Busy, claimed
 from ibal.learners.config import ValueConfig
 from ibal.nets import pymarl
@@ -53,7 +55,7 @@ _agents: dict[Any, Any] = {}
 @pytest.fixture(autouse=True)
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, adversary: Any) -> Trainer:
-        computes = replace(train, checkpoint_every=0.0, keep=2)
+        computes = replace(train, checkpoint_every=0.0, keep=2, steps=TRAIN.steps)
         return _trainers.setdefault(
             (env.spec.name, learner, computes, seeds), _build(env, learner, train, seeds, adversary)
         )
@@ -293,6 +295,31 @@ def test_a_start_of_one_seed_is_that_of_all(tmp_path: Path) -> None:
             lambda saved, own: np.testing.assert_array_equal(saved, own[0]), load_bundle(file).params,
             start.params.agent,
         )  # fmt: skip
+
+
+WORDS = [
+    "train", "--env", "two-step", "--quiet", "--learner.mixer=vdn", "--learner.hidden=4", "--learner.batch=4",
+    "--train.envs=4", "--train.replay=16", "--train.learn-from=4", "--train.chunk=2", "--train.eval-every=32",
+    "--train.eval-episodes=4", "--train.checkpoint-every=0", "--train.epsilon-start=1",
+]  # fmt: skip
+
+
+def test_the_command_goes_on_and_begins_from_another_run(
+    tmp_path: Path, whole: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([*WORDS, "--steps=48", "--out", str(first)]) == 0
+    assert main(["train", "--quiet", "--resume", "--steps=96", "--out", str(first)]) == 0
+    assert remains(first)["policy/seed-0.safetensors"] == whole["policy/seed-0.safetensors"]
+    begun = [*WORDS, "--steps=16", "--init", str(first), "--out", str(second)]
+    assert main([*begun, "--env-option", "a=1"]) == 2
+    assert not second.exists()
+    assert main(begun) == 0
+    assert load_toml(second / "config.toml").init == str(first)
+    capsys.readouterr()
+    assert main([*WORDS, "--train.replay=2_000_000_000", "--out", str(tmp_path / "third")]) == 1
+    assert "GiB are there. Try --train.replay " in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
 
 
 def test_without_resource_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
