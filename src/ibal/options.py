@@ -270,7 +270,7 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) ->
     """Say that ``what`` does not know ``name``, with the closest name and all of them."""
     near = closest(name, known)
     hint = f'; did you mean "{near}"?' if near else ""
-    return f'{what} has no field "{name}"{hint} (fields: {", ".join(known)})'
+    return f"{what} has no field {quoted(name)}{hint} (fields: {', '.join(known)})"
 
 
 _BEYOND_FLOAT = 2**1023

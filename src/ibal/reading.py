@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TEXT = 64 * 2**20  # bytes of the largest JSON file: a policy's is some kilobytes, an evaluation's summary a megabyte
 TOML = 2**20  # Python's reader of TOML takes time that grows with the square of some texts
 LOG = 2 * 2**30
+LETTERS = 10_000  # of one text: names and paths have fewer, and what compares texts takes longer than they are long
 DEPTH = 50
 ROWS = 50_000_000  # a table of a few kilobytes can say that it holds more rows than any memory
 BITS = 63
@@ -247,6 +248,8 @@ def _record(kind: type, value: Any, where: str) -> Any:
 
 
 def _text(value: str, where: str) -> str:
+    if len(value) > LETTERS:
+        raise Unreadable(f"{where} is a text of {len(value):,} letters; at most {LETTERS:,} are read here")
     if any(unicodedata.category(letter)[0] == "C" for letter in value):
         raise Unreadable(f"{where} is {_said(value)}; a text without control characters was expected")
     return value

@@ -177,6 +177,6 @@ def one_of(name: str, value: str, allowed: Any) -> None:
     """Raise ValueError with the closest word if ``value`` is none of a Literal's words."""
     words = get_args(allowed)
     if value not in words:
-        near = difflib.get_close_matches(str(value), words, 1)
+        near = difflib.get_close_matches(str(value)[:100], words, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'{name} is "{value}"{hint} (one of: {", ".join(words)})')
+        raise ValueError(f"{name} is {quoted(str(value))}{hint} (one of: {', '.join(words)})")

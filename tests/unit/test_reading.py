@@ -70,6 +70,8 @@ def test_another_type_is_refused_by_name(change: dict[str, Any], message: str) -
 def test_a_missing_entry_and_a_text_that_moves_the_cursor_are_refused() -> None:
     with pytest.raises(Unreadable, match='x lacks "rate"'):
         as_type(Outer, {name: value for name, value in OUTER.items() if name != "rate"}, "x")
+    with pytest.raises(Unreadable, match="is a text of 10,001 letters; at most 10,000 are read here"):
+        as_type(str, "a" * 10_001, "x")
     for text in ("\x1b[2J", "a\nb", "\u202egnp", "\x9b1m"):
         with pytest.raises(Unreadable, match=r"without control characters was expected") as error:
             as_type(str, text, "x")

@@ -109,7 +109,7 @@ class RunConfig:
             hint = f'; did you mean "{near}"?' if near else ""
             names = ", ".join(map(shown, METHODS))
             own = "or an attack of your own, my_pkg.mod:MyConfig"
-            raise ConfigError(f'method must be one of {names}, {own}, not "{self.method}"{hint}')
+            raise ConfigError(f"method must be one of {names}, {own}, not {shown(self.method)}{hint}")
         check_seed("seed", self.seed)
         check_count("seeds", self.seeds, 1)
         check_seed("the last seed, seed + seeds - 1,", self.seed + self.seeds - 1)
