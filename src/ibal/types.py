@@ -193,8 +193,8 @@ class EnvSpec:
 
     @property
     def has_win(self) -> bool:
-        """Whether a game can be won: its metric ``win`` then says, at the end, whether it was. Where it cannot, there
-        is no success to log, to draw or to wait for, only the return."""
+        """Whether a game can be won: its metric ``win`` then says, at the end, whether it was (1 or 0), or which share
+        of all there is. Where it cannot, there is no success to log, to draw or to wait for, only the return."""
         return "win" in self.metric_names
 
 

@@ -185,7 +185,7 @@ def telling_episode(evaluation: Path) -> int:
     """Return the first episode under ``interaction`` that one team won and another lost, or 0 if there is none."""
     import polars as pl
 
-    columns = {"attack": pl.String, "perturbation": pl.String, "episode": pl.Int64, "win": pl.Boolean}
+    columns = {"attack": pl.String, "perturbation": pl.String, "episode": pl.Int64, "win": pl.Float64}
     rows = reading.parquet(evaluation / "episodes.parquet", columns)
     attacked = rows.filter(pl.col("attack") == "interaction", pl.col("perturbation") == "none")
     split = attacked.group_by("episode").agg(pl.col("win").n_unique()).filter(pl.col("win") > 1)["episode"]

@@ -313,6 +313,9 @@ def check_steps(spec: EnvSpec, rows: TimeStep, note: str = "") -> None:
         _first_bad(~np.isfinite(getattr(rows, field)), f"{note}{field} is NaN or infinite", axes)
     for name, values in rows.metrics.items():
         _first_bad(~np.isfinite(values), f'{note}metric "{name}" is NaN or infinite')
+    if spec.has_win:
+        won = rows.metrics["win"]
+        _first_bad((won < 0) | (won > 1), f'{note}metric "win" is not within 0 (lost) .. 1 (won)')
     _first_bad(~rows.avail.any(axis=2), f"{note}an agent has no available action", ("agent",))
     _check_noop(spec, rows, note)
     if spec.idle_actions:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from ibal import rng, tree
 from ibal.adversaries import referee, turn
@@ -35,13 +35,14 @@ _NOBODY = natural()  # one object: a new one per call would compile anew
 
 
 class EpisodeResults(NamedTuple):
-    """One entry per episode. ``metrics`` are those of the last step; ``win`` is ``metrics["win"]``, False where the
-    environment has none. ``attacked`` is the share of the living agents' turns that an attack touched, by changing what
-    the agent saw or by replacing its action; ``replaced`` that of the actions it replaced."""
+    """One entry per episode. ``metrics`` are those of the last step; ``win`` is ``metrics["win"]``, 1 or 0 or a share
+    of what there was to win, 0 where the environment has none. ``attacked`` is the share of the living agents' turns
+    that an attack touched, by changing what the agent saw or by replacing its action; ``replaced`` that of the actions
+    it replaced."""
 
     returns: Float[Array, "b"]
     length: Int[Array, "b"]
-    win: Bool[Array, "b"]
+    win: Float[Array, "b"]
     metrics: dict[str, Array]
     attacked: Float[Array, "b"]
     replaced: Float[Array, "b"]
@@ -127,9 +128,9 @@ def play(
     if not bool(jnp.isfinite(rows.returns).all()):
         more = "the rewards of an episode add up to more than float32 can hold"
         raise ContractError(f"{env.spec.name}: {more}", "environment")
-    win = rows.metrics.get("win", jnp.zeros_like(rows.length))
+    win = jnp.clip(rows.metrics.get("win", jnp.zeros_like(rows.length)).astype(jnp.float32), 0.0, 1.0)
     attacked, replaced = (count / jnp.maximum(rows.chosen, 1) for count in (rows.touched, rows.replaced))
-    return EpisodeResults(rows.returns, rows.length, win > 0, rows.metrics, attacked, replaced)
+    return EpisodeResults(rows.returns, rows.length, win, rows.metrics, attacked, replaced)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -22,7 +22,7 @@ from ibal.files import appear_bytes
 EPISODES = "episodes.parquet"
 COLUMNS = {
     "policy": pl.String, "method": pl.String, "seed": pl.Int64, "env": pl.String, "attack": pl.String,
-    "perturbation": pl.String, "episode": pl.Int64, "key_seed": pl.Int64, "win": pl.Boolean, "return": pl.Float64,
+    "perturbation": pl.String, "episode": pl.Int64, "key_seed": pl.Int64, "win": pl.Float64, "return": pl.Float64,
 }  # fmt: skip
 
 

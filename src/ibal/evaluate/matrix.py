@@ -42,7 +42,7 @@ _ENGINE = (
     "ibal.evaluate.matrix", "ibal.evaluate.bank", "ibal.evaluate.scripted", "ibal.envs", "ibal.nets.pymarl",
 )  # fmt: skip
 _PART = {
-    "episode": pl.Int32, "attacker": pl.Int32, "win": pl.Boolean, "return": pl.Float64, "length": pl.Int32,
+    "episode": pl.Int32, "attacker": pl.Int32, "win": pl.Float64, "return": pl.Float64, "length": pl.Int32,
     "attacked": pl.Float64,
 }  # fmt: skip
 
@@ -250,7 +250,7 @@ def _frame(results: EpisodeResults, has_win: bool, episode: np.ndarray, attacker
     columns: dict[str, Any] = {
         "episode": episode,
         "attacker": np.full(len(episode), attacker, np.int32),
-        "win": np.asarray(results.win) if has_win else pl.Series([None] * len(episode), dtype=pl.Boolean),
+        "win": np.asarray(results.win, np.float64) if has_win else pl.Series([None] * len(episode), dtype=pl.Float64),
         "return": np.asarray(results.returns, np.float64),
         "length": np.asarray(results.length, np.int32),
         "attacked": np.asarray(results.attacked, np.float64),

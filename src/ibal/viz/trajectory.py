@@ -56,9 +56,9 @@ class Trajectory(NamedTuple):
 
     @property
     def win(self) -> bool | None:
-        """Whether the last time-step reports a win; None where the environment has no such metric."""
+        """Whether the last time-step reports a win (no share of one); None where the environment has none."""
         won = self.steps.metrics.get("win")
-        return None if won is None else bool(np.asarray(won)[-1] > 0)
+        return None if won is None else bool(np.asarray(won)[-1] >= 1)
 
     @property
     def combat(self) -> bool:

@@ -15,7 +15,7 @@ from ibal.evaluate.episodes import EpisodeResults, play
 from ibal.evaluate.scripted import random_policy, stop_policy
 from ibal.nets.agents import Agent
 from ibal.train.rollout import collect
-from ibal.types import Env, Policy
+from ibal.types import Env, Policy, TimeStep
 
 EPISODES = 23
 
@@ -190,3 +190,15 @@ def test_env_params_are_an_argument(walk: Env) -> None:
 def test_no_episode_is_refused(walk: Env) -> None:
     with pytest.raises(ValueError, match="no episode asked for"):
         play(walk, stop_policy(walk.spec), rng.episodes(rng.root(0), 1)[:0])
+
+
+def test_a_share_of_success_is_no_win(walk: Env, drifter: Policy) -> None:
+    def half(result: tuple[Any, TimeStep]) -> tuple[Any, TimeStep]:
+        state, step = result
+        return state, step._replace(metrics=step.metrics | {"win": 0.5 * step.metrics["win"]})
+
+    world = walk._replace(reset=lambda *given: half(walk.reset(*given)), step=lambda *given: half(walk.step(*given)))
+    keys = rng.episodes(rng.root(0), EPISODES)
+    whole, got = (play(env, drifter, keys) for env in (walk, world))
+    assert 0 < float(whole.win.sum()) < EPISODES
+    np.testing.assert_array_equal(got.win, 0.5 * whole.win)

@@ -28,8 +28,9 @@ def make(game: str | Rules, **options: Any) -> Env:
     ``options`` are fields of ``Rules`` by name: ``make("Foraging-20x20-5p-6f-s3", limit=25)``.
 
     An action that cannot be done does nothing. Metrics: ``win``, the share of the food's levels that was collected, is
-    what is reported as success (the return, where rewards are normalized); ``all``, whether everything was; and
-    ``foods_left``. After the end, further steps change nothing, pay nothing and repeat the last flags and metrics.
+    what is reported as success (it equals the return, where rewards are normalized); ``all``, whether everything was;
+    ``foods_left``; ``timeout``. After the end, further steps change nothing, pay nothing and repeat the last flags and
+    metrics.
     """
     chosen = with_options(rules(game) if isinstance(game, str) else game, options)
     name = f"lbf/{game}" if isinstance(game, str) else "lbf/own"
@@ -71,7 +72,7 @@ class _Game:
         everything = ~state.left.any()
         timeout = (state.step >= jnp.minimum(params.limit, self.rules.limit)) & ~everything
         share = state.collected.astype(jnp.float32) / jnp.maximum(state.total, 1).astype(jnp.float32)
-        values = (share, everything, state.left.sum())
+        values = (share, everything, state.left.sum(), timeout)
         can = moves.possible(state, self.rules)
         return TimeStep(
             obs=obs,

@@ -15,7 +15,7 @@ from ibal.envs.lbf.rules import Rules
 from ibal.envs.lbf.state import ACTIONS, NONE
 from ibal.types import Block, EnvSpec, ObsLayout
 
-METRICS = ("win", "all", "foods_left")
+METRICS = ("win", "all", "foods_left", "timeout")
 _PLACE = ("row", "column")
 
 
