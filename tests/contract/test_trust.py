@@ -264,6 +264,8 @@ def test_options_of_a_file_are_checked_before_the_maker_is_called(tmp_path: Path
         ("toy/leak", {"flips": 1}, "option flips cannot be given"),
         ("smac/3m", {"map_name": "8m"}, 'no option "map_name"'),
         ("smac/3m", {"interface": "x"}, "option interface cannot be given"),
+        ("smac/3m", {"step_mul": 10**12}, "step_mul is 1000000000000; 1 to 1000 was expected"),
+        ("smac/3m", {"head_start": -1}, "head_start is -1; 0 to 1000 was expected"),
         ("smac/3m", {"enemy_ids": "x"}, 'environment "smac/3m": enemy_ids is "x"'),
         ("toy/probe-memory", {"delay": 10**12}, "delay is 1000000000000; sign and"),
         ("toy/leak", {"n_agents": 10**9}, "leak takes at most 100 agents"),

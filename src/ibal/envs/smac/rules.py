@@ -11,6 +11,8 @@ import difflib
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
+from ibal.registry import quoted
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -36,6 +38,9 @@ class Interface:
     reward_negative_scale: float = 0.5
     reward_scale: bool = True
     reward_scale_rate: float = 20.0
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
 
 
 class Quantities(NamedTuple):
@@ -113,12 +118,12 @@ class Rules:
     quantities: Quantities = _NUMBERS
 
     def __post_init__(self) -> None:
+        _check_bounds(self)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                near = difflib.get_close_matches(str(getattr(self, name)), allowed, 1, 0.0)[0]
-                raise ValueError(
-                    f'{name} is "{getattr(self, name)}"; did you mean "{near}"? (choices: {", ".join(allowed)})'
-                )
+                word = str(getattr(self, name))
+                near = difflib.get_close_matches(word[:100], allowed, 1, 0.0)[0]
+                raise ValueError(f'{name} is {quoted(word)}; did you mean "{near}"? (choices: {", ".join(allowed)})')
 
     @property
     def discrete(self) -> Rules:
@@ -149,6 +154,16 @@ class Rules:
         }  # fmt: skip
         nearest = min(changes, key=lambda name: len(changes[name]))
         return "+".join([nearest, *changes[nearest]])
+
+
+# A file may give these: more would not end, or not fit into memory.
+_BOUNDS = {"step_mul": (1, 1000), "head_start": (0, 1000), "detour_step": (1, 180), "detour_most": (0, 180)}
+
+
+def _check_bounds(record: Interface | Rules) -> None:
+    for name, (least, most) in _BOUNDS.items():
+        if not least <= (value := getattr(record, name, least)) <= most:
+            raise ValueError(f"{name} is {value}; {least} to {most} was expected")
 
 
 def _flat(rules: Rules) -> dict[str, object]:
