@@ -194,7 +194,8 @@ def play(
     code = SCRIPTS.index(cell.team) if scripted else 0
     base = env.params if cell.world == "natural" else perturbed(env.params, cell.world)
     count, jobs = len(sets), len(sets) * episodes
-    numbers = Quantities(*(np.repeat(np.asarray(column, np.float32), episodes) for column in zip(*sets, strict=True)))
+    columns: Any = [np.repeat(np.asarray(column, np.float32), episodes) for column in zip(*sets, strict=True)]
+    numbers = Quantities(*columns)
     worlds = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a), (jobs, *a.shape)), base)._replace(quantities=numbers)
     keys = jnp.tile(rng.episodes(rng.root(seed), episodes), count)
     params = () if scripted else load_agent(files[cell.team], env.spec)

@@ -61,7 +61,7 @@ def trainer(
         rollout = _play(rng.stream(here, "rollout"), state.learner, state.attacker, before.env_steps)
         stored = replay.add(state.replay, rollout.episodes, axis)
         played, episodes, extra, share = rollout.episodes.length.sum(), config.envs, None, 1.0
-        if adversary.alone is not None:
+        if adversary.alone is not None and before.extra is not None:
             alone = adversary.alone(iteration)
             stored = replay.forgotten(state.replay, stored, alone)
             extra = before.extra + jnp.where(alone, played, 0)

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,16 @@ def test_a_killed_training_goes_on_bit_for_bit_and_can_be_evaluated_before(
     assert remains(out) == whole
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_in_a_terminal() -> Iterator[None]:
+    """A run in the background ignores some of them from the start."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_training_that_is_asked_to_stop_saves_what_it_has(name: str, tmp_path: Path, whole: dict[str, Any]) -> None:
     out, number = tmp_path / "run", getattr(signal, name)
@@ -165,7 +175,9 @@ def test_an_answer_to_ctrl_c_comes_at_once_and_a_second_one_abandons() -> None:
         with asked_to_stop(said.append) as stopping:
             assert not stopping()
             os.kill(os.getpid(), signal.SIGINT)
-            while not said:  # another thread tells
+            for _ in range(10_000):  # another thread tells
+                if said:
+                    break
                 time.sleep(0.001)
             assert stopping()
             os.kill(os.getpid(), signal.SIGINT)

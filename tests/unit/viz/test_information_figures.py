@@ -77,7 +77,7 @@ def test_information_below_0_was_not_explained() -> None:
 
 def said(figure: Figure) -> str:
     """What stands below a picture."""
-    return figure._supxlabel.get_text() if figure._supxlabel else ""
+    return figure.get_supxlabel()
 
 
 def test_redundancy_is_drawn_for_both_readings() -> None:
