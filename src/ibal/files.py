@@ -16,7 +16,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 def appear(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` make a file aside, and rename it to ``path``: the file is complete or not there."""
-    aside = path.with_name(f".{path.name}.writing{path.suffix}")  # the suffix tells some writers the format
+    aside = aside_of(path)
     aside.unlink(missing_ok=True)  # a folder of somebody else's may have a link there, to a file of the user's
     try:
         write(aside)
@@ -25,6 +25,11 @@ def appear(path: Path, write: Callable[[Path], Any]) -> None:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
+
+
+def aside_of(path: Path) -> Path:
+    """Return where ``appear`` makes what will be called ``path``; the suffix tells some writers the format."""
+    return path.with_name(f".{path.name}.writing{path.suffix}")
 
 
 def appear_bytes(path: Path, content: bytes) -> None:

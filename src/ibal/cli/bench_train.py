@@ -48,6 +48,10 @@ def main(argv: list[str]) -> int:
     from ibal.train import bench
 
     worlds = {name: made(name) for name in maps}
+    counts = [count for count in seeds if count > 0]
+    first = next(iter(presets.values()))
+    for count in counts:  # what does not fit is said before anything is measured
+        bench.check_fits(worlds[maps[0]], first.learner, dataclasses.replace(first.train, **SHORT), count)
     peak, speeds = bench.matmul_peak(), {}
     for preset, config in presets.items():
         for name in maps:
@@ -64,9 +68,8 @@ def main(argv: list[str]) -> int:
             "hours_10m": hours, "paper_hours_10m": paper,
         }  # fmt: skip
         lines.append(_row(preset, name, speed, peak, hours, paper))
-    counts = [count for count in seeds if count > 0]
     if counts:
-        name, config = maps[0], next(iter(presets.values()))
+        name, config = maps[0], first
         train = dataclasses.replace(config.train, **SHORT)
         found: dict[str, Any] = {"env": name}
         for count in counts:

@@ -17,6 +17,7 @@ import json
 import platform
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ibal
-from ibal.files import appear
+from ibal.files import appear, aside_of
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.options import Scalar
@@ -77,14 +78,14 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
         text = json.dumps(about | {"weights_crc32": zlib.crc32(weights.read_bytes())}, indent=1, allow_nan=False)
         beside.write_bytes(f"{text}\n".encode())
 
-    # Both are ready before either takes its name: who is killed meanwhile hardly leaves one without the other.
+    # Both are ready before either takes its name: who is killed in between leaves what ``_beside`` puts together.
     appear(path.with_suffix(".json"), lambda beside: appear(path, lambda weights: write(weights, beside)))
 
 
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle. Raises FileNotFoundError, or ValueError that says what is wrong with one of its two files."""
     path = Path(path)
-    params, beside = pymarl.load_agent(path), path.with_suffix(".json")
+    params, beside = pymarl.load_agent(path), _beside(path)
     try:
         about = table(beside, {"format": int})
         if about["format"] != FORMAT:
@@ -101,6 +102,17 @@ def load_bundle(path: str | Path) -> Bundle:
     if is_other or (params.input_size, params.n_actions, params.hidden_size) != wanted:
         raise ValueError(f"{beside} describes other weights than those in {path.name}; export the policy again")
     return Bundle(params, about)
+
+
+def _beside(path: Path) -> Path:
+    """Return the file that describes the weights in ``path``: the one of their name, unless a training was killed when
+    new weights had taken theirs and their description not yet."""
+    named, ready = path.with_suffix(".json"), aside_of(path.with_suffix(".json"))
+    if ready.is_file():
+        with suppress(Unreadable, OSError):
+            if table(ready, {"weights_crc32": int})["weights_crc32"] == zlib.crc32(content(path)):
+                return ready
+    return named
 
 
 _REQUIRED = {
@@ -179,7 +191,7 @@ def load_policy(path: str | Path) -> TeamPolicy:
     Raises FileNotFoundError, or ValueError that says what is wrong with a file.
     """
     file = find_policies(path)[0]
-    if file.suffix == ".safetensors" and file.with_suffix(".json").exists():
+    if file.suffix == ".safetensors" and _beside(file).exists():
         return TeamPolicy(*load_bundle(file))
     return TeamPolicy(pymarl.load_agent(file), {}, checked=False)
 

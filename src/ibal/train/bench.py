@@ -23,6 +23,7 @@ from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.train.config import TrainConfig
 from ibal.train.loop import DEVICE, Trainer, epsilon
+from ibal.train.memory import forecast
 from ibal.train.rollout import collect
 from ibal.train.runner import build
 from ibal.train.state import TrainState
@@ -133,6 +134,11 @@ def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
     parts = {"mesh": spread.mesh, "in_specs": P(DEVICE), "out_specs": P(DEVICE), "check_vma": False}
     update = jax.jit(jax.shard_map(mine, **parts))
     return seconds(lambda: update(states, episodes), 8)
+
+
+def check_fits(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int) -> None:
+    """Raise MemoryRefused for more seeds in one program than there is room for; nothing is allocated."""
+    forecast(build(env, learner, train, seeds, natural()), env.spec, learner, train, seeds)
 
 
 def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: int) -> tuple[float, float]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jax
 
-from ibal import tree
+from ibal import rng, tree
 from ibal.evaluate.room import MIB, MemoryRefused, available, size
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import row_group
 from ibal.train.config import TrainConfig
+from ibal.train.loop import Trainer
 from ibal.train.state import TrainState
 from ibal.types import EnvSpec
 
@@ -38,6 +39,17 @@ def predict(state: TrainState, spec: EnvSpec, learner: ValueConfig, train: Train
         "networks": 3 * tree.nbytes((state.learner, state.attacker)),
     }
     return parts if jax.default_backend() != "cpu" else {"process": _resident(), "compiler": COMPILER, **parts}
+
+
+def forecast(
+    make: Trainer, spec: EnvSpec, learner: ValueConfig, train: TrainConfig, seeds: int
+) -> tuple[TrainState, dict[str, int], str]:
+    """Return the abstract state of a fresh training, what ``predict`` says of it, and ``check``'s line. Raises
+    MemoryRefused; nothing is allocated."""
+    key = jax.eval_shape(lambda: rng.root(0))
+    empty = jax.eval_shape(make.init, jax.ShapeDtypeStruct((seeds,), key.dtype))
+    parts = predict(empty, spec, learner, train, seeds)
+    return empty, parts, check(parts, train, train_capacity(empty))
 
 
 def train_capacity(state: TrainState) -> int:

@@ -126,11 +126,9 @@ def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
             f"train.steps = {train.steps} and one chunk more, {train.chunk} x {train.envs} episodes of {spec.horizon} "
             f"steps, are {most} steps; a counter holds {LARGEST}: lower train.steps, train.chunk or train.envs"
         )
-    key = jax.eval_shape(lambda: rng.root(0))
-    empty = jax.eval_shape(make.init, jax.ShapeDtypeStruct((len(this.seeds),), key.dtype))
-    parts = memory.predict(empty, spec, this.learner, train, len(this.seeds))
     try:
-        this.log.note(memory.check(parts, train, memory.train_capacity(empty)))
+        empty, parts, line = memory.forecast(make, spec, this.learner, train, len(this.seeds))
+        this.log.note(line)
         weights = jax.eval_shape(lambda params: tree.at(params, 0), empty.learner.params.agent)
         check_games(this.env, this.team, max(train.eval_episodes, FINAL_EPISODES), weights)
     except memory.MemoryRefused as refused:

@@ -103,6 +103,34 @@ def test_the_newest_of_a_pymarl_training_is_found(tmp_path: Path) -> None:
         find_policies(tmp_path)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_writer_killed_between_two_names_leaves_a_policy(
+    first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Path, target: Path) -> Path:
+        if Path(target).suffix == ".json":
+            raise Killed
+        return rename(self, target)
+
+    rename, path = Path.replace, tmp_path / "seed-0.safetensors"
+    if not first:
+        save_bundle(path, weights(1), SPEC, {"env_steps": 10})
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # nobody tidies up after kill -9
+    with pytest.raises(Killed):
+        save_bundle(path, weights(2), SPEC, {"env_steps": 20})
+    monkeypatch.undo()
+    found = ibal.load_policy(path)
+    assert (found.meta["env_steps"], found.checked) == (20, True)
+    np.testing.assert_array_equal(found.params.fc2_w, weights(2).fc2_w)
+    save_bundle(path, weights(3), SPEC, {"env_steps": 30})
+    assert ibal.load_policy(path).meta["env_steps"] == 30
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["seed-0.json", "seed-0.safetensors"]
+
+
 def test_a_training_that_was_killed_at_once_says_what_makes_a_policy(tmp_path: Path) -> None:
     (tmp_path / "config.toml").touch()
     with pytest.raises(
