@@ -74,6 +74,8 @@ def read_episodes(folder: Path, note: Callable[[str], None] = lambda message: No
     for column in (*names, "episode", "key_seed", "return"):
         if rows[column].null_count() or (column == "return" and not rows[column].is_finite().all()):
             raise reading.Unreadable(f"{file}: column {column} has gaps or numbers that are none")
+    if not rows["win"].drop_nulls().is_between(0, 1).all():
+        raise reading.Unreadable(f"{file}: column win has numbers that are not within 0 (lost) .. 1 (won)")
     for column in names:
         for text in rows[column].unique():
             reading.as_type(str, text, f"{file}: {column}")
