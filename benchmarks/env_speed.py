@@ -4,6 +4,7 @@
     python benchmarks/env_speed.py --parts compare          # ours / SMAX on 3m, 2s3z, 8m   (pip install jaxmarl)
     python benchmarks/env_speed.py --parts table growth --json
     python benchmarks/env_speed.py --parts compile          # reset + step of all 23 maps
+    python benchmarks/env_speed.py --parts table compile --maps lbf/10p    # any other environment with masks
 
 One environment step is 8 game loops in both engines (SMAX: HeuristicEnemySMAX with its defaults). Both do the same job:
 draw one legal action per agent, step, produce observation, state and mask, and start a fresh game where one ended
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from common import add_options, emit, log, parse_settings, table, versions
 
-from ibal.envs.smac import env as smac
+from ibal.envs import TABLE, make
 from ibal.envs.smac.scenarios import SCENARIOS
 
 PARTS = ("compare", "table", "growth", "compile")
@@ -52,8 +53,8 @@ class Runner(NamedTuple):
 
 
 def ours(name: str, settings: dict[str, Any]) -> World:
-    """Our engine."""
-    env = smac.make(name, **settings)
+    """An environment of ours."""
+    env = make(name, **settings)
 
     def begin(key: jax.Array) -> Any:
         return env.reset(key, env.params)
@@ -180,7 +181,8 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Cost of one environment step as armies grow."""
     rows = []
     for name in args.maps or GROWING:
-        units = SCENARIOS[name].n_agents + SCENARIOS[name].n_enemies
+        spec = make(name).spec
+        units = spec.n_agents if spec.scene is None else len(spec.scene.teams)
         per_step = 1e6 / rate(compiled(ours(name, args.settings), args.batch), args.seconds, args.rounds)
         rows.append({"map": name, "units": units, "batch": args.batch, "us_per_step": per_step})
         log(f"measured {name}")
@@ -191,7 +193,7 @@ def compilation(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds to trace and compile reset and step, batched, without any cache."""
     rows = []
     for name in args.maps or SCENARIOS:
-        env = smac.make(name, **args.settings)
+        env = make(name, **args.settings)
         keys = jax.random.split(jax.random.key(0), args.batch)
         actions = jax.ShapeDtypeStruct((args.batch, env.spec.n_agents), jnp.int32)
         reset, step = jax.vmap(env.reset, (0, None)), jax.vmap(env.step, (0, 0, 0, None))
@@ -223,12 +225,21 @@ def show(result: dict[str, Any]) -> None:
         table(("compile", "reset s", "step s"), [(r["map"], r["reset_s"], r["step_s"]) for r in rows])
 
 
+def known(name: str) -> str:
+    """Return a name of the table as it was given."""
+    try:
+        TABLE.resolve(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
     parser.add_argument("--parts", nargs="+", default=list(PARTS[:3]), choices=PARTS)
-    parser.add_argument("--maps", nargs="+", choices=sorted(SCENARIOS), metavar="MAP")
+    parser.add_argument("--maps", nargs="+", type=known, metavar="MAP", help="names of `ibal env list`")
     parser.add_argument("--batch", type=int, default=256, help="environments of compare, growth and compile")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=5, help="measurements; the median counts")
