@@ -2,8 +2,8 @@
 
 Needs the package lbforaging, not this library; run it in a throw-away environment:
 
-    pip install --target /tmp/peer lbforaging
-    PYTHONPATH=/tmp/peer python tests/parity/make_lbf_vectors.py [--layouts 6] [--steps 30] [--seed 0] [--out FILE]
+    pip install --target peer lbforaging
+    PYTHONPATH=peer python tests/parity/make_lbf_vectors.py [--layouts 6] [--steps 30] [--seed 0] [--out FILE]
 
 The same with more layouts and steps, and IBAL_LBF_VECTORS=FILE for tests/parity/test_lbf.py, compares more of them.
 
