@@ -74,12 +74,14 @@ def _check(args: argparse.Namespace, output: Output) -> int:
     from ibal import rng
     from ibal.envs.check import ContractError, check_env
 
-    env = _make(args.name, output)
-    output.note(f"compiling and playing {env.spec.name} …")
+    name = args.name
     try:
+        env = _make(args.name, output)
+        name = env.spec.name
+        output.note(f"compiling and playing {name} …")
         report = check_env(env, rng.root(args.seed), args.steps, args.episodes)
     except ContractError as error:
-        output.result({"ok": False, "name": env.spec.name, "error": str(error)}, f"BROKEN  {error}")
+        output.result({"ok": False, "name": name, "error": str(error)}, f"BROKEN  {error}")
         return FAILED
     end = f"ended after {report.episode_length}" if report.episode_length is not None else "did not end"
     data = {"ok": True, "name": report.name, "steps": report.steps, "episode_length": report.episode_length,

@@ -95,4 +95,9 @@ def _checked(name: str, env: Any) -> Env:
         raise UnknownName(
             f'"{name}" returned a {type(env).__name__}; an environment function returns an ibal.types.Env'
         )
+    if ":" in name:  # ours are held to it by the tests
+        from ibal.envs.check import check_functions, check_spec
+
+        check_functions(env)
+        check_spec(env.spec)
     return env

@@ -60,7 +60,7 @@ def check_env(
     for name, value in (("steps", steps), ("episodes", episodes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; at least 1 is needed")
-    _check_functions(env)
+    check_functions(env)
     check_spec(env.spec)
     key = rng.root(0) if key is None else key
     steps = min(env.spec.horizon + 2, LONGEST_CHECK) if steps is None else steps
@@ -113,7 +113,8 @@ def _require(holds: bool | np.bool_, message: str) -> None:
         raise ContractError(message, WHOSE)
 
 
-def _check_functions(env: Env) -> None:
+def check_functions(env: Env) -> None:
+    """Raise ContractError if the functions of an environment cannot be called as they will be; nothing runs."""
     _require(isinstance(env.spec, EnvSpec), f"env.spec is a {type(env.spec).__name__}; an EnvSpec was expected")
     require_call(WHOSE, "reset", env.reset, "key, params")
     require_call(WHOSE, "step", env.step, "key, state, actions, params")

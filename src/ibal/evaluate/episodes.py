@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ibal import rng, tree
@@ -123,8 +124,13 @@ def play(
     slots = min(slots, keys.shape[0])
     adversary = _NOBODY if adversary is None else adversary
     attacker = adversary.init(rng.root(0)) if attacker is None else attacker
-    rows = _play(referee.bare(env), policy, adversary, slots, keys, params, env_params, attacker)
-    referee.require_fair(rows.fault, env.spec, adversary.threat)
+    world = referee.bare(env)
+    rows = _play(world, policy, adversary, slots, False, keys, params, env_params, attacker)
+    unfair = np.flatnonzero(np.asarray(rows.fault.code) >= 0)
+    if unfair.size:
+        which = int(unfair[0])
+        again = _play(world, policy, adversary, 1, True, keys[which : which + 1], params, env_params, attacker)
+        raise _broken(again.fault, which, env, adversary)
     if not bool(jnp.isfinite(rows.returns).all()):
         more = "the rewards of an episode add up to more than float32 can hold"
         raise ContractError(f"{env.spec.name}: {more}", "environment")
@@ -133,10 +139,17 @@ def play(
     return EpisodeResults(rows.returns, rows.length, win, rows.metrics, attacked, replaced)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _broken(fault: Fault, episode: int, env: Env, adversary: Adversary) -> ContractError:
+    """Say which rule was broken in an episode that was played once more and watched closely."""
+    found = Fault(jnp.full(episode + 1, -1).at[episode].set(fault.code[0]), jnp.full(episode + 1, fault.step[0]))
+    unknown = f"{env.spec.name}: a rule was broken in episode {episode}, but not when it was played again alone"
+    return referee.complaint(found, env.spec, adversary.threat) or ContractError(unknown)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _play(
-    env: Env, policy: Policy | Agent, adversary: Adversary, slots: int, keys: Key[Array, "b"], params: Any,
-    env_params: Any, attacker: Any,
+    env: Env, policy: Policy | Agent, adversary: Adversary, slots: int, closely: bool, keys: Key[Array, "b"],
+    params: Any, env_params: Any, attacker: Any,
 ) -> _Rows:  # fmt: skip
     episodes, horizon = keys.shape[0], env.spec.horizon
     team = policy.bind(params) if isinstance(policy, Agent) else policy
@@ -154,7 +167,8 @@ def _play(
             touched |= (done.seen != before.obs).any(1) & alive
         count = (slot.chosen + alive.sum(dtype=jnp.int32), slot.touched + touched.sum(dtype=jnp.int32),
                  slot.replaced + other.sum(dtype=jnp.int32))  # fmt: skip
-        fault = referee.watch(slot.fault, adversary.threat, before, done, game.step, slot.clock)
+        look = referee.watch if closely else referee.glance
+        fault = look(slot.fault, adversary.threat, before, done, game.step, slot.clock)
         return _Slots(slot.episode, slot.clock + 1, slot.total + game.step.reward, game, *count, fault)
 
     # All games are set up before the loop: a reset inside would be computed for every slot at every step.
