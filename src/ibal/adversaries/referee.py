@@ -3,7 +3,7 @@
 Shapes and types are looked at while a program is traced and cost nothing when it runs. What only numbers show is
 looked at beside the game and said afterwards (``complaint``): a game in which a rule was broken is no result. ``watch``
 notes which rule, who and when, at some two percent of the time of a game on 3m; ``glance`` notes only that there was
-one, at less than one.
+one, at about one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import config
 
@@ -86,6 +86,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, preset: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["run.toml"]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=8),
