@@ -114,8 +114,9 @@ def test_its_last_lines_say_in_three_sentences_what_was_shown(
     assert said.out.splitlines()[-3:] == [
         "Left in peace, the team that trained on as before (vanilla) wins 95 % of its games and the one that trained "
         "on under attack (ibal) wins 95 % of its games.",
-        "Then an attacker that neither of them has met cuts some agents off from the others and steers them "
-        "(interaction): vanilla wins 10 % of its games, ibal wins 61 % of its games.",
+        "Then an attacker of the kind that ibal trained against, fitted to the team that both began as, cuts some "
+        "agents off from the others and steers them (interaction): vanilla wins 10 % of its games, ibal wins 61 % of "
+        "its games.",
         "So what a team meets while it learns decides: both began as one team and then trained equally long.",
     ]
     assert f"{out} is complete" in said.err

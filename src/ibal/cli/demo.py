@@ -220,8 +220,9 @@ def shown(cells: dict[tuple[str, str], dict[str, Any]]) -> tuple[str, str, str]:
     return (
         f"Left in peace, the team that trained on as before (vanilla) {_score(quiet['vanilla'])} and the one that "
         f"trained on under attack (ibal) {_score(quiet['ibal'])}.",
-        "Then an attacker that neither of them has met cuts some agents off from the others and steers them "
-        f"(interaction): vanilla {_score(hurt['vanilla'])}, ibal {_score(hurt['ibal'])}.",
+        "Then an attacker of the kind that ibal trained against, fitted to the team that both began as, cuts some "
+        f"agents off from the others and steers them (interaction): vanilla {_score(hurt['vanilla'])}, ibal "
+        f"{_score(hurt['ibal'])}.",
         differs if low > high else alike,
     )
 
