@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibal.evaluate import stats
+from ibal.evaluation import stats
 
 SEEDS = (3, 5)
 REPEATS = 20_000

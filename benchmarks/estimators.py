@@ -27,11 +27,11 @@ from ibal.adversaries.base import Feedback
 from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.groups import largest
 from ibal.adversaries.interaction import interaction
-from ibal.evaluate.information import found, groups_of
+from ibal.evaluation.information import found, groups_of
 from ibal.experiments.fitting import exploring, natural_episodes
 from ibal.mi import action, samples
 from ibal.nets.pymarl import load_policy
-from ibal.train.rollout import collect
+from ibal.training.rollout import collect
 from ibal.types import Env, Episodes, Policy
 
 EPSILON = 0.05  # as a team explores when it trains on

@@ -31,9 +31,9 @@ from ibal import rng
 from ibal.envs.smac import env as smac
 from ibal.envs.smac.heuristic import autopilot
 from ibal.envs.smac.scenarios import SCENARIOS
-from ibal.evaluate.episodes import EpisodeResults, play
-from ibal.evaluate.scripted import stop_policy
-from ibal.evaluate.stats import wilson
+from ibal.evaluation.episodes import EpisodeResults, play
+from ibal.evaluation.scripted import stop_policy
+from ibal.evaluation.stats import wilson
 from ibal.nets.mixers import qmix
 from ibal.nets.pymarl import load_agent, load_mixer, pymarl_agent
 from ibal.types import Env

@@ -30,7 +30,7 @@ from ibal.envs.smac import env as smac
 from ibal.envs.smac.scenarios import SCENARIOS, Scenario
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.terrain import PLAYABLE, terrain
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.scripted import random_policy
 from ibal.types import TimeStep
 
 DISC = 235 / 256

@@ -11,7 +11,7 @@ import pytest
 
 from ibal.cli import bench
 from ibal.cli.main import main
-from ibal.train import bench as train_bench
+from ibal.training import bench as train_bench
 
 
 def test_it_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +48,6 @@ def test_what_cannot_be_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "ibal bench: say what to measure: train" in capsys.readouterr().err
     assert main(["bench", "trian"]) == 2
     assert 'nothing called "trian" can be measured. Closest: "train". Choose: train' in capsys.readouterr().err
-    monkeypatch.setitem(bench.BENCHES, "gone", ("ibal.train.no_such_bench", "nothing"))
+    monkeypatch.setitem(bench.BENCHES, "gone", ("ibal.training.no_such_bench", "nothing"))
     assert main(["bench", "gone"]) == 1
     assert "this installation of ibal cannot measure gone" in capsys.readouterr().err

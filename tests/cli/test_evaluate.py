@@ -15,8 +15,8 @@ from ibal import rng
 from ibal.cli.evaluate import as_text, summary, teams_of
 from ibal.cli.main import main
 from ibal.envs import make
-from ibal.evaluate.episodes import play
-from ibal.evaluate.stats import wilson
+from ibal.evaluation.episodes import play
+from ibal.evaluation.stats import wilson
 from ibal.nets import agents, pymarl
 from ibal.nets.bundle import save_bundle
 

@@ -18,7 +18,7 @@ from ibal.adversaries.config import InteractionConfig
 from ibal.cli import evaluate_matrix
 from ibal.cli.main import main
 from ibal.cli.output import Output, printable
-from ibal.evaluate.matrix import Team
+from ibal.evaluation.matrix import Team
 from ibal.experiments import fitting
 from ibal.files import CLAIM, appear_bytes, claimed, replace_text
 from ibal.nets import agents
@@ -202,7 +202,7 @@ def test_a_refitted_attacker_is_of_these_options_and_sources(tmp_path: Path, mon
     ):  # fmt: skip
         assert refit("interaction", config, who) == refit("interaction", config, who)
     assert len(fitted) == len(set(fitted)) == 3
-    monkeypatch.setattr("ibal.evaluate.sources.digest", lambda *_: "others")
+    monkeypatch.setattr("ibal.evaluation.sources.digest", lambda *_: "others")
     refit = evaluate_matrix._refitting(tmp_path / "attackers", Output(quiet=True))
     for _ in range(2):
         refit("interaction", ATTACK, team)

@@ -21,8 +21,8 @@ from ibal.experiments.methods import adversary_of
 from ibal.nets import agents
 from ibal.nets.bundle import find_policies, save_bundle
 from ibal.registry import Own, UnknownName
-from ibal.train import runner
-from ibal.train.state import Progress, TrainState
+from ibal.training import runner
+from ibal.training.state import Progress, TrainState
 
 OWN = '''
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ import numpy as np
 
 from ibal.adversaries.base import Threat, adversary
 from ibal.envs.toy import two_step
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.scripted import random_policy
 
 not_a_function = 3
 

@@ -17,7 +17,7 @@ from ibal.adversaries.config import InteractionConfig
 from ibal.cli.main import main
 from ibal.cli.replay import _team
 from ibal.envs import TABLE
-from ibal.evaluate.episodes import play
+from ibal.evaluation.episodes import play
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
 from ibal.nets.pymarl import load_agent, pymarl_agent

@@ -17,8 +17,8 @@ from ibal.experiments.config import RunConfig, load_toml, save_toml
 from ibal.experiments.presets import PRESETS
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError
-from ibal.train import runner
-from ibal.train.checkpoint import CheckpointError
+from ibal.training import runner
+from ibal.training.checkpoint import CheckpointError
 from ibal.types import Env
 
 

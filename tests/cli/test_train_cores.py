@@ -13,7 +13,7 @@ import pytest
 import ibal
 from ibal.cli.main import main
 from ibal.cli.train import use_cores
-from ibal.train.loop import devices_for
+from ibal.training.loop import devices_for
 
 # As in test_curves.py, so that what one has compiled serves the other.
 TINY = ["train", "--env", "climbing", "--preset", "smoke", "--steps", "400", "--learner.hidden", "8", "--quiet",

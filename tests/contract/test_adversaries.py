@@ -15,8 +15,8 @@ from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.adversaries.check import ContractError, Report, check_adversary
 from ibal.adversaries.combine import chain, during, with_probability
 from ibal.adversaries.interaction import fixed, init
-from ibal.evaluate.episodes import EpisodeResults, play
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.episodes import EpisodeResults, play
+from ibal.evaluation.scripted import random_policy
 from ibal.nets.agents import init as agent
 from ibal.nets.pymarl import pymarl_agent
 from ibal.types import Env, Policy

@@ -11,13 +11,13 @@ import pytest
 
 from ibal import make, rng
 from ibal.adversaries.base import natural
-from ibal.evaluate.episodes import play
+from ibal.evaluation.episodes import play
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import ValueState, value_learner
 from ibal.nets.mixers import mixer
 from ibal.nets.pymarl import pymarl_agent
-from ibal.train.config import TrainConfig
-from ibal.train.loop import compiled, trainer
+from ibal.training.config import TrainConfig
+from ibal.training.loop import compiled, trainer
 from ibal.types import Env
 
 BATCH = 32

@@ -28,13 +28,13 @@ from ibal.cli.output import CommandError
 from ibal.cli.report import read
 from ibal.cli.train import parse
 from ibal.envs import TABLE, made, make
-from ibal.evaluate.bank import Bank, attackers_in
+from ibal.evaluation.bank import Bank, attackers_in
 from ibal.experiments.config import RunConfig, save_toml
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
 from ibal.registry import Own, UnknownName
-from ibal.train import checkpoint, runner
-from ibal.train.log import read_metrics
+from ibal.training import checkpoint, runner
+from ibal.training.log import read_metrics
 
 SPEC = make("toy/climbing").spec
 LEAK = make("toy/leak").spec
@@ -295,7 +295,7 @@ def test_a_library_is_not_taken_from_beside_the_data(mark: Path) -> None:
 PACKAGE = Path(ibal.__file__).parent
 # Where a user's or a program's own words are taken in; no reader of data is here.
 TAKES_IN = {
-    "registry.py", "envs/__init__.py", "adversaries/__init__.py", "adversaries/bundle.py", "evaluate/bank.py",
+    "registry.py", "envs/__init__.py", "adversaries/__init__.py", "adversaries/bundle.py", "evaluation/bank.py",
     "experiments/config.py", "cli/analyse.py", "cli/attack.py", "cli/attack_check.py",
     "cli/bench_train.py", "cli/demo.py", "cli/env.py", "cli/evaluate.py",
     "cli/replay.py", "cli/train.py",

@@ -38,7 +38,7 @@ from ibal.learners.config import ValueConfig
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
 from ibal.options import field_types
-from ibal.train.config import TrainConfig
+from ibal.training.config import TrainConfig
 
 THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation"}  # what the place holds
 SLOW = 20.0  # seconds for one command line: most take a hundredth of one
@@ -46,10 +46,10 @@ TESTS = 3
 
 # What is stopped at: where a command line has been understood, and the work begins.
 WORK = (
-    "ibal.evaluate.episodes:play", "ibal.evaluate.evaluation:evaluate", "ibal.evaluate.matrix:run",
+    "ibal.evaluation.episodes:play", "ibal.evaluation.evaluation:evaluate", "ibal.evaluation.matrix:run",
     "ibal.viz.record:record", "ibal.experiments.fitting:save_fitted", "ibal.experiments.fitting:natural_episodes",
-    "ibal.envs.check:check_env", "ibal.adversaries.check:check_adversary", "ibal.train.runner:run",
-    "ibal.train.bench:matmul_peak", "ibal.report.tables:alike", "ibal.viz.curves:draw",
+    "ibal.envs.check:check_env", "ibal.adversaries.check:check_adversary", "ibal.training.runner:run",
+    "ibal.training.bench:matmul_peak", "ibal.report.tables:alike", "ibal.viz.curves:draw",
 )  # fmt: skip
 
 HUGE = ("9" * 30, "9" * 5000, "4294967296", "18446744073709551616")

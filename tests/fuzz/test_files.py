@@ -36,15 +36,15 @@ from ibal.cli.curves import logged
 from ibal.cli.evaluate import teams_of
 from ibal.cli.main import main
 from ibal.cli.output import CommandError
-from ibal.evaluate.bank import attackers_in
-from ibal.evaluate.evaluation import COLUMNS, read_episodes
-from ibal.evaluate.matrix import Plan, _found, _keep
+from ibal.evaluation.bank import attackers_in
+from ibal.evaluation.evaluation import COLUMNS, read_episodes
+from ibal.evaluation.matrix import Plan, _found, _keep
 from ibal.experiments.config import RunConfig, load_toml, to_toml
 from ibal.files import CLAIM, Busy, claimed
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
-from ibal.train import checkpoint
-from ibal.train.log import Log, LogError, read_metrics
+from ibal.training import checkpoint
+from ibal.training.log import Log, LogError, read_metrics
 
 SENTENCES = (ValueError, OSError, CommandError, LogError, checkpoint.CheckpointError, Busy)
 SLOW = 20.0  # seconds of a processor for one case: most take a hundredth of one

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ibal.evaluate.stats import Statistic, bootstrap, iqm, performance_profile, probability_of_improvement
+from ibal.evaluation.stats import Statistic, bootstrap, iqm, performance_profile, probability_of_improvement
 
 CASES: dict[str, Any] = json.loads((Path(__file__).parent / "fixtures" / "rliable.json").read_text())["cases"]
 REPEATS = 20_000

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ibal.adversaries.bundle import Attacker
-    from ibal.evaluate.matrix import Team
+    from ibal.evaluation.matrix import Team
     from ibal.types import EnvSpec, Episodes
 
 RULES = ("block", "dimension")
@@ -131,7 +131,7 @@ def _files(path: Path, spec: EnvSpec, attack: str) -> list[Path]:
         if not path.exists():
             raise CommandError(f"there is no attacker {path}; fit one with ibal attack", WRONG_USE)
         return [path]
-    from ibal.evaluate.bank import attackers_in
+    from ibal.evaluation.bank import attackers_in
 
     fitted = {file: world for file, (name, world) in attackers_in(path).items() if name == attack}
     if found := [file for file, world in fitted.items() if world == spec.name]:
@@ -176,7 +176,7 @@ def _dimensions(
 ) -> dict[str, Any]:  # fmt: skip
     import numpy as np
 
-    from ibal.evaluate import information
+    from ibal.evaluation import information
     from ibal.viz import information as viz
 
     config, state = attackers[0][1].config, attackers[0][1].state
@@ -234,7 +234,7 @@ def _actions(
     options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
     most: int,
 ) -> dict[str, Any]:  # fmt: skip
-    from ibal.evaluate import information
+    from ibal.evaluation import information
     from ibal.viz import information as viz
 
     found = [
@@ -256,7 +256,7 @@ def _redundancy(
 ) -> dict[str, Any]:  # fmt: skip
     import jax
 
-    from ibal.evaluate.redundancy import ESTIMATES, redundancy
+    from ibal.evaluation.redundancy import ESTIMATES, redundancy
     from ibal.viz import information as viz
 
     cut = len(episodes.length) * 3 // 4  # the rest is measured on

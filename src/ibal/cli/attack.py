@@ -37,7 +37,7 @@ from ibal.options import ConfigError, field_helps, pairs, with_options
 from ibal.registry import Own
 
 if TYPE_CHECKING:
-    from ibal.evaluate.matrix import Team
+    from ibal.evaluation.matrix import Team
     from ibal.experiments.fitting import FitPlan
 
 
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     """Check everything that needs no policy."""
     from ibal.adversaries import TABLE, configured
-    from ibal.evaluate.bank import learns
+    from ibal.evaluation.bank import learns
     from ibal.experiments.fitting import FitPlan
 
     attack = TABLE.resolve(Own(options.attack))
@@ -132,7 +132,7 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
 
 
 def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check: int) -> dict[str, Any]:
-    from ibal.evaluate.episodes import check_games
+    from ibal.evaluation.episodes import check_games
     from ibal.experiments.fitting import save_fitted
 
     check_games(team.env, team.player, check, team.params)  # before what takes long
@@ -149,7 +149,7 @@ def _instead(attack: str, team: Team) -> str:
     """Say how to choose what can be fitted here."""
     from ibal.adversaries import TABLE, built, configured
     from ibal.adversaries.base import refusal
-    from ibal.evaluate.bank import learns
+    from ibal.evaluation.bank import learns
     from ibal.experiments.fitting import policy_of
 
     found: list[str] = []
@@ -166,8 +166,8 @@ def _instead(attack: str, team: Team) -> str:
 def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:
     """Play the victim without and with the attack."""
     from ibal.cli.evaluate import summary
-    from ibal.evaluate.bank import as_evaluated
-    from ibal.evaluate.episodes import episode_keys, play
+    from ibal.evaluation.bank import as_evaluated
+    from ibal.evaluation.episodes import episode_keys, play
 
     keys = episode_keys(1, episodes)
     has_win = team.env.spec.has_win
@@ -200,7 +200,7 @@ def _list(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     output: Output = output_of(options)
     from ibal.adversaries import TABLE
-    from ibal.evaluate.bank import learns
+    from ibal.evaluation.bank import learns
 
     rows = []
     for name in dict.fromkeys(map(TABLE.resolve, map(Own, options.names or TABLE))):

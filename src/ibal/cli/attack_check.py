@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     from ibal.adversaries import built
     from ibal.adversaries.check import ContractError, check_adversary
     from ibal.envs import made
-    from ibal.evaluate.bank import learns
+    from ibal.evaluation.bank import learns
 
     config, env = _configured(options), made(Own(options.env))
     name = options.name

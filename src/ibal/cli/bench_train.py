@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     use_cores(args.cores)
     import ibal
     from ibal.envs import made
-    from ibal.train import bench
+    from ibal.training import bench
 
     worlds = {name: made(name) for name in maps}
     counts = [count for count in seeds if count > 0]
@@ -109,7 +109,7 @@ def _environment(name: str) -> str:
 def _cost(against: str, env: Env, config: RunConfig, data: dict[str, Any]) -> str:
     """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
     from ibal.experiments.methods import adversary_of, learner_of
-    from ibal.train import bench
+    from ibal.training import bench
 
     name, train = env.spec.name, dataclasses.replace(config.train, replay=SHORT["replay"])
     ratio, rounds = bench.relative_cost(

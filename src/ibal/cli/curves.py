@@ -110,7 +110,7 @@ def check_run(run: Path) -> None:
 def logged(run: Path) -> list[dict[str, Any]]:
     """Return the evaluations that a training has logged, as rows of this command."""
     from ibal.reading import Unreadable, entries
-    from ibal.train.log import METRICS_FILE, read_metrics
+    from ibal.training.log import METRICS_FILE, read_metrics
 
     method, env = _about(run)
     if not (run / METRICS_FILE).is_file():
@@ -146,8 +146,8 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
 
     from ibal.cli.evaluate import teams_of
     from ibal.cli.evaluate_matrix import attack_names, playable
-    from ibal.evaluate.bank import Bank
-    from ibal.evaluate.matrix import Plan, cells, run
+    from ibal.evaluation.bank import Bank
+    from ibal.evaluation.matrix import Plan, cells, run
 
     names = attack_names(options.attacks)
     found = {str(file): folder for folder in options.runs for file in snapshots(folder)}
@@ -214,7 +214,7 @@ def final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def as_text(rows: Sequence[dict[str, Any]]) -> str:
     """Return a Markdown table: a row per seed, and one over all seeds of a method where there are several."""
-    from ibal.evaluate.stats import interval, of_rates
+    from ibal.evaluation.stats import interval, of_rates
 
     lines = ["| map | attack | method | seed | steps | win rate [95 %] | return |", "|" + "---|" * 7]
     for name, group in _by_method(rows).items():

@@ -112,7 +112,7 @@ def _run(plan: list[Stage], diary: Diary, out: Path, output: Output) -> None:
         return
     if diary.done:
         output.note(f"going on with what {out} holds")
-    from ibal.train.runner import use_compilation_cache
+    from ibal.training.runner import use_compilation_cache
 
     use_compilation_cache()
     speed = measure()

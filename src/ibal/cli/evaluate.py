@@ -30,8 +30,8 @@ from ibal.options import ConfigError
 from ibal.registry import Own, UnknownName
 
 if TYPE_CHECKING:
-    from ibal.evaluate.episodes import EpisodeResults
-    from ibal.evaluate.matrix import Team
+    from ibal.evaluation.episodes import EpisodeResults
+    from ibal.evaluation.matrix import Team
     from ibal.nets.agents import Agent, PyMarlAgent
     from ibal.types import Env, Policy
 
@@ -124,7 +124,7 @@ def _entries(name: str) -> list[_Entry]:
 
 
 def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
-    from ibal.evaluate.episodes import episode_keys, play
+    from ibal.evaluation.episodes import episode_keys, play
 
     keys = episode_keys(options.seed, options.episodes)
     rows: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ def teams_of(
 
     Raises CommandError for what cannot be loaded or played.
     """
-    from ibal.evaluate.matrix import Team
+    from ibal.evaluation.matrix import Team
 
     worlds: dict[str, Env] = {}
     players: dict[tuple[str, Any], Policy | Agent] = {}
@@ -218,7 +218,7 @@ def _scripted(name: str, env: Env) -> Policy:
 def summary(results: EpisodeResults, has_win: bool) -> dict[str, Any]:
     """Return win rate, return and length of one team's episodes with 95 % intervals by the rule of ``evaluate.stats``;
     no win rate where nothing can be won, no interval where one episode tells of no other."""
-    from ibal.evaluate import stats
+    from ibal.evaluation import stats
 
     out: dict[str, Any] = {"episodes": len(results.win), "win_rate": None, "win_rate_interval": None}
     scores = {"win_rate": results.win} if has_win else {}

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ibal.cli.output import WRONG_USE, CommandError, Output, check_attackers, check_folder, claim, unwritable
 
 if TYPE_CHECKING:
-    from ibal.evaluate.bank import Bank
-    from ibal.evaluate.evaluation import Evaluation
-    from ibal.evaluate.matrix import Team
+    from ibal.evaluation.bank import Bank
+    from ibal.evaluation.evaluation import Evaluation
+    from ibal.evaluation.matrix import Team
 
 ROOM = 100  # columns of a table
 
@@ -38,7 +38,7 @@ def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
     attacks = attack_names("natural" if options.attacks is None else options.attacks)
     perturbations = _words("--perturbations", "none" if options.perturbations is None else options.perturbations)
-    from ibal.evaluate.perturb import checked
+    from ibal.evaluation.perturb import checked
 
     try:
         for name in perturbations:
@@ -55,8 +55,8 @@ def asked(options: argparse.Namespace) -> Asked:
 
 def attack_names(text: str) -> tuple[str, ...]:
     """Read ``natural,interaction[fill=mean]`` or ``all``. Raises CommandError, which names the closest attack."""
-    from ibal.evaluate.attack_sets import SETS
-    from ibal.evaluate.bank import configuration
+    from ibal.evaluation.attack_sets import SETS
+    from ibal.evaluation.bank import configuration
 
     names = _words("--attacks", text)
     try:
@@ -70,7 +70,7 @@ def attack_names(text: str) -> tuple[str, ...]:
 
 def playable(names: Sequence[str], teams: Sequence[Team], bank: Bank, output: Output) -> tuple[str, ...]:
     """Return the attacks that the words of a command line mean, and tell what "all" leaves out. Raises ValueError."""
-    from ibal.evaluate.attack_sets import expanded
+    from ibal.evaluation.attack_sets import expanded
 
     found, left_out = expanded(names, teams, bank)
     for name, why in left_out.items():
@@ -89,9 +89,9 @@ def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
 
 
 def _played(ask: Asked, teams: Sequence[Team], output: Output) -> Evaluation:
-    from ibal.evaluate.bank import Bank
-    from ibal.evaluate.evaluation import evaluate
-    from ibal.evaluate.matrix import Plan, cells
+    from ibal.evaluation.bank import Bank
+    from ibal.evaluation.evaluation import evaluate
+    from ibal.evaluation.matrix import Plan, cells
 
     bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
@@ -114,8 +114,8 @@ def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]
     options, by these sources. What is the user's own code is fitted anew every time, as its cells are played anew."""
     import jax
 
-    from ibal.evaluate import sources
-    from ibal.evaluate.bank import described, is_own
+    from ibal.evaluation import sources
+    from ibal.evaluation.bank import described, is_own
     from ibal.experiments.fitting import FitPlan, save_fitted
 
     fitting = sources.digest(("ibal.experiments.fitting", "ibal.envs"), jax.__version__)

@@ -34,7 +34,7 @@ from ibal.options import ConfigError
 from ibal.registry import Entry, Own, Registry, UnknownName
 
 if TYPE_CHECKING:
-    from ibal.evaluate.matrix import Attack
+    from ibal.evaluation.matrix import Attack
     from ibal.nets.bundle import TeamPolicy
     from ibal.types import Env, EnvSpec, Policy
     from ibal.viz.trajectory import Trajectory
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 SCRIPTED = Registry(
     kind="policy",
     entries={
-        "random": Entry("ibal.evaluate.scripted:random_policy", "uniform over the available actions"),
-        "stop": Entry("ibal.evaluate.scripted:stop_policy", "does nothing"),
-        "nearest": Entry("ibal.evaluate.scripted:nearest", "attacks the nearest enemy in range (SMAC)"),
-        "weakest": Entry("ibal.evaluate.scripted:weakest", "attacks the weakest enemy in range (SMAC)"),
+        "random": Entry("ibal.evaluation.scripted:random_policy", "uniform over the available actions"),
+        "stop": Entry("ibal.evaluation.scripted:stop_policy", "does nothing"),
+        "nearest": Entry("ibal.evaluation.scripted:nearest", "attacks the nearest enemy in range (SMAC)"),
+        "weakest": Entry("ibal.evaluation.scripted:weakest", "attacks the weakest enemy in range (SMAC)"),
     },
     listing="ibal replay --help",
     flag="--policy",
@@ -140,7 +140,7 @@ def _refused(message: str) -> CommandError:
 def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     """Make everything the episodes need, cheapest checks first: what can be refused without jax is."""
     from ibal import envs
-    from ibal.evaluate.bank import configuration
+    from ibal.evaluation.bank import configuration
 
     for path in options.out:
         _check_target(path)
@@ -167,8 +167,8 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     if env.frame is None or env.spec.scene is None:
         missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
         raise _refused(f'"{options.env or name}" cannot be drawn ({missing}); environments with a picture: smac/*')
-    from ibal.evaluate.bank import Bank
-    from ibal.evaluate.perturb import perturb
+    from ibal.evaluation.bank import Bank
+    from ibal.evaluation.perturb import perturb
 
     bank = Bank(options.attackers)
     try:

@@ -28,7 +28,7 @@ from ibal.files import Claim
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
 from ibal.registry import Own, closest, quoted
-from ibal.train.config import TrainConfig
+from ibal.training.config import TrainConfig
 
 CONFIG_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
@@ -263,9 +263,9 @@ def _nothing_half_written(out: Path) -> Generator[None]:
 
 def _train(args: TrainArgs, config: RunConfig, out: Path, held: Claim) -> int:
     from ibal.experiments.pretrained import learner_state
-    from ibal.train.checkpoint import CheckpointError
-    from ibal.train.log import LogError, open_log
-    from ibal.train.runner import TrainingError, run
+    from ibal.training.checkpoint import CheckpointError
+    from ibal.training.log import LogError, open_log
+    from ibal.training.runner import TrainingError, run
 
     output = Output(json=args.json, quiet=args.quiet)
     use_cores(config.seeds)
@@ -306,7 +306,7 @@ def use_cores(seeds: int) -> None:
     """Make every core of a CPU a device of its own if the seeds can be dealt to them evenly; 0: all of them."""
     import jax
 
-    from ibal.train.loop import workers_for
+    from ibal.training.loop import workers_for
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices = workers_for(seeds or cores, cores)

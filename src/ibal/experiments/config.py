@@ -43,7 +43,7 @@ from ibal.options import (
     unknown,
 )
 from ibal.registry import Own, closest
-from ibal.train.config import TrainConfig
+from ibal.training.config import TrainConfig
 
 Record = TypeVar("Record")
 

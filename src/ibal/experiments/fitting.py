@@ -22,12 +22,12 @@ from ibal import rng, tree
 from ibal.adversaries import referee
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
-from ibal.evaluate.bank import as_evaluated, learns
-from ibal.evaluate.matrix import Team
-from ibal.evaluate.room import check_room
+from ibal.evaluation.bank import as_evaluated, learns
+from ibal.evaluation.matrix import Team
+from ibal.evaluation.room import check_room
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError, check_count, check_seed
-from ibal.train.rollout import collect
+from ibal.training.rollout import collect
 from ibal.types import Env, Episodes, Policy
 
 AT_ONCE = 128  # natural episodes that are played side by side

@@ -8,7 +8,7 @@ from ibal.experiments.config import RunConfig
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError
 from ibal.registry import hint
-from ibal.train.config import TrainConfig
+from ibal.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ibal import rng
 from ibal.experiments.config import RunConfig, load_toml
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError, Scalar
-from ibal.train import checkpoint
+from ibal.training import checkpoint
 from ibal.types import Env
 
 

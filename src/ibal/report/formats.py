@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ibal.evaluate.summary import HINDSIGHT, WORST
+from ibal.evaluation.summary import HINDSIGHT, WORST
 from ibal.report.published import EPISODES, SEEDS, Number
 from ibal.report.tables import Block, Cell, Estimate, Mark, Row, Table, difference, long_form
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ibal.evaluate import stats
-from ibal.evaluate.summary import HINDSIGHT, WORST
+from ibal.evaluation import stats
+from ibal.evaluation.summary import HINDSIGHT, WORST
 from ibal.report.formats import aligned, escape_markdown
 from ibal.report.tables import check_once, own_name
 

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ibal.evaluate.summary import HINDSIGHT, MEAN, WORST
+from ibal.evaluation.summary import HINDSIGHT, MEAN, WORST
 from ibal.report.names import legend, short
 
 ROOM = 100

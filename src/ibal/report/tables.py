@@ -5,7 +5,7 @@
 
 What is not in the episodes is None; nothing is put in its place. Mean and ``hindsight minimum`` need every column that
 goes into them, episode by episode: an episode of one seed and number is the same world under all attacks. ``worst
-attack`` is the lowest of the columns, as in ``ibal.evaluate.summary``.
+attack`` is the lowest of the columns, as in ``ibal.evaluation.summary``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from ibal.evaluate import stats
-from ibal.evaluate.summary import HINDSIGHT, WORST
+from ibal.evaluation import stats
+from ibal.evaluation.summary import HINDSIGHT, WORST
 from ibal.report.published import EPISODES, SEEDS, Number, PublishedTable, numbers, table
 
 METHODS = {

@@ -14,11 +14,11 @@ from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.check import check_adversary
 from ibal.adversaries.config import AtlaConfig
-from ibal.evaluate.episodes import play
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.episodes import play
+from ibal.evaluation.scripted import random_policy
 from ibal.experiments.fitting import FitPlan, fit_attacker
 from ibal.nets.layers import Linear
-from ibal.train.rollout import collect
+from ibal.training.rollout import collect
 from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeStep
 
 LEAK = make("toy/leak", n_agents=4, noise=1)

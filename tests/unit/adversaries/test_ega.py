@@ -19,10 +19,10 @@ from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega import Log, Memory, State, ega, scheduled
 from ibal.adversaries.ega_archive import Entry, Member
 from ibal.adversaries.ega_lesson import Replay, Steps, budget
-from ibal.evaluate.episodes import play
+from ibal.evaluation.episodes import play
 from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker
 from ibal.nets.layers import Linear
-from ibal.train.rollout import collect
+from ibal.training.rollout import collect
 from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeStep
 
 # Compiled as wholes: operation by operation, most of the time would go into compiling.

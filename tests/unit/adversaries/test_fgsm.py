@@ -10,7 +10,7 @@ import pytest
 from ibal import make, rng
 from ibal.adversaries.base import ObsView, refusal
 from ibal.adversaries.config import FgsmConfig, PgdConfig
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.scripted import random_policy
 from ibal.nets.agents import init
 from ibal.nets.pymarl import pymarl_agent
 from ibal.types import Policy, TimeStep

@@ -14,7 +14,7 @@ from ibal.adversaries import planner, planner_nets
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
-from ibal.evaluate.episodes import play
+from ibal.evaluation.episodes import play
 from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker
 from ibal.nets.layers import Linear
 from ibal.types import Block, Env, EnvSpec, Episodes, ObsLayout, Policy, TimeStep

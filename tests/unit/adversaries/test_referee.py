@@ -15,9 +15,9 @@ from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.adversaries.referee import Turn
 from ibal.contract import ContractError
-from ibal.evaluate.episodes import play
-from ibal.evaluate.scripted import random_policy
-from ibal.train.rollout import collect
+from ibal.evaluation.episodes import play
+from ibal.evaluation.scripted import random_policy
+from ibal.training.rollout import collect
 from ibal.types import Env, Policy, TimeStep
 
 ENV = make("toy/two-step")  # 2 agents, 2 actions, observations of 3

@@ -13,8 +13,8 @@ from ibal import make, rng
 from ibal.adversaries.base import ActView, refusal
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
 from ibal.adversaries.wolfpack import alikeness, changes, most, starts, worst
-from ibal.evaluate.bank import learns
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.bank import learns
+from ibal.evaluation.scripted import random_policy
 from ibal.types import Policy, TimeStep
 
 SPEC = make("toy/leak", n_agents=4, noise=1).spec

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from ibal.evaluate import stats
+from ibal.evaluation import stats
 
 FOLDER = Path(__file__).parents[3] / "benchmarks"
 REPEATS = 6000

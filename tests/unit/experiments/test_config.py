@@ -28,7 +28,7 @@ from ibal.experiments.config import (
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, read_scalar, read_text
-from ibal.train.config import TrainConfig
+from ibal.training.config import TrainConfig
 
 FULL = """
 env = "smac/8m"

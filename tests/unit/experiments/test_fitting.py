@@ -14,8 +14,8 @@ from ibal import make, rng
 from ibal.adversaries.base import Adversary, Feedback, Threat, adversary
 from ibal.adversaries.bundle import load_attacker
 from ibal.adversaries.config import InteractionConfig, RandomConfig
-from ibal.evaluate.matrix import Team
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.matrix import Team
+from ibal.evaluation.scripted import random_policy
 from ibal.experiments.fitting import FitPlan, exploring, fit_attacker, natural_episodes, save_fitted
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.types import EnvSpec, Episodes

@@ -18,7 +18,7 @@ from ibal.experiments.pretrained import learner_state
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError
-from ibal.train.checkpoint import CheckpointError, save
+from ibal.training.checkpoint import CheckpointError, save
 
 ENV = two_step()
 LEARNER = ValueConfig(mixer="vdn", hidden=4, batch=4)

@@ -12,12 +12,12 @@ import pytest
 
 from ibal import make, rng
 from ibal.adversaries.base import natural
-from ibal.evaluate.scripted import random_policy
+from ibal.evaluation.scripted import random_policy
 from ibal.learners.config import ValueConfig
 from ibal.learners.ernie import penalty, worst_noise
 from ibal.learners.value import value_learner
 from ibal.nets import agents
-from ibal.train.rollout import collect
+from ibal.training.rollout import collect
 
 CONFIG = ValueConfig(smooth=0.1)
 T, B, SEEN, A = 6, 3, 4, 3

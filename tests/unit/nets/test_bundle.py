@@ -188,7 +188,7 @@ import sys, numpy as np, ibal
 team = ibal.load_policy(sys.argv[1])
 n = team.meta["n_agents"]
 team.act(np.ones((n, team.meta["obs_size"])), np.ones((n, team.meta["n_actions"])))
-heavy = ("ibal.envs", "ibal.train", "ibal.learners", "ibal.experiments", "optax", "flax", "orbax")
+heavy = ("ibal.envs", "ibal.training", "ibal.learners", "ibal.experiments", "optax", "flax", "orbax")
 sys.exit(any(name in sys.modules for name in heavy))
 """
     assert subprocess.run([sys.executable, "-c", code, file], check=False).returncode == 0

@@ -15,9 +15,9 @@ from ibal.adversaries.base import Threat, adversary
 from ibal.adversaries.base import natural as natural_adversary
 from ibal.adversaries.combine import Sometimes, chain, during, with_probability
 from ibal.adversaries.config import RandomConfig
-from ibal.evaluate.bank import as_evaluated
-from ibal.evaluate.episodes import play
-from ibal.evaluate.scripted import nearest, random_policy
+from ibal.evaluation.bank import as_evaluated
+from ibal.evaluation.episodes import play
+from ibal.evaluation.scripted import nearest, random_policy
 from ibal.types import Policy
 from ibal.viz import Trajectory, record
 from ibal.viz.record import _enemy_units, remembered

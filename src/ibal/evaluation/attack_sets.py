@@ -1,0 +1,74 @@
+"""Sets of attacks by one word, for whoever wants "all of them".
+
+names, left_out = expanded(("natural", "all"), teams, bank)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ibal.adversaries import TABLE, built
+from ibal.adversaries.base import refusal
+from ibal.evaluation.bank import Bank, configuration, learns
+from ibal.evaluation.matrix import Team
+from ibal.nets.agents import Agent
+
+PAPER = ("natural", "random", "fgsm", "ega", "wolfpack", "interaction")  # the columns of its Tables 7 and 8
+SETS = {
+    "standard": "all that need no fitting and can be played here",
+    "paper": f"those of the paper's tables: {', '.join(PAPER)}",
+    "all": "standard, and those that --attackers has (or --refit fits)",
+}
+
+
+def expanded(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the attacks that ``names`` mean, each once, and what "standard" and "all" leave out, with the reason.
+
+    Raises ValueError where "paper" needs attackers that are not there: a table with a hole is not what was asked for.
+    """
+    found: dict[str, None] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        if name not in SETS:
+            found[name] = None
+        elif name == "paper":
+            _require_fitted(PAPER, teams, bank)
+            found |= dict.fromkeys(PAPER)
+        else:
+            for one in TABLE:
+                if learns(configuration(one)[1]) and name == "standard":
+                    continue
+                if (why := _obstacle(one, teams, bank)) is None:
+                    found[one] = None
+                else:
+                    left_out[one] = why
+    return tuple(found), {name: why for name, why in left_out.items() if name not in found}
+
+
+def _obstacle(name: str, teams: Sequence[Team], bank: Bank) -> str | None:
+    """Say why an attack cannot be played on all of the teams; None: it can."""
+    config = configuration(name)[1]
+    for team in teams:
+        try:
+            if learns(config) and bank.refit is not None:
+                adversary = built(config, team.env.spec)
+            else:
+                adversary = bank.attack(name, team).adversary
+        except ValueError as error:
+            return str(error)
+        policy = team.player.bind(team.params) if isinstance(team.player, Agent) else team.player
+        if missing := refusal(adversary.threat, policy):
+            return f'it needs the {missing}, and "{team.policy}" has none'
+    return None
+
+
+def _require_fitted(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> None:
+    if bank.refit is not None:
+        return
+    missing = [n for n in names if learns(configuration(n)[1]) and not all(bank.has(n, t.env.spec) for t in teams)]
+    if missing:
+        each = "; ".join(f"ibal attack POLICY --attack {name} --out FOLDER" for name in missing)
+        raise ValueError(
+            f'"paper" needs attackers of {", ".join(missing)}: fit them ({each}) and name the folder with --attackers, '
+            "or add --refit"
+        )

@@ -1,0 +1,184 @@
+"""Where the attacks of an evaluation come from: the table of adversaries, and a folder of fitted attackers.
+
+    bank = Bank(Path("attackers/held-out"))
+    attack = bank.attack("interaction", team)          # every attacker in the folder that was fitted on this map
+    attack = bank.on("interaction", env.spec)          # the same without a team
+
+Attackers are fitted on other teams than those that are evaluated (the paper's "unseen" attack); several in one folder
+share the episodes evenly. Attacks that learn nothing need no folder. Source: IBAL Appendix D.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ibal import rng
+from ibal.adversaries import TABLE, built, configured
+from ibal.adversaries.base import Adversary
+from ibal.adversaries.bundle import adapted, load_attacker
+from ibal.evaluation.matrix import Attack, Team
+from ibal.options import pairs, with_options
+from ibal.reading import Unreadable, content, table
+from ibal.registry import Own
+from ibal.types import EnvSpec
+
+SEED = 0  # of what an attack that learns nothing may draw for its state
+
+
+class Fitted(NamedTuple):
+    """An attacker read from its file: the options it was fitted with, what it learned, and what its JSON says."""
+
+    config: Any
+    state: Any
+    digest: str
+    about: dict[str, Any]
+
+
+class Bank:
+    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn.
+
+    With ``refit(attack, config, team) -> bundle`` they are fitted to the very team they attack (white box) instead; it
+    returns the file it wrote or found.
+    """
+
+    def __init__(self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None) -> None:
+        self.folder = folder
+        self.refit = refit
+        self._made: dict[tuple[str, EnvSpec, str], Attack] = {}
+        self._adversaries: dict[tuple[EnvSpec, str], Adversary] = {}
+
+    def attack(self, name: str, team: Team) -> Attack:
+        """Return the attack ``name`` on the environment of ``team``.
+
+        ``name`` may carry options, as ``interaction[fill=mean,masks=random]``: a variant that plays with what the
+        attackers without them have learned. Raises UnknownName, or ValueError for an impossible option or where the
+        attack must be fitted and the folder has no attacker for this environment.
+        """
+        which = name, team.env.spec, f"{team.digest} {team.world}" if self.refit else ""
+        if which not in self._made:
+            self._made[which] = self._make(name, team.env.spec, team)
+        return self._made[which]
+
+    def on(self, name: str, spec: EnvSpec) -> Attack:
+        """Return the same for an environment, whoever plays there; nothing can be refitted."""
+        return self._make(name, spec, None)
+
+    def _make(self, name: str, spec: EnvSpec, team: Team | None) -> Attack:
+        base, config, options = configuration(name)
+        if not learns(config):
+            adversary = self._built(config, spec)
+            state = adversary.init(rng.stream(rng.root(SEED), "attack"))
+            about = {"config": dataclasses.asdict(config)}
+            return Attack(name, adversary, [state], described(config), about, is_own(config))
+        if self.refit is None or team is None:
+            found = self._fitted(base, spec)
+        else:
+            found = [_read(self.refit(TABLE.resolve(base), configured(base), team), spec, base)]
+        config = as_evaluated(found[0].config)
+        if any(as_evaluated(one.config) != config for one in found):
+            raise ValueError(
+                f'the attackers "{base}" for {spec.name} in {self.folder} were fitted with different options; evaluate '
+                "them one kind at a time, each from a folder of its own"
+            )
+        config = with_options(config, options)
+        adversary = self._built(config, spec)
+        states = [adapted(one.state, adversary.init) for one in found]
+        digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
+        about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
+        return Attack(name, adversary, states, digest, about, is_own(config))
+
+    def has(self, name: str, spec: EnvSpec) -> bool:
+        """Say whether the folder has an attacker of this attack for an environment."""
+        wanted = TABLE.resolve(configuration(name)[0]), spec.name
+        return self.folder is not None and wanted in attackers_in(self.folder).values()
+
+    def _built(self, config: Any, spec: EnvSpec) -> Adversary:
+        """Make the adversary, one object per environment and configuration: a new one would compile anew."""
+        which = spec, described(config)
+        if which not in self._adversaries:
+            self._adversaries[which] = built(config, spec)
+        return self._adversaries[which]
+
+    def _fitted(self, name: Own, spec: EnvSpec) -> list[Fitted]:
+        """Read the attackers of this attack and environment, in the order of their file names."""
+        if self.folder is None:
+            raise ValueError(
+                f'"{name}" has to be fitted before it attacks {spec.name}; fit it with ibal attack, and name the '
+                "folder of attackers with --attackers"
+            )
+        held = attackers_in(self.folder)
+        wanted = TABLE.resolve(name), spec.name
+        if files := [file for file, what in held.items() if what == wanted]:
+            return [_read(file, spec, name) for file in files]
+        there = ", ".join(sorted({f"{attack} for {env}" for attack, env in held.values()})) or "no attacker"
+        raise ValueError(
+            f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
+        )
+
+
+def attackers_in(folder: Path) -> dict[Path, tuple[str, str]]:
+    """Return the bundles (``.safetensors``) of a folder and of those in it, in the order of their names, each with its
+    attack and its environment."""
+    says = {file.with_suffix(".safetensors"): _says(file) for file in sorted(folder.rglob("*.json"))}
+    return {file: what for file, what in says.items() if what is not None}
+
+
+def _says(file: Path) -> tuple[str, str] | None:
+    """Return attack and environment of an attacker's JSON file; None for any other file."""
+    try:
+        about = table(file, {"attack": str, "env": str})
+        return about["attack"], about["env"]
+    except (Unreadable, OSError):
+        return None
+
+
+def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
+    attacker = load_attacker(file, spec, asked)
+    digest = hashlib.sha256(content(file)).hexdigest()
+    return Fitted(attacker.config, attacker.state, digest, {**attacker.meta, "file": str(file), "sha256": digest})
+
+
+def variant(name: str) -> tuple[Own, dict[str, str]]:
+    """Split ``interaction[fill=mean,masks=random]``, as a user or a program asks for it, into the attack and its
+    options. Raises ValueError."""
+    base, bracket, rest = name.partition("[")
+    if not bracket:
+        return Own(name), {}
+    options = rest.removesuffix("]")
+    if options == rest or not options.strip() or "[" in options or "]" in options:
+        raise ValueError(f'"{name}": the options of an attack stand in brackets, as in interaction[fill=mean]')
+    return Own(base), pairs(f'"{name}":', options.split(","))
+
+
+def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
+    """Read ``interaction[fill=mean]``: the attack, its configuration as it is evaluated, and the options alone.
+
+    Raises UnknownName with the closest attack, or ValueError for an option that it does not have.
+    """
+    base, options = variant(name)
+    return base, with_options(as_evaluated(configured(base)), options), options
+
+
+def learns(config: Any) -> bool:
+    """Say whether an attack is nothing until it is fitted; its configuration knows (properties ``learns*``)."""
+    return any(getattr(config, name) for name in dir(config) if name.startswith("learns"))
+
+
+def as_evaluated(config: Any) -> Any:
+    """Return the form of an attack that is evaluated: K agents, P = 1/K, nothing learned on the way (D.1)."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, evaluation=True) if "evaluation" in fields else config
+
+
+def described(config: Any) -> str:
+    """Return a text that two configurations share if and only if they make the same attack."""
+    return f"{type(config).__module__}:{config!r}"
+
+
+def is_own(config: Any) -> bool:
+    """Say whether a configuration is code of the user's: what it makes may change without a sign."""
+    return not type(config).__module__.startswith("ibal.")
