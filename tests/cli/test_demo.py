@@ -19,7 +19,7 @@ from ibal.cli.train import parse
 def commands(*arguments: Any) -> list[tuple[str, list[str]]]:
     """What the demo runs, stage by stage and track by track."""
     tracks = [track for stage in demo.stages(*arguments) for track in stage.tracks]
-    return [(command.name, list(command.arguments)) for track in tracks for command in track.commands]
+    return [(command.name, list(command.arguments)) for track in tracks for command in track]
 
 
 def test_the_trainings_share_start_and_budget() -> None:
@@ -98,7 +98,7 @@ def done(out: Path, vanilla: float, ibal: float, scale: float = 1.0) -> None:
     (out / "evaluation").mkdir(parents=True)
     (out / "evaluation" / "summary.json").write_text(json.dumps({"entries": entries}))
     (out / "evaluation" / "card.json").write_text(json.dumps({"policies": [], "attacks": []}))
-    labels = [c.label for stage in demo.stages(out, scale, 0) for track in stage.tracks for c in track.commands]
+    labels = [c.label for stage in demo.stages(out, scale, 0) for track in stage.tracks for c in track]
     settings = {"env": "smac/8m", "seed": 0, "scale": scale}
     (out / "demo.json").write_text(json.dumps({"settings": settings, "done": dict.fromkeys(labels, 1.0)}))
 
@@ -144,7 +144,7 @@ def test_a_difference_that_is_none_is_not_claimed(
 
 
 def test_an_interrupted_training_is_resumed_and_one_that_wrote_nothing_begun_anew(tmp_path: Path) -> None:
-    train = demo.Command("start", "train", ("--out", str(tmp_path / "start")))
+    train = demo.Command("start", "train", ("--out", str(tmp_path / "start")), demo.Cost(0, 0))
     assert demo.ready(train, tmp_path) == train
     (tmp_path / "start").mkdir()
     assert demo.ready(train, tmp_path) == train

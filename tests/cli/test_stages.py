@@ -12,7 +12,7 @@ import pytest
 
 from ibal.cli import stages
 from ibal.cli.output import CommandError, Output
-from ibal.cli.stages import Command, Cost, Diary, Forecast, Speed, Stage, Track, foretold, in_words, run_stages
+from ibal.cli.stages import Command, Cost, Diary, Forecast, Speed, Stage, foretold, in_words, run_stages
 
 NONE = Cost(0.0, 0.0)
 QUIET = Output(quiet=True)
@@ -24,12 +24,12 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "words", lambda command: [sys.executable, "-S", "-c", *command.arguments])
 
 
-def script(label: str, text: str, *arguments: object) -> Command:
-    return Command(label, label, (text, *map(str, arguments)))
+def script(label: str, text: str, *arguments: object, cost: Cost = NONE) -> Command:
+    return Command(label, label, (text, *map(str, arguments)), cost)
 
 
 def side_by_side(*commands: Command) -> Stage:
-    return Stage("do it", tuple(Track(NONE, (command,)) for command in commands))
+    return Stage("do it", tuple((command,) for command in commands))
 
 
 def test_what_is_left_is_corrected_by_what_stages_have_taken() -> None:
@@ -40,11 +40,19 @@ def test_what_is_left_is_corrected_by_what_stages_have_taken() -> None:
     assert forecast.left() == 100.0
     assert forecast.left(50.0) == 60.0  # the second stage takes longer still; the third is 60
     forecast.over(40.0)
-    forecast.skip()
+    forecast.over(60.0)
     assert forecast.left() == 0.0
-    skipped = Forecast([10.0, 20.0])
-    skipped.skip()
-    assert skipped.left() == 20.0
+
+
+def test_what_was_done_before_is_not_foretold() -> None:
+    a, b, c = (script(label, "", cost=Cost(1.0, 9.0)) for label in "abc")
+    stage = Stage("", ((a, b), (c,)))
+    assert [foretold(stage, Speed(1, 1), 2, done) for done in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == [
+        20.0, 10.0, 10.0, 0.0,
+    ]  # fmt: skip
+    forecast = Forecast([0.0, 10.0])
+    forecast.over(0.0)
+    assert forecast.left() == 10.0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def test_times_are_said_in_words(seconds: float, words: str) -> None:
 
 
 def test_tracks_take_as_long_as_the_longest_where_each_has_a_core() -> None:
-    stage = Stage("", (Track(Cost(10.0, 5.0), ()), Track(Cost(2.0, 20.0), ())))
+    stage = Stage("", ((script("a", "", cost=Cost(10.0, 5.0)),), (script("b", "", cost=Cost(2.0, 20.0)),)))
     assert foretold(stage, Speed(1.0, 1.0), 2) == 22.0
     assert foretold(stage, Speed(2.0, 1.0), 2) == 25.0
     assert foretold(stage, Speed(1.0, 2.0), 1) == 62.0
@@ -87,7 +95,7 @@ def test_tracks_run_at_the_same_time(tmp_path: Path) -> None:
 def test_one_line_a_stage_says_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
-    plan = [Stage(f"part {i}", (Track(Cost(0.0, 60.0), (script(f"c{i}", ""),)),)) for i in (1, 2)]
+    plan = [Stage(f"part {i}", ((script(f"c{i}", "", cost=Cost(0.0, 60.0)),),)) for i in (1, 2)]
     run_stages(plan, Speed(1, 1), Diary(tmp_path / "demo.json", {}), tmp_path / "logs", Output())
     lines = said.getvalue().splitlines()
     assert lines[0] == "[1/2] part 1: about 2 min left"

@@ -30,7 +30,7 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
-from ibal.cli.stages import Command, Cost, Diary, Stage, Track, available_cores, foretold, in_words, measure, run_stages
+from ibal.cli.stages import Command, Cost, Diary, Stage, available_cores, foretold, in_words, measure, run_stages
 from ibal.files import CLAIM, replace_text
 from ibal.registry import Own
 
@@ -105,7 +105,7 @@ def _diary(out: Path, settings: dict[str, Any]) -> Diary:
 
 def _run(plan: list[Stage], diary: Diary, out: Path, output: Output) -> None:
     diary.write()
-    commands = [command for stage in plan for track in stage.tracks for command in track.commands]
+    commands = [command for stage in plan for track in stage.tracks for command in track]
     replace_text(out / "commands.txt", "".join(shlex.join(["ibal", c.name, *c.arguments]) + "\n" for c in commands))
     if all(command.label in diary.done for command in commands):
         output.note(f"{out} is complete; for a new demo name another --out, or delete it")
@@ -117,8 +117,8 @@ def _run(plan: list[Stage], diary: Diary, out: Path, output: Output) -> None:
     use_compilation_cache()
     speed = measure()
     cores = len(available_cores())
-    whole = sum(foretold(stage, speed, cores) for stage in plan)
-    output.note(f"about {in_words(whole)} on this machine and {cores} core{'s' * (cores > 1)}, into {out}")
+    left = sum(foretold(stage, speed, cores, diary.done) for stage in plan)
+    output.note(f"about {in_words(left)} on this machine and {cores} core{'s' * (cores > 1)}, into {out}")
     run_stages(plan, speed, diary, out / "logs", output, lambda command: ready(command, out))
 
 
@@ -149,36 +149,35 @@ def stages(out: Path, scale: float, seed: int, env: str = ENV) -> list[Stage]:
     def count(usual: int) -> str:
         return str(max(1, round(usual * scale)))
 
-    def train(name: str, steps: int, *more: str) -> Command:
+    def train(name: str, steps: int, cost: Cost, *more: str) -> Command:
         budget = ("--steps", count(steps), "--seed", str(seed))
         # Fewer random actions than usual, since so little is trained.
         budget += ("--train.epsilon-steps", count(30_000), "--train.snapshot-every", count(25_000))
         # As many episodes as in the end: evaluations of two sizes would be compiled twice.
         budget += ("--train.eval-every", count(25_000), "--train.eval-episodes", str(EPISODES))
         kept = ("--train.checkpoint-replay", "none")  # with the replay, checkpoints take gigabytes
-        return Command(
-            name, "train", ("--env", env, "--preset", "laptop", *budget, *kept, "--out", str(out / name), *more)
-        )
+        words = ("--env", env, "--preset", "laptop", *budget, *kept, "--out", str(out / name), *more)
+        return Command(name, "train", words, cost)
 
     start, teams, bank = str(out / "start"), (str(out / "vanilla"), str(out / "ibal")), str(out / "attackers")
     played = ("--env", env, "--attackers", bank)
     show = [word for team in teams for word in ("--policy", team)]
+    begin = train("start", START, Cost(33, 28))
     fit = Command("attackers", "attack", (start, "--env", env, "--out", bank, "--episodes", count(256), "--steps",
-                                          count(500), "--check", "0"))  # fmt: skip
+                                          count(500), "--check", "0"), Cost(28, 10))  # fmt: skip
+    vanilla = train("vanilla", MORE, Cost(42, 33), "--init", start)
+    ibal = train("ibal", MORE, Cost(62, 46), "--init", start, "--method", "ibal")
     evaluate = Command("evaluation", "evaluate", (*teams, "--attacks", TRIED, *played, "--episodes", str(EPISODES),
-                                                  "--out", str(out / "evaluation")))  # fmt: skip
+                                                  "--out", str(out / "evaluation")), Cost(37, 14))  # fmt: skip
     curves = Command("curves", "curves", (*teams, "--attacks", "interaction", *played, "--episodes", str(EPISODES),
-                                          "--out", str(out / "curves")))  # fmt: skip
+                                          "--out", str(out / "curves")), Cost(22, 14))  # fmt: skip
     replay = Command("replays", "replay", (*show, "--attack", "interaction", *played, "--out",
-                                           str(out / "replays.html")))  # fmt: skip
+                                           str(out / "replays.html")), Cost(22, 4))  # fmt: skip
     return [
-        Stage("train a team", (Track(Cost(30, 25), (train("start", START),)),)),
-        Stage("go on with it: alone (vanilla), and under attack (ibal)", (
-            Track(Cost(35, 40), (fit, train("vanilla", MORE, "--init", start))),
-            Track(Cost(20, 35), (train("ibal", MORE, "--init", start, "--method", "ibal"),)),
-        )),
-        Stage("attack both", (Track(Cost(20, 20), (evaluate, replay)), Track(Cost(10, 20), (curves,)))),
-    ]  # fmt: skip
+        Stage("train a team", ((begin,),)),
+        Stage("go on with it: alone (vanilla), and under attack (ibal)", ((fit, vanilla), (ibal,))),
+        Stage("attack both", ((evaluate, replay), (curves,))),
+    ]
 
 
 def telling_episode(evaluation: Path) -> int:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +23,8 @@ from ibal.cli.output import OK, CommandError, Output
 from ibal.files import replace_text
 
 # What the two pieces of ``measure`` took where the costs of the demo's stages were measured.
-REFERENCE_COMPILING, REFERENCE_WORKING = 0.58, 1.6
+REFERENCE_COMPILING, REFERENCE_WORKING = 0.53, 1.4
 PATIENCE_S = 60.0  # for a training to finish its chunk and save
-
-
-class Command(NamedTuple):
-    """One command; ``label`` names it among all, and its log."""
-
-    label: str
-    name: str
-    arguments: tuple[str, ...]
 
 
 class Cost(NamedTuple):
@@ -42,18 +34,20 @@ class Cost(NamedTuple):
     working: float
 
 
-class Track(NamedTuple):
-    """Commands that run one after the other on a share of the cores."""
+class Command(NamedTuple):
+    """One command; ``label`` names it among all, and its log."""
 
+    label: str
+    name: str
+    arguments: tuple[str, ...]
     cost: Cost
-    commands: tuple[Command, ...]
 
 
 class Stage(NamedTuple):
-    """Tracks that run side by side; ``does`` is what the user is told."""
+    """What runs side by side, each track on a share of the cores; ``does`` is what the user is told."""
 
     does: str
-    tracks: tuple[Track, ...]
+    tracks: tuple[tuple[Command, ...], ...]  # the commands of a track run one after the other
 
 
 class Speed(NamedTuple):
@@ -87,9 +81,12 @@ def measure(layers: int = 12, times: int = 20) -> Speed:
     return Speed((compiled - begun) / REFERENCE_COMPILING, (time.monotonic() - compiled) / REFERENCE_WORKING)
 
 
-def foretold(stage: Stage, speed: Speed, cores: int) -> float:
-    """Return how many seconds a stage should take on so many cores."""
-    tracks = [t.cost.compiling * speed.compiling + t.cost.working * speed.working for t in stage.tracks]
+def foretold(stage: Stage, speed: Speed, cores: int, done: Container[str] = ()) -> float:
+    """Return how many seconds what is not done of a stage should take on so many cores."""
+    tracks = [
+        sum(c.cost.compiling * speed.compiling + c.cost.working * speed.working for c in track if c.label not in done)
+        for track in stage.tracks
+    ]
     return max(tracks) if cores >= len(tracks) else sum(tracks)
 
 
@@ -102,11 +99,6 @@ class Forecast:
     def over(self, seconds: float) -> None:
         """Note that the current stage is over, after ``seconds``."""
         self._spent += seconds
-        self._done += 1
-
-    def skip(self) -> None:
-        """Note that the current stage need not run."""
-        self._expected[self._done] = 0.0
         self._done += 1
 
     def left(self, elapsed: float = 0.0) -> float:
@@ -162,11 +154,11 @@ def run_stages(
     Raises CommandError when a command fails; KeyboardInterrupt passes on after the commands were asked to stop.
     """
     cores = available_cores()
-    forecast = Forecast([foretold(stage, speed, len(cores)) for stage in stages])
+    forecast = Forecast([foretold(stage, speed, len(cores), diary.done) for stage in stages])
     for number, stage in enumerate(stages, 1):
-        todo = [[c for c in track.commands if c.label not in diary.done] for track in stage.tracks]
+        todo = [[c for c in track if c.label not in diary.done] for track in stage.tracks]
         if not any(todo):
-            forecast.skip()
+            forecast.over(0.0)
             continue
         begun = time.monotonic()
         with _line(f"[{number}/{len(stages)}] {stage.does}", forecast, output) as tick:
