@@ -12,7 +12,7 @@ import pytest
 
 import ibal
 from ibal.cli.main import main
-from ibal.cli.train import use_cores
+from ibal.experiments.run import use_cores
 from ibal.training.loop import devices_for
 
 # As in test_curves.py, so that what one has compiled serves the other.
@@ -32,7 +32,7 @@ def test_two_seeds_on_two_cores_are_two_trainings(tmp_path: Path) -> None:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_a_training_of_two_seeds_makes_two_devices_of_two_cores() -> None:
     """In a process of its own: here JAX has its devices already."""
-    code = "from ibal.cli.train import use_cores; use_cores(2); import jax; print(jax.local_device_count())"
+    code = "from ibal.experiments.run import use_cores; use_cores(2); import jax; print(jax.local_device_count())"
     environment = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
     environment["PYTHONPATH"] = str(Path(ibal.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

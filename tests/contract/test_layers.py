@@ -30,6 +30,7 @@ LAYERS = (
     ("experiments",),
     ("report", "viz"),
     ("compat",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )
@@ -77,6 +78,69 @@ def test_a_module_imports_only_from_layers_before_its_own(path: Path) -> None:
     assert member in RANK, f'"{member}" is in no layer; add it to LAYERS, and to CONTRIBUTING.md'
     wrong = forbidden(member, imported_members(ast.parse(path.read_text(encoding="utf-8"))))
     assert not wrong, f"{member} imports {sorted(wrong)}"
+
+
+MODULES = {
+    ".".join(("ibal", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): p for p in FILES
+}
+
+# The options of these attacks stand apart from them and make them: to be dissolved, and never to grow.
+KNOWN_CIRCLE = frozenset(
+    f"ibal.adversaries.{name}"
+    for name in (
+        "atla", "config", "ega", "ega_archive", "ega_lesson", "fgsm", "groups", "interaction", "planner", "random",
+        "wolfpack",
+    )
+)  # fmt: skip
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Return the modules of the package that a module imports at any time; what only types need is not imported."""
+    found: set[str] = set()
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+            continue
+        todo += ast.iter_child_nodes(node)
+    inner = {name for name in found if any(other.startswith(f"{name}.") for other in found & MODULES.keys())}
+    return (found - inner) & MODULES.keys()
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Return the sets of modules that import each other, directly or through others."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        todo = [*graph[start]]
+        while todo:
+            if (name := todo.pop()) not in seen:
+                seen.add(name)
+                todo += graph[name]
+        reached[start] = seen
+    return {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in graph if name in reached[name]
+    }
+
+
+def test_the_search_finds_a_circle() -> None:
+    ring = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"e"}, "f": set()}
+    assert circles(ring) == {frozenset("abc"), frozenset("e")}
+    later = (
+        "if TYPE_CHECKING:\n    import ibal.cli.main\ndef f():\n    from ibal import tree\n    from ibal.rng import at"
+    )
+    assert imported_modules(ast.parse(later)) == {"ibal.tree", "ibal.rng"}
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = {name: imported_modules(ast.parse(path.read_text(encoding="utf-8"))) - {"ibal"}
+             for name, path in MODULES.items()}  # fmt: skip
+    assert circles(graph) == {KNOWN_CIRCLE}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
     import jax
 
-    from ibal.cli.train import use_cores
+    from ibal.experiments.run import use_cores
 
     use_cores(args.cores)
     import ibal

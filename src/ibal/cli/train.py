@@ -12,26 +12,22 @@ import argparse
 import contextlib
 import dataclasses
 import io
-import os
-from collections.abc import Generator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, a_path, claim, unwritable
-from ibal.experiments.config import BOOKKEEPING, NAMES, RunConfig, as_dict, config_hash, flat, load_toml, save_toml
+from ibal.cli.output import FAILED, OK, WRONG_USE, CommandError, Output, a_path, unwritable
+from ibal.experiments.config import CONFIG_FILE, NAMES, RunConfig, config_hash, load_toml
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
-from ibal.files import Claim
+from ibal.files import Busy
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
 from ibal.registry import Own, closest, quoted
 from ibal.training.config import TrainConfig
 
-CONFIG_FILE = "config.toml"
-METRICS_FILE = "metrics.jsonl"
 _PRESET_HELP = "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
 
 
@@ -84,11 +80,7 @@ def main(argv: list[str]) -> int:
     try:
         args, config = parse(argv)
         out = args.out or Path("runs") / f"{config.learner.mixer}-{config.env.split('/')[-1].replace(':', '.')}"
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"--out {out} is a file; name a folder")
-        with claim(out) as held:
-            _check_folder(held, config, args.resume)
-            return _train(args, config, out, held)
+        return _train(args, config, out)
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
@@ -214,125 +206,24 @@ def _options(flag: str, words: tuple[str, ...], base: tuple[tuple[str, Scalar], 
     return tuple(sorted((dict(base) | given).items()))
 
 
-def _check_folder(held: Claim, config: RunConfig, resume: bool) -> None:
-    """Refuse a run folder that cannot be used."""
-    out = held.path.parent
-    content = {path.name for path in out.iterdir() if path != held.path and not path.name.endswith(".writing")}
-    if not content:  # of a training that was killed before it wrote anything, if of any: there is nothing to lose
-        return
-    if not resume:
-        # A training that died before its first checkpoint leaves nothing to continue, and nothing to lose. A folder
-        # with no more than a configuration may be where the user keeps it.
-        died = held.abandoned or METRICS_FILE in content
-        if died and content <= {CONFIG_FILE, METRICS_FILE, "checkpoints"} and not _began(out):
-            return
-        raise ConfigError(f"--out {out} exists; continue it with --resume, or name another folder")
-    if not (out / CONFIG_FILE).exists():
-        raise ConfigError(f"--out {out} has no {CONFIG_FILE}: it is no run folder, and nothing in it can be resumed")
-    asked, saved = flat(config), flat(load_toml(out / CONFIG_FILE))
-    for name in sorted(asked.keys() | saved.keys()):
-        if name not in BOOKKEEPING and asked.get(name) != saved.get(name):
-            raise ConfigError(
-                f"--resume: {name} is {saved.get(name)} in {out / CONFIG_FILE}, {asked.get(name)} is asked for; a "
-                f"resumed training keeps its configuration (only {', '.join(BOOKKEEPING)} may change), so "
-                "leave it out or name another --out"
-            )
-
-
-def _began(out: Path) -> bool:
-    """Say whether a training has left something to continue."""
-    folder = out / "checkpoints"
-    return folder.exists() and any(not path.name.endswith(".writing") for path in folder.iterdir())
-
-
-@contextlib.contextmanager
-def _nothing_half_written(out: Path) -> Generator[None]:
-    """Remove what a training that fails at once would leave: the same command can then be given again."""
-    before = (out / CONFIG_FILE).exists()
-    try:
-        yield
-    except BaseException:
-        metrics = out / METRICS_FILE
-        learned = metrics.is_file() and '"chunk"' in metrics.read_text(encoding="utf-8", errors="replace")
-        if not (before or _began(out) or learned):
-            for path in (metrics, out / CONFIG_FILE):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-        raise
-
-
-def _train(args: TrainArgs, config: RunConfig, out: Path, held: Claim) -> int:
-    from ibal.experiments.pretrained import learner_state
+def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
+    from ibal.experiments.run import CONSOLE, train_run
     from ibal.training.checkpoint import CheckpointError
-    from ibal.training.log import LogError, open_log
-    from ibal.training.runner import TrainingError, run
+    from ibal.training.log import LogError
+    from ibal.training.runner import TrainingError
 
     output = Output(json=args.json, quiet=args.quiet)
-    use_cores(config.seeds)
-    env = _environment(config)
-    table = as_dict(config)
-    adversary = _adversary(config, env)
+    sinks = {"console": "off" if args.quiet else CONSOLE, "tensorboard": args.tensorboard, "wandb": args.wandb}
     try:
-        starts = config.init and not (args.resume and _began(out))
-        pretrained = learner_state(Path(config.init), env, config, output.note) if starts else None
-        console = "off" if args.quiet else "auto"
-        with (
-            _nothing_half_written(out),
-            open_log(out, table, console=console, tensorboard=args.tensorboard, wandb=args.wandb) as log,
-        ):
-            save_toml(config, out / CONFIG_FILE)
-            log.note(f"training on {config.env}, {config.seeds} seed{'s' * (config.seeds > 1)}, into {out}")
-            meta = {
-                "env": config.env,
-                "env_options": dict(config.env_options),
-                "method": config.method,
-                "config_hash": config_hash(config),
-                "config": table,
-            }
-            summary = run(
-                env, config.learner, config.train, seeds=range(config.seed, config.seed + config.seeds), out=out,
-                log=log, adversary=adversary, pretrained=pretrained, resume=args.resume,
-                meta=meta, claim=held,
-            )  # fmt: skip
+        summary = train_run(config, out, resume=args.resume, note=output.note, **sinks)
+    except Busy as busy:
+        raise CommandError(f"--out {busy}", WRONG_USE) from busy
     except (TrainingError, CheckpointError, LogError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise unwritable(error, out) from error
     output.result(summary | {"config_hash": config_hash(config)}, as_text(summary))
     return OK if summary["finished"] else FAILED
-
-
-def use_cores(seeds: int) -> None:
-    """Make every core of a CPU a device of its own if the seeds can be dealt to them evenly; 0: all of them."""
-    import jax
-
-    from ibal.training.loop import workers_for
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = workers_for(seeds or cores, cores)
-    # Too late where jax is in use already, as in a program that calls this command: then there is one device.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", devices)
-
-
-def _environment(config: RunConfig) -> Any:
-    from ibal import envs
-
-    try:
-        return envs.made(config.env, dict(config.env_options))
-    except (ValueError, TypeError) as error:
-        if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
-            raise ConfigError(f"{config.env} does not take its env_options: {error}") from error
-        raise
-
-
-def _adversary(config: RunConfig, env: Any) -> Any:
-    from ibal.experiments.methods import adversary_of
-
-    try:
-        return adversary_of(config.method, env.spec, dict(config.method_options))
-    except ValueError as error:
-        raise ConfigError(f"method {config.method}: {error}") from error
 
 
 def as_text(summary: dict[str, Any]) -> str:

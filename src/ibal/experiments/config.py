@@ -47,6 +47,7 @@ from ibal.training.config import TrainConfig
 
 Record = TypeVar("Record")
 
+CONFIG_FILE = "config.toml"  # of a run folder
 NAMES = ("env", "method")  # fields that name what is made
 OPTIONS = ("env_options", "method_options")  # tables whose fields are those of whatever they are given to
 

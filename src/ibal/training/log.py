@@ -25,14 +25,11 @@ from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 from ibal.files import replace_text
 from ibal.reading import LOG, Unreadable, content, entries, parsed
+from ibal.training.sinks import LogError, TensorBoard, WeightsAndBiases
 
 METRICS_FILE = "metrics.jsonl"
 PLAIN_EVERY = 30.0  # seconds between two plain lines about chunks; every evaluation has one
 ConsoleKind = Literal["auto", "live", "plain", "off"]
-
-
-class LogError(Exception):
-    """A log that cannot be written, or a sink whose library is missing; one sentence."""
 
 
 @runtime_checkable
@@ -151,12 +148,8 @@ def open_log(
 
         sinks.append(LiveConsole(total) if console == "live" else PlainConsole(total, PLAIN_EVERY))
     if tensorboard:
-        from ibal.training.sinks import TensorBoard
-
         sinks.append(TensorBoard(Path(folder)))
     if wandb:
-        from ibal.training.sinks import WeightsAndBiases
-
         sinks.append(WeightsAndBiases(Path(folder), config))
     return Log(folder, sinks, total_steps=total)
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ibal.training.log import LogError
+
+class LogError(Exception):
+    """A log that cannot be written, or a sink whose library is missing; one sentence."""
 
 
 class TensorBoard:
