@@ -12,7 +12,6 @@ constant, and rewards are divided by the root mean square of the returns so far.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +23,10 @@ from ibal import rng, tree
 from ibal.adversaries.base import Adversary, Feedback, ObsView, Threat, adversary
 from ibal.adversaries.config import AtlaConfig
 from ibal.nets.agents import linear
-from ibal.nets.layers import Linear, Mlp
+from ibal.nets.layers import Mlp, orthogonal_mlp
 from ibal.ops.adam import adam
 from ibal.ops.among import among, drawn
+from ibal.ops.ppo import clipped_gain, gae, standardised
 from ibal.ops.returns import lambda_returns
 from ibal.types import EnvSpec, Episodes, PRNGKey, TimeStep
 
@@ -109,21 +109,13 @@ def perceptron(layers: Mlp, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
 
 def _init(key: PRNGKey, config: AtlaConfig, spec: EnvSpec) -> State:
     inputs, h = spec.obs_size + spec.n_agents, config.hidden
-    actor = _orthogonal(rng.stream(key, "actor"), (inputs, h, h, spec.obs_size), last=0.01)
+    actor = orthogonal_mlp(rng.stream(key, "actor"), (inputs, h, h, spec.obs_size), last=0.01)
     if config.evaluation:
         return State(Net(actor, None, None))
-    net: Any = Net(actor, jnp.zeros(spec.obs_size), _orthogonal(rng.stream(key, "critic"), (inputs, h, h, 1), last=1.0))
-    return State(net, _optimiser(config).init(net), jnp.float32(0))
-
-
-def _orthogonal(key: PRNGKey, sizes: tuple[int, ...], last: float) -> Mlp:
-    """Draw orthogonal layers of gain sqrt(2), the last one of gain ``last``; biases are zero."""
-    pairs = list(pairwise(sizes))
-    gains = [2**0.5] * (len(pairs) - 1) + [last]
-    return tuple(
-        Linear(jax.nn.initializers.orthogonal(gain)(rng.at(key, i), pair, jnp.float32), jnp.zeros(pair[1]))
-        for i, (pair, gain) in enumerate(zip(pairs, gains, strict=True))
+    net: Any = Net(
+        actor, jnp.zeros(spec.obs_size), orthogonal_mlp(rng.stream(key, "critic"), (inputs, h, h, 1), last=1.0)
     )
+    return State(net, _optimiser(config).init(net), jnp.float32(0))
 
 
 def _optimiser(config: AtlaConfig) -> optax.GradientTransformation:
@@ -177,11 +169,8 @@ def _samples(
     scaled = lost / jnp.sqrt(jnp.maximum(square, 1e-8))
 
     value = perceptron(net.critic, x)[..., 0].T
-    target = lambda_returns(scaled, discount, value[1:], config.gae_lambda, played.T)
-    advantage = jnp.where(played.T, target - value[:-1], 0.0)
-    centre = advantage.sum() / count
-    spread = jnp.sqrt((jnp.where(played.T, advantage - centre, 0.0) ** 2).sum() / count)
-    advantage = (advantage - centre) / (spread + 1e-5)
+    advantage, target = gae(scaled, discount, value[:-1], value[1:], config.gae_lambda, played.T)
+    advantage = standardised(advantage, played.T)
 
     delta = perceptron(net.actor, x) + jnp.exp(net.spread)[None, None] * noise
     logp = (-0.5 * noise**2).sum(-1) - net.spread.sum()
@@ -196,6 +185,5 @@ def _loss(net: Net, batch: _Samples, config: AtlaConfig) -> Float[Array, ""]:
     assert net.critic is not None
     off = (batch.delta - perceptron(net.actor, batch.x)) * jnp.exp(-net.spread)[None]
     ratio = jnp.exp((-0.5 * off**2).sum(-1) - net.spread.sum() - batch.logp)
-    clipped = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
-    gain = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
+    gain = clipped_gain(ratio, batch.advantage, config.clip).mean()
     return 0.5 * ((perceptron(net.critic, batch.x)[:, 0] - batch.target) ** 2).mean() - gain

@@ -14,8 +14,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ibal import rng
 from ibal.nets.agents import linear, uniform
 from ibal.types import PRNGKey
 
@@ -28,6 +30,29 @@ class Linear(NamedTuple):
 
 
 Mlp = tuple[Linear, ...]
+
+RELU_GAIN = 2**0.5  # keeps the size of what passes a relu
+
+
+class Norm(NamedTuple):
+    """Scale and offset of a normalisation over the features of one input (LayerNorm): no batch decides anything, so
+    nothing that an attack shows to some agents reaches the others."""
+
+    scale: Float[Array, "i"]
+    offset: Float[Array, "i"]
+
+
+def norm(size: int) -> Norm:
+    """Return the normalisation that only normalises."""
+    return Norm(jnp.ones(size), jnp.zeros(size))
+
+
+def normalise(weights: Norm, x: Float[Array, "*b i"]) -> Float[Array, "*b i"]:
+    """Return (x - mean) / sqrt(variance + 1e-5), scaled and moved. Source: torch.nn.LayerNorm."""
+    apart = x - x.mean(-1, keepdims=True)
+    plain = apart * jax.lax.rsqrt((apart**2).mean(-1, keepdims=True) + 1e-5)
+    features = (1,) * (x.ndim - 1) + (-1,)
+    return plain * weights.scale.reshape(features) + weights.offset.reshape(features)
 
 
 def mlp(key: PRNGKey, sizes: Sequence[int]) -> Mlp:
@@ -42,6 +67,23 @@ def draw(key: PRNGKey, sizes: Sequence[tuple[int, int]]) -> list[Linear]:
     """Draw one layer per ``(in, out)``, weights and biases alike."""
     drawn = uniform(key, [s for i, o in sizes for s in ((i, o), (o,))], [i for i, _ in sizes for _ in range(2)])
     return [Linear(w, b) for w, b in zip(drawn[0::2], drawn[1::2], strict=True)]
+
+
+def orthogonal(key: PRNGKey, size: tuple[int, int], gain: float) -> Linear:
+    """Draw a layer whose weights are ``gain`` times a matrix with orthonormal rows or columns; biases are zero.
+
+    Source: Saxe et al. 2014; official settings of MAPPO and of PPO on continuous control.
+    """
+    return Linear(jax.nn.initializers.orthogonal(gain)(key, size, jnp.float32), jnp.zeros(size[1]))
+
+
+def orthogonal_mlp(key: PRNGKey, sizes: Sequence[int], last: float) -> Mlp:
+    """Draw orthogonal layers of gain sqrt(2), the last one of gain ``last``."""
+    between = list(pairwise(sizes))
+    gains = [RELU_GAIN] * (len(between) - 1) + [last]
+    return tuple(
+        orthogonal(rng.at(key, i), size, gain) for i, (size, gain) in enumerate(zip(between, gains, strict=True))
+    )
 
 
 def apply(layers: Mlp, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:

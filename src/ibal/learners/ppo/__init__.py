@@ -1,0 +1,1 @@
+"""Policy gradients that stay near the policy that played: MAPPO and IPPO."""
