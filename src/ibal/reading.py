@@ -174,15 +174,18 @@ def parquet(path: str | Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     return frame(content(path), str(path), columns)
 
 
-def frame(held: bytes, where: str, columns: Mapping[str, Any], others: bool = False) -> pl.DataFrame:
+def frame(
+    held: bytes, where: str, columns: Mapping[str, Any], others: bool = False, optional: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
     """Return the columns of a Parquet file that lies in memory: no path, so none is taken for a pattern. ``others``:
-    and the further ones that hold numbers."""
+    and the further ones that hold numbers; ``optional``: those that need not be there."""
     import polars as pl
 
     try:
         there = pl.read_parquet_schema(io.BytesIO(held))
         if missing := [name for name in columns if name not in there]:
             raise Unreadable(f"{where} is not what ibal evaluate writes: it has no {', '.join(missing)}")
+        columns = {**columns, **{name: kind for name, kind in (optional or {}).items() if name in there}}
         many = pl.scan_parquet(io.BytesIO(held)).select(pl.len()).collect().item()
         if many > ROWS:
             raise Unreadable(f"{where} says that it has {many:,} rows; at most {ROWS:,} are read")

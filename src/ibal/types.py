@@ -174,7 +174,8 @@ class EnvSpec:
     """Sizes and names of an environment; static, hashable.
 
     ``noop_action`` is the action of an agent that is out of the game (None if there is none); ``idle_actions`` are the
-    actions that do nothing, the only ones left to a disabled agent (empty: the environment has none).
+    actions that do nothing, the only ones left to a disabled agent (empty: the environment has none). ``version`` names
+    the rules of the world where they may change: figures of two versions do not compare ("": it has one set of rules).
     """
 
     name: str
@@ -190,6 +191,7 @@ class EnvSpec:
     noop_action: int | None = None
     idle_actions: tuple[int, ...] = ()
     scene: Scene | None = None
+    version: str = ""
 
     @property
     def has_win(self) -> bool:

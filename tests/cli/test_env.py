@@ -11,6 +11,7 @@ import pytest
 
 import ibal
 from ibal.cli.main import COMMANDS, main
+from ibal.envs.smac.rules import NEWEST
 
 OWN = """
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ def bad():
 def test_list_names_every_environment(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["smac/3m", "3", "agents", "against", "3,", "60", "steps"]
+    assert lines[0].split() == ["smac/3m", "3", "agents", "against", "3,", "60", "steps,", "rules", NEWEST]
     assert len(lines) == 23 + 13 + 9
     assert main(["env", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["environments"]

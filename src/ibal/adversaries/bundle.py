@@ -22,6 +22,7 @@ from safetensors.numpy import save
 import ibal
 from ibal import reading
 from ibal.adversaries import TABLE
+from ibal.envs import version_of
 from ibal.files import appear_bytes
 from ibal.reading import Unreadable, as_type, content, entries, table
 from ibal.registry import Own, UnknownName
@@ -59,6 +60,7 @@ def save_attacker(
         "attack": TABLE.resolve(Own(attack)),
         "config": asdict(config),
         **_sizes(spec),
+        "version": spec.version,
         "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
         "meta": dict(meta or {}),
         "crc32": zlib.crc32(path.read_bytes()),
@@ -84,7 +86,7 @@ def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> At
         about = table(beside, {"format": int})
         if about["format"] != FORMAT:
             raise ValueError(f"{beside} has format {about['format']}; this version reads format {FORMAT}")
-        about = entries(about, str(beside), _REQUIRED, {"versions": dict[str, str]})
+        about = entries(about, str(beside), _REQUIRED, {"versions": dict[str, str], "version": str})
     except Unreadable as error:
         raise ValueError(f"{error}: it does not describe an attacker. Fit the attacker again") from error
     fitted = {name: about[name] for name in _sizes(spec)}
@@ -93,6 +95,11 @@ def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> At
     if fitted != _sizes(spec):
         raise ValueError(
             f"{path} was fitted in {_said(fitted)}, but this is {_said(_sizes(spec))}; fit an attacker here"
+        )
+    if (theirs := version_of(spec.name, about)) != spec.version:
+        raise ValueError(
+            f'{path} was fitted on version "{theirs}" of the rules of {spec.name}, but "{spec.version}" is played; fit '
+            f"an attacker on this one, or play by the other: --env {spec.name}[version={theirs}]"
         )
     attack = own if own is not None and about["attack"] == own else about["attack"]
     try:

@@ -133,7 +133,7 @@ def _files(path: Path, spec: EnvSpec, attack: str) -> list[Path]:
         return [path]
     from ibal.evaluation.bank import attackers_in
 
-    fitted = {file: world for file, (name, world) in attackers_in(path).items() if name == attack}
+    fitted = {file: world for file, (name, world, _) in attackers_in(path).items() if name == attack}
     if found := [file for file, world in fitted.items() if world == spec.name]:
         return found
     there = ", ".join(sorted(set(fitted.values()))) or "none at all"
@@ -161,7 +161,8 @@ def _analyse(
         rng.stream(key, "play"), team.env, policy_of(team), options.episodes, options.epsilon
     )  # fmt: skip
     numbers: dict[str, Any] = {
-        "policy": label, "env": spec.name, "attackers": [file for file, _ in attackers], "most": most,
+        "policy": label, "env": spec.name, "version": spec.version,
+        "attackers": [file for file, _ in attackers], "most": most,
         "episodes": len(episodes.length), "steps": options.steps, "epsilon": options.epsilon, "seed": options.seed,
     }  # fmt: skip
     for name, part in (("dimensions", _dimensions), ("actions", _actions), ("redundancy", _redundancy)):

@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OPTION=VALUE",
         help="an option of it; may be given more than once",
     )
-    add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
+    add("--env", metavar="NAME",
+        help="environment (default: the one a policy was trained on), with options in brackets if need be: "
+        "smac/8m[version=2026-11]")  # fmt: skip
     add("--out", required=True, type=a_path, metavar="FOLDER", help="where the attackers go")
     add("--episodes", type=count_type("--episodes"), default=512, metavar="N",
         help="natural episodes to learn from (default 512)")  # fmt: skip

@@ -33,10 +33,10 @@ def main(argv: list[str]) -> int:
     from ibal import rng
     from ibal.adversaries import built
     from ibal.adversaries.check import ContractError, check_adversary
-    from ibal.envs import made
+    from ibal.envs import made, named
     from ibal.evaluation.bank import learns
 
-    config, env = _configured(options), made(Own(options.env))
+    config, env = _configured(options), made(*named(options.env))
     name = options.name
     try:
         attack = built(config, env.spec)

@@ -52,9 +52,11 @@ def main(argv: list[str]) -> int:
     if silent := [str(run) for run in options.runs if not any(row["run"] == names[run] for row in rows)]:
         raise CommandError(f"{silent[0]} has logged no evaluation yet: there is no curve to draw", WRONG_USE)
     check_folder(options.out)
+    _require_one(rows)
     try:
         with claim(options.out):
             rows += _attacked(options, output) if options.attacks is not None else []
+            _require_one(rows)
             _write(rows, options.out)
     except OSError as error:
         raise unwritable(error, options.out) from error
@@ -88,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     return out
 
 
+def _require_one(rows: Sequence[dict[str, Any]]) -> None:
+    """Raise CommandError for curves of different versions of a world's rules."""
+    from ibal.evaluation.versions import require_one
+
+    try:
+        require_one((row["env"], row["version"], row["run"]) for row in rows)
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
 def _names(runs: Sequence[Path]) -> dict[Path, str]:
     """Return a name for every run folder; those of two folders may have the same last part."""
     from ibal.report.names import short
@@ -112,10 +124,10 @@ def logged(run: Path) -> list[dict[str, Any]]:
     from ibal.reading import Unreadable, entries
     from ibal.training.log import METRICS_FILE, read_metrics
 
-    method, env = _about(run)
+    method, env, version = _about(run)
     if not (run / METRICS_FILE).is_file():
         raise CommandError(f"{run} is no run folder: it has no {METRICS_FILE}", WRONG_USE)
-    about = {"env": env, "method": method, "run": run.name, "attack": "natural"}
+    about = {"env": env, "version": version, "method": method, "run": run.name, "attack": "natural"}
     try:
         found = [
             entries(line, str(run / METRICS_FILE), {"episodes": int, "return": float}, {"win": float | None})
@@ -127,8 +139,9 @@ def logged(run: Path) -> list[dict[str, Any]]:
     return [about | {name: line.get(name) for name in kept} for line in found]
 
 
-def _about(run: Path) -> tuple[str, str]:
-    """Return method and environment of a run folder."""
+def _about(run: Path) -> tuple[str, str, str]:
+    """Return method, environment and version of its rules of a run folder."""
+    from ibal.envs import version_of
     from ibal.experiments.config import load_toml
     from ibal.options import ConfigError
 
@@ -137,7 +150,8 @@ def _about(run: Path) -> tuple[str, str]:
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
     options = ",".join(f"{name}={value}" for name, value in config.method_options)
-    return config.method + (f"[{options}]" if options else ""), config.env
+    version = version_of(config.env, {"env_options": dict(config.env_options)})
+    return config.method + (f"[{options}]" if options else ""), config.env, version
 
 
 def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
@@ -161,14 +175,14 @@ def _attacked(options: argparse.Namespace, output: Output) -> list[dict[str, Any
         played = run(todo, Plan(options.episodes, options.seed), options.out, output.note)
     except OSError as error:
         raise unwritable(error, options.out) from error
-    means = played.group_by("policy", "seed", "attack", maintain_order=True).agg(
+    means = played.group_by("policy", "version", "seed", "attack", maintain_order=True).agg(
         pl.len().alias("episodes"), pl.col("win").mean(), pl.col("return").mean()
     )
     steps = {team.policy: team.about["env_steps"] for team in teams}
     about = {folder: _about(folder) for folder in options.runs}
     names_of = _names(options.runs)
     rows = [
-        {"env": about[found[row["policy"]]][1], "method": about[found[row["policy"]]][0],
+        {"env": about[found[row["policy"]]][1], "version": row["version"], "method": about[found[row["policy"]]][0],
          "run": names_of[found[row["policy"]]], "env_steps": steps[row["policy"]]}
         | {name: row[name] for name in ("attack", "seed", "episodes", "win", "return")}
         for row in means.iter_rows(named=True)
@@ -215,6 +229,7 @@ def final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def as_text(rows: Sequence[dict[str, Any]]) -> str:
     """Return a Markdown table: a row per seed, and one over all seeds of a method where there are several."""
     from ibal.evaluation.stats import interval, of_rates
+    from ibal.report.names import rules
 
     lines = ["| map | attack | method | seed | steps | win rate [95 %] | return |", "|" + "---|" * 7]
     for name, group in _by_method(rows).items():
@@ -230,7 +245,7 @@ def as_text(rows: Sequence[dict[str, Any]]) -> str:
             returns = sum(each["return"] for each in of) / len(of)
             lines.append(f"| {' | '.join(name)} | {seed} | {shown} | {win} | {returns:.2f} |")
     key = "Intervals: of one seed about this team, of several about what trained them."
-    return "\n".join([*lines, "", key])
+    return "\n".join([*lines, "", key, *rules(rows)])
 
 
 def _by_method(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:

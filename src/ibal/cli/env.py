@@ -6,12 +6,14 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import FAILED, OK, Output, Parser, add_flags, count_type, output_of, seed_type
-from ibal.registry import Own
 
 if TYPE_CHECKING:
     from ibal.types import Env, EnvSpec, ObsLayout
 
-NAME_HELP = "a name of `ibal env list` (3m is short for smac/3m), or my_pkg.mod:make"
+NAME_HELP = (
+    "a name of `ibal env list` (3m is short for smac/3m), with options in brackets if need be, as "
+    "smac/8m[version=2026-11]; or my_pkg.mod:make"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -56,11 +58,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(args: argparse.Namespace, output: Output) -> int:
-    from ibal.envs import TABLE
+    from ibal.envs import TABLE, versions
 
-    rows = [{"name": name, "help": entry.help} for name, entry in TABLE.entries.items()]
+    rows = [{"name": name, "help": entry.help, "versions": versions(name)} for name, entry in TABLE.entries.items()]
     width = max(len(name) for name in TABLE) + 2
-    output.result({"environments": rows}, "\n".join(f"{row['name']:<{width}}{row['help']}" for row in rows))
+    lines = [
+        f"{row['name']:<{width}}{row['help']}" + (f", rules {row['versions'][-1]}" if row["versions"] else "")
+        for row in rows
+    ]
+    output.result({"environments": rows}, "\n".join(lines))
     return OK
 
 
@@ -93,18 +99,19 @@ def _check(args: argparse.Namespace, output: Output) -> int:
 
 
 def _make(name: str, output: Output) -> Env:
-    from ibal.envs import TABLE, made
+    from ibal.envs import made, named
 
-    full = TABLE.resolve(Own(name))
-    if full != name:
+    full, options = named(name)
+    if full != name.partition("[")[0]:
         output.note(f'"{name}" is short for "{full}"')
-    return made(full)
+    return made(full, options)
 
 
 def description(spec: EnvSpec) -> dict[str, Any]:
     """Return everything ``ibal env describe`` tells, for ``--json``."""
     return {
         "name": spec.name,
+        "version": spec.version,
         "n_agents": spec.n_agents,
         "n_actions": spec.n_actions,
         "obs_size": spec.obs_size,
@@ -132,6 +139,7 @@ def as_text(spec: EnvSpec) -> str:
     lines = [
         f"{spec.name}: {spec.n_agents} agents, {spec.n_actions} actions, observation {spec.obs_size}, "
         f"state {spec.state_size}, at most {spec.horizon} steps",
+        *([f"rules: version {spec.version}"] if spec.version else []),
         f"metrics: {', '.join(spec.metric_names) or 'none'}",
         "",
         "actions",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ibal.cli import worlds
 from ibal.cli.output import (
     OK,
     WRONG_USE,
@@ -27,7 +28,7 @@ from ibal.cli.output import (
 )
 from ibal.cli.replay import SCRIPTED, UNCHECKED, called_policy
 from ibal.options import ConfigError
-from ibal.registry import Own, UnknownName
+from ibal.registry import Own
 
 if TYPE_CHECKING:
     from ibal.evaluation.episodes import EpisodeResults
@@ -82,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a run folder of ibal train (all its seeds); a bundle: the .safetensors file of one policy with its .json "
         f"beside it, named by either; a file or folder of PyMARL's; one of {', '.join(SCRIPTED)}; or "
         "my_pkg.mod:make_policy, called with the EnvSpec")  # fmt: skip
-    add("--env", metavar="NAME", help="environment (default: the one a policy was trained on)")
+    add("--env", metavar="NAME",
+        help="environment (default: the one a policy was trained on), with options in brackets if need be: "
+        "smac/8m[version=2026-11]")  # fmt: skip
     add("--episodes", type=count_type("--episodes"), metavar="N",
         help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the episodes (default 0)")
@@ -125,14 +128,20 @@ def _entries(name: str) -> list[_Entry]:
 
 def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
     from ibal.evaluation.episodes import episode_keys, play
+    from ibal.evaluation.versions import require_one
 
     keys = episode_keys(options.seed, options.episodes)
     rows: list[dict[str, Any]] = []
-    for label, team in teams_of(options.policies, options.env, output.note):
+    teams = teams_of(options.policies, options.env, output.note)
+    try:
+        require_one((team.env.spec.name, team.env.spec.version, label) for label, team in teams)
+    except ValueError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    for label, team in teams:
         env = team.env
         output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
         results = play(env, team.player, keys, team.params)
-        about = {"policy": label, "env": env.spec.name, "trained_seed": team.seed}
+        about = {"policy": label, "env": env.spec.name, "version": env.spec.version, "trained_seed": team.seed}
         rows.append(about | summary(results, env.spec.has_win))
     return rows
 
@@ -145,19 +154,31 @@ def teams_of(
 
     Raises CommandError for what cannot be loaded or played.
     """
+    from ibal.envs import version_of
     from ibal.evaluation.matrix import Team
 
-    worlds: dict[str, Env] = {}
+    made: dict[str, Env] = {}
+    told: set[str] = set()
+
+    def once(message: str) -> None:  # the seeds of a run all have the same to say
+        if message not in told:
+            note(message)
+        told.add(message)
+
+    ask = worlds.asked(world_name)
+    entries = [entry for name in policies for entry in _entries(name)]
+    follow = worlds.version_of_all(ask, [entry.meta for entry in entries])
     players: dict[tuple[str, Any], Policy | Agent] = {}
     teams: list[tuple[str, Team]] = []
-    for entry in [entry for name in policies for entry in _entries(name)]:
-        world, env = _world(entry, world_name, worlds)
+    for entry in entries:
+        world, env = _world(entry, ask, follow, made, once)
         meta = entry.meta
         method = _method(meta) if entry.file else "scripted"
         player = _player(entry, env, world, players)
         about: dict[str, Any] = {}
         if entry.file:
             about = {"file": str(entry.file), "env_steps": meta.get("env_steps"), "checked": entry.checked}
+            about["trained_version"] = version_of(str(meta["env"]), meta) if "env" in meta else None
         if not entry.checked:
             note(UNCHECKED.format(name=entry.label))
         digest = hashlib.sha256(entry.file.read_bytes() if entry.file else entry.label.encode()).hexdigest()
@@ -190,24 +211,20 @@ def _player(entry: _Entry, env: Env, world: str, made: dict[tuple[str, Any], Pol
     return made.setdefault((world, size), pymarl_agent(env.spec, size))
 
 
-def _world(entry: _Entry, name: str | None, made: dict[str, Env]) -> tuple[str, Env]:
-    """Make the environment to play in, once each; options it was trained with hold unless --env names another."""
+def _world(
+    entry: _Entry, ask: worlds.Asked, follow: str, made: dict[str, Env], note: Callable[[str], None]
+) -> tuple[str, Env]:
+    """Make the environment to play in, once each, and tell by which rules if it may not be what is expected."""
     from ibal import envs
 
-    trained = entry.meta.get("env")
-    if name is None and trained is None:
-        raise CommandError(f'"{entry.label}" does not say which environment it plays; add --env NAME', WRONG_USE)
-    try:
-        full = envs.TABLE.resolve(str(trained) if name is None else Own(name))
-    except UnknownName as error:
-        raise CommandError(f"{entry.label}: {error}" if name is None else str(error), WRONG_USE) from error
-    options = dict(entry.meta.get("env_options") or {}) if full == trained else {}
+    full, options = worlds.world(entry.label, ask, entry.meta, follow)
     identity = f"{full} {sorted(options.items())}"
     if identity not in made:
         try:
             made[identity] = envs.made(full, options)
         except ConfigError as error:
             raise CommandError(f"{entry.label}: {error}", WRONG_USE) from error
+    worlds.tell(entry.policy, entry.meta, full, made[identity].spec.version, note)
     return identity, made[identity]
 
 
@@ -230,7 +247,7 @@ def summary(results: EpisodeResults, has_win: bool) -> dict[str, Any]:
 
 def as_text(rows: list[dict[str, Any]]) -> str:
     """Return the rows as an aligned table with short names, and what its numbers are."""
-    from ibal.report.names import legend, short
+    from ibal.report.names import legend, rules, short
 
     names = short(row["policy"] for row in rows)
     head = ("policy", "environment", "win rate", "return", "length")
@@ -240,7 +257,8 @@ def as_text(rows: list[dict[str, Any]]) -> str:
     ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*lines, "", "mean [95 % interval: about the one team of the row]", *legend(names)])
+    key = ["mean [95 % interval: about the one team of the row]", *rules(rows), *legend(names)]
+    return "\n".join([*lines, "", *key])
 
 
 def _win(row: dict[str, Any]) -> str:

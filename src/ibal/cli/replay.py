@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ibal.cli import worlds
 from ibal.cli.output import (
     OK,
     WRONG_USE,
@@ -105,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = out.add_argument
     add("--env", metavar="NAME",
-        help='environment, as "smac/MMM" or my_pkg.mod:make (default: the one the policy was trained on)')  # fmt: skip
+        help="environment, as smac/MMM, smac/MMM[version=2026-11] or my_pkg.mod:make (default: the one the policy was "
+        "trained on)")  # fmt: skip
     add("--policy", action="append", metavar="WHO",
         help=f"a run folder, a bundle ({WEIGHTS[0]}, with .json beside it) or a PyMARL file; {policies}; or "
         "my_pkg.mod:make_policy, called with the EnvSpec (default random); may be given more than once")  # fmt: skip
@@ -152,14 +154,13 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
             raise _refused(f"--attack {error}") from error
     _check_once("--attack", options.attack)
     check_attackers(options.attackers)
-    if options.env is not None:
-        envs.TABLE.resolve(Own(options.env))
+    ask = worlds.asked(options.env)
     _check_number(len(options.policy), len(options.attack))
     teams = _teams(options)
     for team in teams:
         if not team.checked:
             note(UNCHECKED.format(name=team.label))
-    name, given = _environment(options.env, teams)
+    name, given = _environment(ask, teams, note)
     try:
         env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
     except (UnknownName, ConfigError) as error:
@@ -283,26 +284,22 @@ def called_policy(name: Own, spec: EnvSpec) -> Policy:
         raise
 
 
-def _environment(asked: str | None, teams: list[_Who]) -> tuple[str, dict[str, Any]]:
+def _environment(ask: worlds.Asked, teams: list[_Who], note: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
     """Choose what all play in: what --env names, else what they were trained on, with the options of then."""
-    from ibal import envs
-
-    wanted = None if asked is None else envs.TABLE.resolve(Own(asked))
+    follow = worlds.version_of_all(ask, [team.meta for team in teams])
     trained: dict[str, tuple[str, dict[str, Any]]] = {}
     for team in teams:
-        name, given = team.meta.get("env"), dict(team.meta.get("env_options") or {})
-        if name is not None and wanted in (None, name):
+        if "env" in team.meta and ask.name in (None, team.meta["env"]):
+            name, given = worlds.world(team.label, ask, team.meta)
             trained.setdefault(f"{name} {json.dumps(given, sort_keys=True) if given else ''}".strip(), (name, given))
+            worlds.tell(team.label, team.meta, name, str(given.get("version", "")), note)
     if len(trained) > 1:
         raise _refused(
             f"the policies were trained on {' and '.join(trained)}; episodes side by side need one environment"
         )
     if trained:
-        name, given = next(iter(trained.values()))
-        return wanted or name, given  # the same name, but only the user's may be code
-    if wanted is None:
-        raise _refused(f'"{teams[0].label}" does not say which environment it plays; add --env NAME')
-    return wanted, {}
+        return next(iter(trained.values()))
+    return worlds.world(teams[0].label, ask, teams[0].meta, follow)
 
 
 def _play(game: _Game, options: argparse.Namespace, output: Output) -> list[Trajectory]:
@@ -340,6 +337,7 @@ def _write(game: _Game, trajectories: list[Trajectory], path: Path, options: arg
     from ibal.viz.player import write_comparison, write_player
 
     facts = [] if len(trajectories) == 1 else [f"seed {options.seed}, episode {options.episode}"]
+    facts += [f"rules {spec.version}"] if spec.version and len(trajectories) > 1 else []
     if _only_policies_differ(game) and game.attacks[0].name != "natural":
         facts.append(f"under {game.attacks[0].name}")
     if options.perturbation != "none":
@@ -353,6 +351,7 @@ def _announce(game: _Game, trajectories: list[Trajectory], options: argparse.Nam
     data: dict[str, Any] = {
         "path": str(options.out[0]),
         "paths": [str(path) for path in options.out],
+        "version": game.world.spec.version,
         "episodes": [
             {"policy": who, "attack": attack, "steps": one.length, "return": round(one.episode_return, 4),
              "win": one.win}

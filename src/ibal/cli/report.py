@@ -110,7 +110,8 @@ def _table(rows: pl.DataFrame, options: argparse.Namespace, output: Output) -> t
     made = lay_out(rows, options.table)
     if made.absent:
         output.note(f"nothing was evaluated of {', '.join(made.absent)}")
-    data = {"table": made.number, "title": made.title, "rows": long_form(made), "absent": list(made.absent)}
+    data = {"table": made.number, "title": made.title, "version": made.version, "rows": long_form(made)}
+    data["absent"] = list(made.absent)
     return data, formats.FORMATS[options.format](made)
 
 

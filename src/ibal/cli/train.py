@@ -39,7 +39,7 @@ class TrainArgs:
     """
 
     env: Annotated[str, tyro.conf.arg(metavar="NAME")] = "smac/3m"
-    """A name of `ibal env list` (3m is short for smac/3m), or my_pkg.mod:make."""
+    """A name of `ibal env list` (3m is short for smac/3m), or my_pkg.mod:make; options may follow in brackets."""
     env_option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="OPTION=VALUE"), tyro.conf.UseAppendAction] = ()
     """An option of the environment, as obs_last_action=true; may be given more than once."""
     method: Annotated[str, tyro.conf.arg(metavar="NAME")] = "vanilla"
@@ -97,8 +97,11 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
                         train=base.train)  # fmt: skip
     args = _parsed(argv, default)
     from ibal.envs import TABLE
+    from ibal.envs import named as world
 
     named = {name: Own(getattr(args, name)) if name in given else getattr(base, name) for name in NAMES}
+    env, options = world(named["env"]) if "env" in given else (TABLE.resolve(named["env"]), {})
+    env_options = dict(_options("--env-option", args.env_option, base.env_options)) | options
     steps = args.train.steps if args.steps is None else args.steps
     if _continues(given) and not {"steps", "train.steps"} & given.keys():  # a preset's budget was not asked for
         steps = load_toml(Path(given["out"]) / CONFIG_FILE).train.steps
@@ -106,8 +109,8 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
     if "train.epsilon-start" in given:
         explore = args.train.epsilon_start
     config = RunConfig(
-        env=TABLE.resolve(named["env"]),
-        env_options=_options("--env-option", args.env_option, base.env_options),
+        env=env,
+        env_options=tuple(sorted(env_options.items())),
         method=named["method"],
         method_options=_options("--method-option", args.method_option, base.method_options),
         seed=args.seed,
@@ -207,7 +210,7 @@ def _options(flag: str, words: tuple[str, ...], base: tuple[tuple[str, Scalar], 
 
 
 def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
-    from ibal.experiments.run import CONSOLE, train_run
+    from ibal.experiments.run import CONSOLE, pinned, train_run
     from ibal.training.checkpoint import CheckpointError
     from ibal.training.log import LogError
     from ibal.training.runner import TrainingError
@@ -215,6 +218,7 @@ def _train(args: TrainArgs, config: RunConfig, out: Path) -> int:
     output = Output(json=args.json, quiet=args.quiet)
     sinks = {"console": "off" if args.quiet else CONSOLE, "tensorboard": args.tensorboard, "wandb": args.wandb}
     try:
+        config = pinned(config, out, resume=args.resume)
         summary = train_run(config, out, resume=args.resume, note=output.note, **sinks)
     except Busy as busy:
         raise CommandError(f"--out {busy}", WRONG_USE) from busy

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ibal.contract import missing_arguments
 from ibal.envs.lbf import rules as lbf
 from ibal.envs.smac.scenarios import SCENARIOS
-from ibal.options import ConfigError, for_call
-from ibal.registry import Entry, Own, Registry, UnknownName, load
+from ibal.options import ConfigError, for_call, pairs, read_scalar
+from ibal.registry import Entry, Own, Registry, UnknownName, load, quoted
 
 if TYPE_CHECKING:
     from ibal.types import Env
@@ -55,6 +55,41 @@ _OPTIONS = {
     "ibal.envs.lbf.env:make": ("ibal.envs.lbf.rules:Rules",),
     "ibal.envs.leak:leak": ("ibal.envs.leak:Leak",),
 }
+
+# Worlds whose rules have versions: where these are, by name, oldest first.
+_VERSIONS = {"smac/": "ibal.envs.smac.rules:VERSIONS"}
+
+
+def versions(name: str) -> tuple[str, ...]:
+    """Return the versions of the rules of a world, oldest first; none where its rules do not change."""
+    return next((tuple(load(target)) for prefix, target in _VERSIONS.items() if name.startswith(prefix)), ())
+
+
+def version_of(name: str, about: Mapping[str, Any]) -> str:
+    """Return the version of the rules of the world ``name`` that something was made with, ``about`` being what it says
+    of itself (``version``, or that option in ``env_options``). What says none is older than versions: of the first."""
+    options = about.get("env_options") or {}
+    return str(about.get("version") or options.get("version") or next(iter(versions(name)), ""))
+
+
+def as_recorded(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that make the world ``name`` as ``about`` says that it was (see ``version_of``)."""
+    options = dict(about.get("env_options") or {})
+    return options | ({"version": version_of(name, about)} if versions(name) else {})
+
+
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """Read an environment of a command line: ``smac/8m`` or, with options, ``smac/8m[version=2026-11]``.
+
+    Returns its full name and the options. Raises UnknownName, or ConfigError for brackets that hold no options.
+    """
+    base, bracket, rest = text.partition("[")
+    if not bracket:
+        return TABLE.resolve(Own(text)), {}
+    if not rest.endswith("]") or not rest[:-1].strip():
+        raise ConfigError(f"{quoted(text)}: options stand in brackets, as in smac/8m[version=2026-11]")
+    given = pairs(f"{quoted(text)}:", rest[:-1].split(","))
+    return TABLE.resolve(Own(base)), {name: read_scalar(value) for name, value in given.items()}
 
 
 def make(name: str, **options: Any) -> Env:

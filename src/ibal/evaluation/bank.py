@@ -20,6 +20,7 @@ from ibal import rng
 from ibal.adversaries import TABLE, built, configured
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
+from ibal.envs import version_of
 from ibal.evaluation.matrix import Attack, Team
 from ibal.options import pairs, with_options
 from ibal.reading import Unreadable, content, table
@@ -93,7 +94,7 @@ class Bank:
 
     def has(self, name: str, spec: EnvSpec) -> bool:
         """Say whether the folder has an attacker of this attack for an environment."""
-        wanted = TABLE.resolve(configuration(name)[0]), spec.name
+        wanted = TABLE.resolve(configuration(name)[0]), spec.name, spec.version
         return self.folder is not None and wanted in attackers_in(self.folder).values()
 
     def _built(self, config: Any, spec: EnvSpec) -> Adversary:
@@ -111,27 +112,33 @@ class Bank:
                 "folder of attackers with --attackers"
             )
         held = attackers_in(self.folder)
-        wanted = TABLE.resolve(name), spec.name
+        wanted = TABLE.resolve(name), spec.name, spec.version
         if files := [file for file, what in held.items() if what == wanted]:
             return [_read(file, spec, name) for file in files]
-        there = ", ".join(sorted({f"{attack} for {env}" for attack, env in held.values()})) or "no attacker"
+        if other := sorted({version for *what, version in held.values() if (*what,) == wanted[:2]}):
+            here, theirs = (f"--env {spec.name}[version={version}]" for version in (spec.version, other[-1]))
+            raise ValueError(
+                f'{self.folder} has attackers "{name}" fitted on version "{other[-1]}" of the rules of {spec.name}, '
+                f'but "{spec.version}" is played; fit some on it (ibal attack {here}), or play by theirs: {theirs}'
+            )
+        there = ", ".join(sorted({f"{attack} for {env}" for attack, env, _ in held.values()})) or "no attacker"
         raise ValueError(
             f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
         )
 
 
-def attackers_in(folder: Path) -> dict[Path, tuple[str, str]]:
+def attackers_in(folder: Path) -> dict[Path, tuple[str, str, str]]:
     """Return the bundles (``.safetensors``) of a folder and of those in it, in the order of their names, each with its
-    attack and its environment."""
+    attack, its environment and the version of the rules of that."""
     says = {file.with_suffix(".safetensors"): _says(file) for file in sorted(folder.rglob("*.json"))}
     return {file: what for file, what in says.items() if what is not None}
 
 
-def _says(file: Path) -> tuple[str, str] | None:
-    """Return attack and environment of an attacker's JSON file; None for any other file."""
+def _says(file: Path) -> tuple[str, str, str] | None:
+    """Return attack, environment and version of an attacker's JSON file; None for any other file."""
     try:
-        about = table(file, {"attack": str, "env": str})
-        return about["attack"], about["env"]
+        about = table(file, {"attack": str, "env": str}, {"version": str})
+        return about["attack"], about["env"], version_of(about["env"], {"version": about.get("version")})
     except (Unreadable, OSError):
         return None
 

@@ -24,6 +24,7 @@ def card(cells: Sequence[Cell], plan: Plan, entries: Sequence[Mapping[str, Any]]
         attacks.setdefault((c.attack.name, c.team.env.spec.name), []).append(c.attack)
     return {
         "versions": {"ibal": ibal.__version__, "engine": engine_version(), "jax": jax.__version__},
+        "rules": {c.team.env.spec.name: c.team.env.spec.version for c in cells},
         "device": jax.devices()[0].device_kind,
         "episodes": plan.episodes,
         "key_seed": plan.seed,
@@ -34,6 +35,7 @@ def card(cells: Sequence[Cell], plan: Plan, entries: Sequence[Mapping[str, Any]]
                 "method": t.method,
                 "seed": t.seed,
                 "env": t.env.spec.name,
+                "version": t.env.spec.version,
                 "sha256": t.digest,
                 **t.about,
             }

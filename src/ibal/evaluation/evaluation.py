@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from ibal import reading
+from ibal.envs import version_of
 from ibal.evaluation.card import card
 from ibal.evaluation.matrix import Cell, Plan, as_parquet, engine_version, run
 from ibal.evaluation.summary import summarise, write_json
@@ -24,6 +25,7 @@ COLUMNS = {
     "policy": pl.String, "method": pl.String, "seed": pl.Int64, "env": pl.String, "attack": pl.String,
     "perturbation": pl.String, "episode": pl.Int64, "key_seed": pl.Int64, "win": pl.Float64, "return": pl.Float64,
 }  # fmt: skip
+VERSION = {"version": pl.String}  # evaluations of before there were versions lack it
 
 
 class Evaluation(NamedTuple):
@@ -56,8 +58,8 @@ def evaluate(
 
 
 def read_episodes(folder: Path, note: Callable[[str], None] = lambda message: None) -> pl.DataFrame:
-    """Return the rows of an evaluation's folder (``COLUMNS``), compared with what its ``summary.json`` says of them;
-    ``note`` is told where it says nothing.
+    """Return the rows of an evaluation's folder (``COLUMNS``, ``VERSION``), compared with what its ``summary.json``
+    says of them; ``note`` is told where it says nothing.
 
     Raises OSError, or ValueError in one sentence for what is damaged or no evaluation.
     """
@@ -69,8 +71,11 @@ def read_episodes(folder: Path, note: Callable[[str], None] = lambda message: No
         raise reading.Unreadable(
             f"{file} is not the one that {beside.name} was written with; give its ibal evaluate command again"
         )
-    rows = reading.frame(held, str(file), COLUMNS)
-    names = [name for name, kind in COLUMNS.items() if kind == pl.String]
+    rows = reading.frame(held, str(file), COLUMNS, optional=VERSION)
+    if "version" not in rows.columns:
+        oldest = {env: version_of(env, {}) for env in rows["env"].unique().drop_nulls()}
+        rows = rows.with_columns(pl.col("env").replace_strict(oldest, default="").alias("version"))
+    names = [name for name, kind in (COLUMNS | VERSION).items() if kind == pl.String]
     for column in (*names, "episode", "key_seed", "return"):
         if rows[column].null_count() or (column == "return" and not rows[column].is_finite().all()):
             raise reading.Unreadable(f"{file}: column {column} has gaps or numbers that are none")

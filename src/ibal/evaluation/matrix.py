@@ -32,6 +32,7 @@ from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluation import sources
 from ibal.evaluation.episodes import EpisodeResults, episode_keys, play
 from ibal.evaluation.perturb import perturb
+from ibal.evaluation.versions import require_one
 from ibal.files import appear_bytes
 from ibal.nets.agents import Agent
 from ibal.options import check_count, check_seed
@@ -105,9 +106,10 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
     """Return all cells, in the order in which they are played and tabulated.
 
     ``attacks(name, team)`` makes an attack for the team's environment; it must return the same object for the same
-    environment. Raises ValueError for a policy that comes twice, a perturbation that an environment cannot follow, or a
-    victim that does not show what an attack must know of it.
+    environment. Raises ValueError for teams in different versions of a world, a policy that comes twice, a perturbation
+    that an environment cannot follow, or a victim that does not show what an attack must know of it.
     """
+    require_one((team.env.spec.name, team.env.spec.version, team.policy) for team in teams)
     seen: set[tuple[str, int | None]] = set()
     worlds: list[tuple[Env, str, tuple[Env, Any]]] = []  # an Env cannot be hashed: it holds arrays
 
@@ -149,10 +151,10 @@ def run(
 ) -> pl.DataFrame:
     """Play the cells that are not in ``out/parts`` yet and return all rows; None: nothing is kept.
 
-    Columns: policy, method, seed, env, attack, perturbation, episode, key_seed (episode ``i`` of this seed has one
-    world in all cells), attacker (which of the fitted ones, 0 if there is none), win (null where nothing can be won),
-    return, length, attacked (share of the living agents' turns in which the attack changed what was seen or done),
-    replaced (share of their actions that it replaced), and the environment's metrics.
+    Columns: policy, method, seed, env, version (of its rules), attack, perturbation, episode, key_seed (episode ``i``
+    of this seed has one world in all cells), attacker (which of the fitted ones, 0 if there is none), win (null where
+    nothing can be won), return, length, attacked (share of the living agents' turns in which the attack changed what
+    was seen or done), replaced (share of their actions that it replaced), and the environment's metrics.
     """
     if not todo:
         raise ValueError("run: there is no cell to play; name at least one policy, one attack and one perturbation")
@@ -264,7 +266,7 @@ def _labelled(cell: Cell, plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     team = cell.team
     names = {
         "policy": team.policy, "method": team.method, "seed": team.seed, "env": team.env.spec.name,
-        "attack": cell.attack.name, "perturbation": cell.perturbation,
+        "version": team.env.spec.version, "attack": cell.attack.name, "perturbation": cell.perturbation,
     }  # fmt: skip
     labels = [pl.lit(v, pl.Int64 if k == "seed" else pl.String).alias(k) for k, v in names.items()]
     return frame.select(

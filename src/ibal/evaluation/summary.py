@@ -40,8 +40,9 @@ def summarise(rows: pl.DataFrame) -> list[dict[str, Any]]:
     (share of their actions that it replaced): means.
     """
     entries: list[dict[str, Any]] = []
-    for names, group in rows.group_by(_GROUP, maintain_order=True):
-        about: dict[str, Any] = dict(zip(_GROUP, names, strict=True))
+    by = [*_GROUP, *(name for name in ("version",) if name in rows.columns)]
+    for names, group in rows.group_by(by, maintain_order=True):
+        about: dict[str, Any] = dict(zip(by, names, strict=True))
         seeds = group["seed"].unique(maintain_order=True).to_list()
         attacks = group["attack"].unique(maintain_order=True).to_list()
         scores = {

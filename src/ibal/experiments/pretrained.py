@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from ibal import rng
+from ibal.envs import version_of
 from ibal.experiments.config import RunConfig, load_toml
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError, Scalar
@@ -28,6 +29,7 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
     source = load_toml(run / "config.toml")
     for name, theirs, ours in (
         ("environment", source.env, config.env),
+        ("version of the rules", _version(source), _version(config)),
         ("set of environment options", _listed(source.env_options), _listed(config.env_options)),
         ("mixer", source.learner.mixer, config.learner.mixer),
         ("hidden size", source.learner.hidden, config.learner.hidden),
@@ -48,4 +50,8 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
 
 
 def _listed(options: tuple[tuple[str, Scalar], ...]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options) or "the defaults"
+    return ", ".join(f"{name}={value}" for name, value in options if name != "version") or "the defaults"
+
+
+def _version(config: RunConfig) -> str:
+    return version_of(config.env, {"env_options": dict(config.env_options)})

@@ -60,6 +60,7 @@ def train_run(
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; name a folder")
     with claimed(out) as held:
+        config = pinned(config, out, env, resume)
         _check_folder(held, config, resume)
         use_cores(config.seeds)
         env = _environment(config) if env is None else env
@@ -86,6 +87,22 @@ def train_run(
                 env, config.learner, train, seeds=range(config.seed, config.seed + config.seeds), out=out, log=log,
                 adversary=adversary, pretrained=pretrained, resume=resume, meta=meta, claim=held,
             )  # fmt: skip
+
+
+def pinned(config: RunConfig, out: Path, env: Env | None = None, resume: bool = False) -> RunConfig:
+    """Let a configuration say by which version of its rules the environment is played, so that the run can go on by the
+    same: that of ``env``, that of the run in ``out`` which is resumed (one that says none is older than versions), or
+    else the newest."""
+    given = dict(config.env_options)
+    name = envs.TABLE.resolve(config.env) if env is None else env.spec.name
+    if "version" in given or not envs.versions(name):
+        return config
+    if resume and (out / CONFIG_FILE).exists():
+        saved = dict(load_toml(out / CONFIG_FILE).env_options)
+        given |= {"version": saved["version"]} if "version" in saved else {}
+    else:
+        given["version"] = envs.versions(name)[-1] if env is None else env.spec.version
+    return replace(config, env_options=tuple(sorted(given.items())))
 
 
 def _check_folder(held: Claim, config: RunConfig, resume: bool) -> None:
@@ -146,7 +163,7 @@ def use_cores(seeds: int) -> None:
 
 def _environment(config: RunConfig) -> Env:
     try:
-        return envs.made(config.env, dict(config.env_options))
+        return envs.made(config.env, envs.as_recorded(config.env, {"env_options": dict(config.env_options)}))
     except (ValueError, TypeError) as error:
         if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
             raise ConfigError(f"{config.env} does not take its env_options: {error}") from error

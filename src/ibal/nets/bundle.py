@@ -49,9 +49,9 @@ class Bundle(NamedTuple):
 def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> None:
     """Write ``path`` (``.safetensors``) and the JSON file of the same name.
 
-    The JSON holds the environment's name, sizes, names of actions and of observation features, the versions that wrote
-    it, and ``meta`` (seed, steps, hash of the configuration, ...; what JSON can hold). Raises ValueError if the weights
-    do not fit ``spec``, OSError where the files cannot be written.
+    The JSON holds the environment's name, the version of its rules, sizes, names of actions and of observation
+    features, the versions that wrote it, and ``meta`` (seed, steps, hash of the configuration, ...; what JSON can
+    hold). Raises ValueError if the weights do not fit ``spec``, OSError where the files cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -61,6 +61,7 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
     about = {
         "format": FORMAT,
         "env": spec.name,
+        "version": spec.version,
         "n_agents": spec.n_agents,
         "n_actions": spec.n_actions,
         "obs_size": spec.obs_size,
@@ -121,7 +122,7 @@ _REQUIRED = {
 _OPTIONAL = {
     "state_size": int, "inputs": list[str], "action_names": list[str], "obs_features": list[str],
     "versions": dict[str, str], "seed": int | None, "env_steps": int | None, "env_options": dict[str, Scalar] | None,
-    "method": str, "config_hash": str, "config": dict[str, Any],
+    "version": str, "method": str, "config_hash": str, "config": dict[str, Any],
 }  # fmt: skip
 
 

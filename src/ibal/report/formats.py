@@ -61,7 +61,7 @@ _TEXT = _Style(str, lambda text: f"{text}*", lambda text: f"{text}+")
 
 def markdown(made: Table) -> str:
     """Return a section per scenario, with the columns of the source aligned, and a key."""
-    out = [f"## Table {made.number}: {made.title}"]
+    out = [f"## Table {made.number}: {made.title}{_rules(made)}"]
     heads = ["method", "", *made.columns]
     for block in made.blocks:
         lines = [heads]
@@ -86,8 +86,9 @@ def latex(made: Table) -> str:
     columns = made.columns
     out = [
         r"\begin{table*}[t]", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{escape_latex(made.title)}, beside the paper's Table {made.number}. Ours: mean $\pm$ standard "
-        r"deviation over seeds [95\,\% interval]; difference: ours $-$ paper [95\,\% interval]. Bold: best, "
+        rf"\caption{{{escape_latex(made.title)}, beside the paper's Table {made.number}{escape_latex(_rules(made))}. "
+        r"Ours: mean $\pm$ standard deviation over seeds [95\,\% interval]; difference: ours $-$ paper [95\,\% "
+        r"interval]. Bold: best, "
         r"underlined: second best, of ours and of the paper's each.}",
         rf"\label{{tab:ibal-{made.number}}}", rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}", r"\toprule",
         " & ".join(["Method", "", *map(escape_latex, columns)]) + r" \\",
@@ -118,7 +119,7 @@ def comma_separated(made: Table) -> str:
 
 def text(made: Table) -> str:
     """Return what was played for a terminal: a narrow table per scenario and method, with a line per column."""
-    out = [f"Table {made.number}: {made.title}"]
+    out = [f"Table {made.number}: {made.title}{_rules(made)}"]
     for block in made.blocks:
         for row in block.rows:
             if not any(cell.ours for cell in row.cells.values()):
@@ -144,6 +145,11 @@ def text(made: Table) -> str:
 FORMATS: dict[str, Callable[[Table], str]] = {
     "markdown": markdown, "latex": latex, "csv": comma_separated, "text": text,
 }  # fmt: skip
+
+
+def _rules(made: Table) -> str:
+    """Say by which rules ours was played."""
+    return f" (ours by rules {made.version})" if made.version else ""
 
 
 def _lines(row: Row, columns: Sequence[str], style: _Style) -> list[tuple[str, list[str]]]:

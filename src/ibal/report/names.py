@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 _ENDINGS = (".safetensors", ".json", ".th")
 
@@ -29,6 +30,17 @@ def short(names: Iterable[str]) -> dict[str, str]:
 def legend(names: Mapping[str, str]) -> list[str]:
     """Return a line for every name that was shortened."""
     return [f"{text}: {name}" for name, text in names.items() if text != name]
+
+
+def rules(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the line that says by which version of their rules the environments of some rows were played, if any."""
+    found = dict.fromkeys((row["env"], row["version"]) for row in rows if row.get("version"))
+    if not found:
+        return []
+    versions = {version for _, version in found}
+    if len(versions) == 1:
+        return [f"rules: version {versions.pop()}"]
+    return [f"rules: {', '.join(f'{env} version {version}' for env, version in found)}"]
 
 
 def _bare(text: str) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 from ibal.evaluation import stats
 from ibal.evaluation.summary import HINDSIGHT, WORST
 from ibal.report.formats import aligned, escape_markdown
-from ibal.report.tables import check_once, own_name
+from ibal.report.tables import check, own_name, version_of
 
 BASELINE = "vanilla"
 ALL = "all environments"
@@ -50,20 +50,21 @@ class Line(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One environment, or all together; ``score`` is "win rate" or "return"."""
+    """One environment, or all together; ``score`` is "win rate" or "return"; ``version`` that of its rules, if any."""
 
     env: str
     score: str
     tasks: list[str]
     lines: list[Line]
+    version: str = ""
 
 
 def overview(rows: pl.DataFrame) -> list[Part]:
     """Return a part per environment and, where several can be won, one over all of these.
 
-    Raises ValueError where an episode comes twice.
+    Raises ValueError for several versions of a world's rules, and where an episode comes twice.
     """
-    check_once(rows)
+    check(rows)
     named = rows.with_columns(own_name().alias("group"))
     parts: list[Part] = []
     won: list[pl.DataFrame] = []
@@ -88,7 +89,7 @@ def _part(name: str, score: str, rows: pl.DataFrame) -> Part:
     tasks = list(dict.fromkeys(task for scores in found.values() for task in scores))
     is_rate = score == "win rate"
     lines = [_line(method, found, tasks, rows.filter(pl.col("group") == method), is_rate) for method in found]
-    return Part(name, score, [_label(task, name) for task in tasks], lines)
+    return Part(name, score, [_label(task, name) for task in tasks], lines, version_of(rows))
 
 
 def _line(
@@ -170,7 +171,8 @@ def as_markdown(parts: Sequence[Part], room: int = 100) -> str:
     out: list[str] = []
     for part in parts:
         unit = "win rate in percent" if part.score == "win rate" else "return"
-        out += [f"### {part.env}: {unit}", *_narrow(_cells(part), room)]
+        rules = f" (rules {part.version})" if part.version else ""
+        out += [f"### {part.env}: {unit}{rules}", *_narrow(_cells(part), room)]
     out.append(
         f"{WORST}: what the task leaves that leaves least, and which. {HINDSIGHT}: every episode under the attack that "
         "hurts it most, which no attacker reaches. IQM: interquartile mean over all runs and tasks. above "

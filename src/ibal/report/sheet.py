@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ibal.evaluation.summary import HINDSIGHT, MEAN, WORST
-from ibal.report.names import legend, short
+from ibal.report.names import legend, rules, short
 
 ROOM = 100
 GAP = 2
@@ -103,7 +103,7 @@ def _key(entries: Sequence[Entry], names: Mapping[str, str], card: Mapping[str, 
         ]
     out += knowledge(card) if card else []
     lines = [part for text in out for part in textwrap.wrap(text, room, subsequent_indent="  ")]
-    return [*lines, *legend(names)]
+    return [*lines, *rules(entries), *legend(names)]
 
 
 def knowledge(card: Mapping[str, Any]) -> list[str]:

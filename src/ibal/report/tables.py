@@ -19,6 +19,7 @@ import polars as pl
 
 from ibal.evaluation import stats
 from ibal.evaluation.summary import HINDSIGHT, WORST
+from ibal.evaluation.versions import require_one
 from ibal.report.published import EPISODES, SEEDS, Number, PublishedTable, numbers, table
 
 METHODS = {
@@ -84,20 +85,21 @@ class Block(NamedTuple):
 
 class Table(NamedTuple):
     """``columns`` are those of the paper and those of ``worst_columns``; ``absent`` are scenarios the evaluation has
-    nothing of."""
+    nothing of; ``version`` is that of the rules that were played ("": the environments have none)."""
 
     number: int
     title: str
     columns: tuple[str, ...]
     blocks: list[Block]
     absent: tuple[str, ...]
+    version: str = ""
 
 
 def lay_out(rows: pl.DataFrame, number: int) -> Table:
     """Lay episodes out as table ``number`` of the paper.
 
     Raises ValueError where there is no such table, where it is not about episodes, where the rows have nothing of it,
-    or where an episode comes twice.
+    where they are of several versions of a world's rules, or where an episode comes twice.
     """
     paper = table(number)
     if paper.unit != "percent":
@@ -105,7 +107,7 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
             f"table {number} holds {paper.unit} of training, which no evaluation says; there are the tables of win "
             f"rates: {', '.join(map(str, numbers('percent')))}"
         )
-    check_once(rows)
+    check(rows)
     named = rows.filter(pl.col("win").is_not_null()).with_columns(_column(), _group(MAPPO if number == 13 else METHODS))
     named = named.filter(pl.col("column").is_in(paper.columns))
     parts = {scenario: named.filter(pl.col("env").str.contains(_plays(number, scenario))) for scenario in paper.data}
@@ -114,12 +116,27 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
         raise ValueError(_nothing(rows, paper))
     absent = tuple(scenario for scenario, part in parts.items() if not part.height)
     columns = paper.columns + worst_columns(number)
-    return Table(number, paper.title, columns, blocks, absent)
+    return Table(number, paper.title, columns, blocks, absent, version_of(named))
 
 
 def worst_columns(number: int) -> tuple[str, ...]:
     """Return the columns that the paper does not have."""
     return (WORST, HINDSIGHT) if number in WORST_IN else ()
+
+
+def check(rows: pl.DataFrame) -> None:
+    """Raise ValueError for rows that make no table: of several versions of a world's rules, or with episodes twice."""
+    if "version" in rows.columns:
+        played = rows.select("env", "version", "policy").unique(maintain_order=True)
+        require_one(played.iter_rows())
+    check_once(rows)
+
+
+def version_of(rows: pl.DataFrame) -> str:
+    """Return the version of the rules that rows were played by; "" where there is none, or several (of several kinds
+    of environment)."""
+    found = set(rows["version"]) - {""} if "version" in rows.columns else set()
+    return found.pop() if len(found) == 1 else ", ".join(sorted(found))
 
 
 def check_once(rows: pl.DataFrame) -> None:
@@ -205,6 +222,7 @@ def long_form(made: Table) -> list[dict[str, Any]]:
                     "published_mean": None if cell.published is None else published.mean, "published_sd": published.sd,
                     "difference": apart, "difference_low": least, "difference_high": most,
                     "seeds": seeds, "episodes": episodes, "best": cell.mark or None, "of": of,
+                    "version": made.version or None,
                 })  # fmt: skip
     return out
 

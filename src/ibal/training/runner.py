@@ -74,7 +74,8 @@ def run(
         held = claim or stack.enter_context(claimed(out))
         team = pymarl.pymarl_agent(env.spec, learner.hidden)
         adversary = adversary or natural()
-        this = _Run(env, learner, train, seeds, out, log, meta or {}, team, adversary.threat, held)
+        meta = {"version": env.spec.version} | (meta or {})
+        this = _Run(env, learner, train, seeds, out, log, meta, team, adversary.threat, held)
         return _run(this, adversary, pretrained, resume)
 
 
@@ -183,6 +184,12 @@ def _restored(this: _Run, empty: TrainState) -> checkpoint.Restored | None:
     expect = {name: this.meta[name] for name in ("config_hash",) if name in this.meta}
     template = jax.eval_shape(lambda state: as_saved(state, this.train), empty)
     found = checkpoint.restore(this.out / "checkpoints", template, expect=expect)
+    played = this.env.spec.version
+    if found is not None and found.extra.get("version", played) != played:
+        raise checkpoint.CheckpointError(
+            f'{this.out} was trained by version "{found.extra["version"]}" of the rules of {this.env.spec.name}, and '
+            f'"{played}" is played now; make the environment with that version, or train into another folder'
+        )
     if found is None:
         this.log.note(f"{this.out} holds no checkpoint yet: starting from the beginning")
     return found

@@ -182,6 +182,7 @@ def to_json(trajectory: Trajectory, spec: EnvSpec, scene: Scene | None = None) -
         "label": trajectory.label,
         "env": {
             "name": spec.name,
+            "version": spec.version,
             "n_agents": n,
             "horizon": spec.horizon,
             "action_names": list(spec.action_names),

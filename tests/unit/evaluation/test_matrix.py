@@ -15,7 +15,7 @@ from ibal import rng
 from ibal.adversaries.base import Threat, adversary, natural
 from ibal.evaluation import matrix
 from ibal.evaluation.episodes import play
-from ibal.evaluation.evaluation import COLUMNS, evaluate, read_episodes
+from ibal.evaluation.evaluation import COLUMNS, VERSION, evaluate, read_episodes
 from ibal.evaluation.matrix import Attack, Cell, Plan, Team, as_parquet, cells, run
 from ibal.evaluation.perturb import perturb
 from ibal.evaluation.scripted import random_policy
@@ -64,8 +64,8 @@ def rows(todo: list[Cell]) -> pl.DataFrame:
 
 def test_one_row_per_episode_with_its_names(rows: pl.DataFrame) -> None:
     assert rows.columns == [
-        "policy", "method", "seed", "env", "attack", "perturbation", "episode", "key_seed", "attacker", "win", "return",
-        "length", "attacked", "replaced", "noise", "played",
+        "policy", "method", "seed", "env", "version", "attack", "perturbation", "episode", "key_seed", "attacker",
+        "win", "return", "length", "attacked", "replaced", "noise", "played",
     ]  # fmt: skip
     assert rows.height == 2 * 2 * 2 * PLAN.episodes
     assert rows.group_by("seed", "attack", "perturbation").len()["len"].to_list() == [PLAN.episodes] * 8
@@ -249,7 +249,7 @@ def test_the_folder_of_an_evaluation(todo: list[Cell], rows: pl.DataFrame, tmp_p
 def test_rows_that_are_not_those_of_the_summary_are_refused(todo: list[Cell], tmp_path: Path) -> None:
     folder = tmp_path / "ev [a]"  # a pattern, for polars
     done = evaluate(todo, PLAN, folder)
-    assert read_episodes(folder).equals(done.rows.select(list(COLUMNS)).cast(COLUMNS))
+    assert read_episodes(folder).equals(done.rows.select([*COLUMNS, *VERSION]).cast(COLUMNS | VERSION))
     file = folder / "episodes.parquet"
     content = file.read_bytes()
     for damaged in (content[:-1], b"", as_parquet(done.rows.with_columns(win=True))):

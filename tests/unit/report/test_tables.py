@@ -290,7 +290,7 @@ def test_the_long_form_has_a_line_per_number() -> None:
     read = list(csv.DictReader(io.StringIO(formats.comma_separated(made))))
     assert list(read[0]) == [
         "table", "scenario", "method", "column", "ours_mean", "ours_sd", "low", "high", "published_mean",
-        "published_sd", "difference", "difference_low", "difference_high", "seeds", "episodes", "best", "of",
+        "published_sd", "difference", "difference_low", "difference_high", "seeds", "episodes", "best", "of", "version",
     ]  # fmt: skip
     assert len(read) == 9 * 7  # nothing of ours beyond the paper's cells
     found = next(line for line in read if (line["method"], line["column"]) == ("IBAL", "Natural"))

@@ -28,14 +28,22 @@ from ibal.types import Env, Frame, TimeStep
 SMAC = Interface()  # the defaults of StarCraft2Env
 
 
-def make(map_name: str | Scenario, *, interface: Interface = SMAC, rules: Rules = REAL, **options: Any) -> Env:
+def make(
+    map_name: str | Scenario, *, interface: Interface = SMAC, rules: Rules | None = None, version: str = "",
+    **options: Any,
+) -> Env:  # fmt: skip
     """Make a SMAC map, by name or as a ``Scenario`` of your own.
 
-    ``options`` are fields of ``Interface``, ``Rules`` or ``Quantities`` by name:
+    The rules are those of a ``version``, as "2026-11", or ``rules``; without either those of the newest. ``options``
+    are fields of ``Interface``, ``Rules`` or ``Quantities`` by name, which change them:
     ``make("3m", obs_last_action=True, head_start=0, push=0.1)``.
     An unavailable action is replaced (alive: stop, dead: no-op) and counted in ``metrics["illegal_actions"]``.
     After the end, further steps change nothing, pay nothing and repeat the last flags and metrics.
     """
+    if rules is not None and version:
+        raise ValueError(f'give rules or version="{version}", not both: a version is a set of rules')
+    if rules is None:
+        rules = Rules.of(version) if version else REAL
     names = {part: [field.name for field in fields(part)] for part in (Interface, Rules)}
     numbers = rules.quantities
     for name, value in options.items():

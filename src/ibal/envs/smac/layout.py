@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ibal.envs.smac.rules import Interface, Rules
+from ibal.envs.smac.rules import NEWEST, Interface, Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.types import Block, EnvSpec, ObsLayout
 
@@ -12,7 +12,7 @@ MOVES = ("north", "south", "east", "west")
 NO_OP, STOP, FIRST_MOVE, FIRST_TARGET = 0, 1, 2, 6
 SIGHT = 9.0  # seen when the centres are strictly closer
 REACH = 6.0  # target actions are available up to and including this distance, whatever the weapon
-REAL = Rules()  # every switch as in the real game
+REAL = Rules.of(NEWEST)  # every switch as in the real game, as far as it is known
 METRICS = ("win", "dead_allies", "dead_enemies", "timeout", "illegal_actions")
 
 # Cells looked at around an agent, in multiples of ``move_amount``; the height features add the agent's own cell.
@@ -130,4 +130,5 @@ def env_spec(scenario: Scenario, interface: Interface, rules: Rules = REAL) -> E
         state_layout=state,
         noop_action=NO_OP,
         idle_actions=(NO_OP, STOP),
+        version=rules.version,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ibal.registry import quoted
 
@@ -132,13 +132,31 @@ class Rules:
 
     @staticmethod
     def of(version: str) -> Rules:
-        """Return the rules of a version of the engine. Raises ValueError that names the closest one."""
-        if version in VERSIONS:
-            return VERSIONS[version]
-        near = difflib.get_close_matches(version, VERSIONS, 1, 0.0)[0]
-        raise ValueError(
-            f'no version "{version}" of the engine; did you mean "{near}"? (versions: {", ".join(VERSIONS)})'
-        )
+        """Return the rules of a version of the engine, or of one with changes as ``version`` names it.
+
+        Raises ValueError that names the closest version or rule.
+        """
+        name, *changes = version.split("+")
+        if name not in VERSIONS:
+            near = difflib.get_close_matches(name[:100], VERSIONS, 1, 0.0)[0]
+            raise ValueError(
+                f'no version {quoted(name)} of the engine; did you mean "{near}"? (versions: {", ".join(VERSIONS)})'
+            )
+        rules = VERSIONS[name]
+        mine, numbers = _flat(rules), rules.quantities
+        for change in changes:
+            key, equals, text = change.partition("=")
+            if key not in mine or not equals:
+                near = difflib.get_close_matches(key[:100], mine, 1, 0.0)[0]
+                raise ValueError(
+                    f"version {quoted(version)}: {quoted(change)} is no rule and its value; did you mean {near}=...?"
+                )
+            value = _read(mine[key], text, version)
+            if key in Quantities._fields:
+                numbers = numbers._replace(**{key: value})
+            else:
+                rules = replace(rules, **{key: value})
+        return replace(rules, quantities=numbers)
 
     @property
     def version(self) -> str:
@@ -148,10 +166,9 @@ class Rules:
         """
         mine = _flat(self)
         changes = {
-            name: [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-                   for key, value in mine.items() if value != other[key]]
+            name: [f"{key}={_said(value)}" for key, value in mine.items() if value != other[key]]
             for name, other in ((name, _flat(rules)) for name, rules in VERSIONS.items())
-        }  # fmt: skip
+        }
         nearest = min(changes, key=lambda name: len(changes[name]))
         return "+".join([nearest, *changes[nearest]])
 
@@ -171,6 +188,29 @@ def _flat(rules: Rules) -> dict[str, object]:
     return own | rules.quantities._asdict()
 
 
+def _said(value: object) -> str:
+    """Write a value so that ``_read`` gives the same back, without a plus sign: that parts the changes."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    short = f"{value:g}"
+    return (short if float(short) == value else repr(value)).replace("e+", "e")
+
+
+def _read(old: object, text: str, version: str) -> Any:
+    """Read a value of the type of ``old``. Raises ValueError."""
+    if isinstance(old, bool):
+        if text in ("True", "False"):
+            return text == "True"
+    elif isinstance(old, str):
+        return text
+    elif isinstance(old, int | float):
+        try:
+            return type(old)(float(text))
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError(f"version {quoted(version)}: {quoted(text)} cannot be read; a value like {old} was expected")
+
+
 _CHOICES = {
     "enemy_ids": ("unimodal", "permutation", "creation"),
     "formation": ("lattice", "contact"),
@@ -181,3 +221,4 @@ _CHOICES = {
 
 # Every set of rules that results were published with. Never change an entry: add one.
 VERSIONS = {"2026-11": Rules()}
+NEWEST = list(VERSIONS)[-1]  # what is played unless another one is asked for

@@ -298,7 +298,7 @@ function start() {
   replays.forEach((replay) => byId("tabs").append(element("button", { type: "button", "aria-pressed": "false", text: replay.name, onclick: () => choose(replay.index) })));
   const { env } = replays[0];
   const agents = `${env.n_agents} agent${env.n_agents === 1 ? "" : "s"}`, against = replays[0].enemies ? ` against ${replays[0].enemies}` : "";
-  byId("summary").textContent = data.summary || `${agents}${against}, at most ${env.horizon} steps`;
+  byId("summary").textContent = data.summary || `${agents}${against}, at most ${env.horizon} steps${env.version ? `, rules ${env.version}` : ""}`;
   buildLegend();
   connect();
   recall();
