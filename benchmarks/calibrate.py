@@ -48,7 +48,8 @@ SCRIPTS = ("random", "stop", "north", "east", "heuristic")
 WEIGHTS = {"paper": 3.0, "ladder": 1.5, "policies": 2.0, "won length": 1.5, "random": 2.0, "passive": 1.0,
            "untrained": 0.5, "heuristic": 0.25, "large": 0.5}  # fmt: skip
 TOLERANCE = 0.05
-SLOTS = 128
+SLOTS = 64  # games side by side
+ROOM = 256  # games of one compiled program at least
 
 
 class Target(NamedTuple):
@@ -99,9 +100,14 @@ class _Slots(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _play(env_reset: Any, env_step: Any, team: _Team, keys: Any, code: Any, params: Any, worlds: Any) -> Games:
-    """Play one game per key, each in its own world; as ``evaluate.episodes.play``, which has one world for all."""
-    jobs, slots = keys.shape[0], min(SLOTS, keys.shape[0])
+def _play(
+    env_reset: Any, env_step: Any, team: _Team, keys: Any, code: Any, params: Any, worlds: Any, jobs: Any
+) -> Games:
+    """Play one game per key, each in its own world; as ``evaluate.episodes.play``, which has one world for all.
+
+    Only the first ``jobs`` keys count: the rest fill up to a size for which this is compiled already.
+    """
+    room, slots = keys.shape[0], min(SLOTS, keys.shape[0])
 
     def begin(job: tuple[Any, Any]) -> tuple[Any, Any]:
         key, world = job
@@ -125,15 +131,15 @@ def _play(env_reset: Any, env_step: Any, team: _Team, keys: Any, code: Any, para
         job = jnp.minimum(slot.job, jobs - 1)
         slot = jax.vmap(advance)(keys[job], tree.at(worlds, job), code[job], slot)
         over = (slot.step.terminated | slot.step.truncated) & (slot.job < jobs)
-        row = jnp.where(over, slot.job, jobs)
+        row = jnp.where(over, slot.job, room)
         ended = Games(slot.total, slot.clock, slot.step.metrics["win"], slot.step.metrics["dead_allies"])
         games = jax.tree.map(lambda kept, new: kept.at[row].set(new, mode="drop"), games, ended)
         after = jnp.where(over, jnp.minimum(queued + jnp.cumsum(over.astype(jnp.int32)) - 1, jobs), slot.job)
         return tree.where(over, start(after), slot), jnp.minimum(queued + over.sum(dtype=jnp.int32), jobs), games
 
-    nothing = jnp.zeros(jobs)
-    games = Games(nothing, jnp.zeros(jobs, jnp.int32), nothing, nothing)
-    loop = (start(jnp.arange(slots, dtype=jnp.int32)), jnp.int32(slots), games)
+    nothing = jnp.zeros(room)
+    games = Games(nothing, jnp.zeros(room, jnp.int32), nothing, nothing)
+    loop = (start(jnp.minimum(jnp.arange(slots, dtype=jnp.int32), jobs)), jnp.minimum(slots, jobs), games)
     return jax.lax.while_loop(lambda c: (c[0].job < jobs).any(), body, loop)[2]
 
 
@@ -194,14 +200,16 @@ def play(
     code = SCRIPTS.index(cell.team) if scripted else 0
     base = env.params if cell.world == "natural" else perturbed(env.params, cell.world)
     count, jobs = len(sets), len(sets) * episodes
-    columns: Any = [np.repeat(np.asarray(column, np.float32), episodes) for column in zip(*sets, strict=True)]
+    room = max(ROOM, 1 << (jobs - 1).bit_length())  # few sizes: each compiles anew
+    fill = np.arange(room) % jobs
+    columns: Any = [np.repeat(np.asarray(column, np.float32), episodes)[fill] for column in zip(*sets, strict=True)]
     numbers = Quantities(*columns)
-    worlds = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a), (jobs, *a.shape)), base)._replace(quantities=numbers)
-    keys = jnp.tile(rng.episodes(rng.root(seed), episodes), count)
+    worlds = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a), (room, *a.shape)), base)._replace(quantities=numbers)
+    keys = jnp.tile(rng.episodes(rng.root(seed), episodes), count)[fill]
     params = () if scripted else load_agent(files[cell.team], env.spec)
     which, team = (free, scripts) if scripted else (env, nets)
-    games = _play(which.reset, which.step, team, keys, jnp.full(jobs, code), params, worlds)
-    return jax.tree.map(lambda a: np.asarray(a, np.float64).reshape(count, episodes), games)
+    games = _play(which.reset, which.step, team, keys, jnp.full(room, code), params, worlds, jnp.int32(jobs))
+    return jax.tree.map(lambda a: np.asarray(a, np.float64)[:jobs].reshape(count, episodes), games)
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def test_page_and_gif_of_one_episode(tmp_path, capsys):
     assert result == {
         "path": str(page),
         "paths": [str(page), str(film)],
+        "version": "",
         "episodes": [
             {"policy": "random", "attack": "natural", "steps": 4, "return": result["episodes"][0]["return"],
              "win": False},
@@ -172,7 +173,7 @@ def test_a_perturbation_holds(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--policy", "runs/a", "--policy", "runs/other"), "trained on test/skirmish and smac/8m; episodes"),
+        (("--policy", "runs/a", "--policy", "runs/other"), "and smac/8m[version=2026-11]; episodes"),
         (("--policy", "runs/other"), "smac/8m needs 102 inputs"),
         (("--policy", "runs/a", "--policy", "runs/a"), "--policy runs/a is given twice"),
         (("--policy", "runs/a", "--policy-seed", "1"), "--policy-seed 1: runs/a has 0, 2"),

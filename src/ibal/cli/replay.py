@@ -8,7 +8,6 @@ ibal replay --policy runs/qmix-3m --policy runs/ibal-3m --attack random --out bo
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -291,7 +290,8 @@ def _environment(ask: worlds.Asked, teams: list[_Who], note: Callable[[str], Non
     for team in teams:
         if "env" in team.meta and ask.name in (None, team.meta["env"]):
             name, given = worlds.world(team.label, ask, team.meta)
-            trained.setdefault(f"{name} {json.dumps(given, sort_keys=True) if given else ''}".strip(), (name, given))
+            options = ",".join(f"{option}={value}" for option, value in sorted(given.items()))
+            trained.setdefault(f"{name}[{options}]" if given else name, (name, given))
             worlds.tell(team.label, team.meta, name, str(given.get("version", "")), note)
     if len(trained) > 1:
         raise _refused(
