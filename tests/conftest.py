@@ -1,5 +1,6 @@
 """Strict modes for every test; the import hook must be installed before anything of ibal is imported."""
 
+import gc
 import os
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ if version("jaxlib").startswith("0.10.") and "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -29,3 +31,15 @@ if sys.prefix != sys.base_prefix and not os.environ.get("JAX_COMPILATION_CACHE_D
 jax.devices()  # from here on their number stands, whatever a command asks for
 
 install_import_hook("ibal", "typechecker.check")
+
+# Tracing makes objects by the million, and what is compiled stays: by default Python would look through all of it
+# again and again for what can be thrown away.
+gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After every file: throw away what can be, and do not look at the rest again."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()

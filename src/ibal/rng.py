@@ -12,6 +12,7 @@ and episode ``i`` is the same episode under every policy and every attack.
 from __future__ import annotations
 
 import zlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,7 @@ def episode(key: Key[Array, ""], index: int | Array) -> Key[Array, ""]:
     return at(stream(key, "episode"), index)
 
 
+@partial(jax.jit, static_argnums=(1, 2))  # as a whole: one program for a count, not eight
 def episodes(key: Key[Array, ""], count: int, first: int = 0) -> Key[Array, "b"]:
     """Return the keys of episodes ``first .. first + count - 1``; chunks of any size give the same keys."""
     return jax.vmap(lambda i: episode(key, i))(jnp.arange(first, first + count))

@@ -16,6 +16,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,6 @@ TESTS = 12
 
 SPEC, LEAK = make("toy/climbing").spec, make("toy/leak").spec
 ATTACK = InteractionConfig(masks="dimension", actions="off", most=1, dims=1)
-WEIGHTS = agents.init(rng.root(0), SPEC.obs_size + SPEC.n_actions + SPEC.n_agents, SPEC.n_actions, hidden=4)
 STATE = {"w": jnp.arange(6.0).reshape(2, 3), "keys": jax.random.split(rng.root(1), 2), "n": jnp.int32(7)}
 PAYLOAD = "fuzz_payload:fire"
 
@@ -71,6 +71,13 @@ SCALARS = (
 ODD = (
     SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=4), SCALARS, max_size=3) | st.just(DEEP)
 )
+
+
+@cache
+def weights() -> Any:
+    """Not of the module: it would be compiled by everybody who only looks for tests."""
+    size = SPEC.obs_size + SPEC.n_actions + SPEC.n_agents
+    return jax.jit(lambda key: agents.init(key, size, SPEC.n_actions, hidden=4))(rng.root(0))
 
 
 @st.composite
@@ -138,7 +145,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
         "env": "toy/climbing", "env_options": {}, "method": "ibal", "seed": 0, "env_steps": 10, "config_hash": "abc",
         "config": {"env": "toy/climbing", "learner": {"mixer": "vdn"}},
     }  # fmt: skip
-    save_bundle(folder / "policy.safetensors", WEIGHTS, SPEC, meta)
+    save_bundle(folder / "policy.safetensors", weights(), SPEC, meta)
     state = ATTACK.build(LEAK).init(rng.root(0))
     save_attacker(folder / "bank" / "a.safetensors", "interaction", ATTACK, LEAK, state, {"victim": "x", "seed": 0})
     checkpoint.save(folder / "checkpoints", 3, STATE, extra={"config_hash": "abc"})
@@ -188,7 +195,7 @@ def test_policy_json(here: Path, data: st.DataObject) -> None:
         beside.write_bytes(data.draw(damaged(good) | altered(about).map(text_of)))
         with sentence(here, "policy.json"):
             team = ibal.load_policy(file)
-            same(team.params, WEIGHTS)  # what the weights are is for their file to say
+            same(team.params, weights())  # what the weights are is for their file to say
             assert team.checked
             assert isinstance(team.meta.get("seed", 0), int | None)
             ((_, one),) = teams_of([str(file)], None)
@@ -207,7 +214,7 @@ def test_policy_weights(here: Path, data: st.DataObject) -> None:
     try:
         file.write_bytes(data.draw(damaged(good)))
         with sentence(here, "policy.safetensors") as said:
-            same(ibal.load_policy(file).params, WEIGHTS)
+            same(ibal.load_policy(file).params, weights())
         assert said or file.read_bytes() == good
     finally:
         file.write_bytes(good)

@@ -34,7 +34,7 @@ def test_three_updates_equal_pymarls(name: str, td_lambda: float) -> None:
     hidden = weights("").agent.hidden_size
     config = ValueConfig(mixer=name, td_lambda=td_lambda, hidden=hidden, target_every=1000)
     learner = value_learner(SPEC, config)
-    state = learner.init(rng.root(0))._replace(params=weights(""), target=weights("target."))
+    state = jax.jit(learner.init)(rng.root(0))._replace(params=weights(""), target=weights("target."))
     state = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf, state)
     # Fresh moments: the stored QPLEX has three kernels, ours begins with four.
     state = state._replace(optimiser=optim.make(config).init(state.params))

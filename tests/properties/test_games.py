@@ -22,7 +22,7 @@ MAPS = (
     "2c_vs_64zg",
 )
 # Of these no two are alike in terrain, races and what units can do; the others as well with --all.
-DIFFERENT = ("3m", "MMM", "2s3z", "corridor", "2s_vs_1sc", "so_many_baneling")
+DIFFERENT = ("3m", "MMM", "2s3z", "corridor", "2s_vs_1sc")
 RUN = Style(stop=-1e2, move=0.0, target=-1e2)  # into walls and corners, never fighting
 STYLES = (WANDER, ADVANCE, FIGHT, RUN)
 STEPS = 40

@@ -131,12 +131,20 @@ def play(
         which = int(unfair[0])
         again = _play(world, policy, adversary, 1, True, keys[which : which + 1], params, env_params, attacker)
         raise _broken(again.fault, which, env, adversary)
-    if not bool(jnp.isfinite(rows.returns).all()):
+    results, finite = _results(rows)
+    if not bool(finite):
         more = "the rewards of an episode add up to more than float32 can hold"
         raise ContractError(f"{env.spec.name}: {more}", "environment")
+    return results
+
+
+@jax.jit  # as a whole: operation by operation it would be a dozen programs for every number of episodes
+def _results(rows: _Rows) -> tuple[EpisodeResults, Array]:
+    """Return what ``play`` returns, and whether all returns are finite."""
     win = jnp.clip(rows.metrics.get("win", jnp.zeros_like(rows.length)).astype(jnp.float32), 0.0, 1.0)
     attacked, replaced = (count / jnp.maximum(rows.chosen, 1) for count in (rows.touched, rows.replaced))
-    return EpisodeResults(rows.returns, rows.length, win, rows.metrics, attacked, replaced)
+    results = EpisodeResults(rows.returns, rows.length, win, rows.metrics, attacked, replaced)
+    return results, jnp.isfinite(rows.returns).all()
 
 
 def _broken(fault: Fault, episode: int, env: Env, adversary: Adversary) -> ContractError:

@@ -90,7 +90,7 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
     steps = int(state.progress.env_steps[0]) - before
     iterations = repeats * train.chunk
 
-    one = tree.at(state, 0)
+    one = jax.jit(tree.at)(state, 0)
     keys = rng.episodes(rng.root(1), train.envs)
     policy = learn.policy(one.learner, epsilon(one.progress.env_steps, train))
     rollout = jax.jit(lambda: collect(env, policy, natural(), (), keys).episodes)
@@ -124,8 +124,8 @@ def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
         update = jax.jit(learn.update)
         return seconds(lambda: update(rng.root(0), one.learner, one.replay.episodes, chosen, jnp.float32(1)))
     spread = NamedSharding(Mesh(np.array(devices), (DEVICE,)), P(DEVICE))
-    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), (one.learner, one.replay.episodes))
-    states, episodes = jax.device_put(copies, spread)
+    copy = jax.jit(lambda one: jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), one))
+    states, episodes = jax.device_put(copy((one.learner, one.replay.episodes)), spread)
 
     def mine(states: Any, episodes: Any) -> Any:
         new, _ = learn.update(rng.root(0), tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))

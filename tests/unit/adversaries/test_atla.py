@@ -9,7 +9,7 @@ import pytest
 
 from ibal import make, rng
 from ibal.adversaries import atla
-from ibal.adversaries.atla import State, _init, perceptron
+from ibal.adversaries.atla import State
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.check import check_adversary
@@ -27,6 +27,8 @@ STEPS, SIGNAL = 5, 0.08
 # Compiled as wholes: operation by operation, most of the time would go into compiling.
 _samples = jax.jit(atla._samples, static_argnums=(0, 1))
 _loss = jax.jit(atla._loss, static_argnums=2)
+_init = jax.jit(atla._init, static_argnums=(1, 2))
+perceptron = jax.jit(atla.perceptron)
 
 
 def signals() -> Env:

@@ -310,8 +310,9 @@ def romance() -> Any:
                        points=4, replay=64, freeze=0.625)  # fmt: skip
     env = critical()
     attack = ega(config, env.spec)
-    state = attack.init(rng.root(0))
-    episodes = collect(env, ones(), attack, state, rng.episodes(rng.root(1), 8)).episodes
+    state = jax.jit(attack.init)(rng.root(0))
+    keys = rng.episodes(rng.root(1), 8)
+    episodes = jax.jit(lambda state, keys: collect(env, ones(), attack, state, keys).episodes)(state, keys)
     update = jax.jit(attack.update)
 
     def after(state: State, iteration: int, part: float | None) -> State:

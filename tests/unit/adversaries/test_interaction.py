@@ -38,6 +38,11 @@ def played() -> Episodes:
 
 
 @cache
+def fresh() -> State:
+    return jax.jit(SMALL.build(SPEC).init)(rng.root(0))
+
+
+@cache
 def fitted() -> State:
     return jax.jit(lambda episodes: fit(rng.root(1), SMALL, SPEC, episodes, 300))(played())
 
@@ -84,9 +89,7 @@ def test_the_fitted_masks_are_the_blocks_of_the_other_group() -> None:
 
 def test_the_largest_scores_are_those_of_what_leaks() -> None:
     state = fitted()
-    memory = replace(SMALL, masks="dimension", dims=1, evaluation=True).build(SPEC)
-    _, step = LEAK.reset(rng.root(0), ())
-    mask = np.asarray(memory.begin(rng.root(0), state, step).mask)
+    mask = np.asarray(begun(replace(SMALL, masks="dimension", dims=1, evaluation=True), state).mask)
     names = np.array(SPEC.obs_layout.names)
     for row in mask:
         assert all(name.endswith("leak_0") for name in names[row])
@@ -94,7 +97,7 @@ def test_the_largest_scores_are_those_of_what_leaks() -> None:
 
 
 def test_before_it_has_learned_nobody_is_attacked() -> None:
-    state = SMALL.build(SPEC).init(rng.root(0))
+    state = fresh()
     groups = [np.asarray(begun(SMALL, state, i).group) for i in range(8)]
     assert not np.any(groups)
     late = replace(SMALL, quiet=500)
@@ -104,7 +107,7 @@ def test_before_it_has_learned_nobody_is_attacked() -> None:
 
 
 def test_lessons_and_scores_come_when_they_are_due() -> None:
-    state = SMALL.build(SPEC).init(rng.root(0))
+    state = fresh()
     # Warm-up in iterations 0 and 1, whose end is the first estimate; later lessons in 3, 6, ..., estimates in 3, 5, ...
     for iteration, learns, estimates in ((0, True, False), (1, True, True), (2, False, False), (3, True, True)):
         after, metrics = updated(state, iteration)
@@ -142,13 +145,13 @@ def test_models_that_learn_from_natural_episodes_never_see_an_attacked_one() -> 
 
 
 def test_without_a_count_of_the_loop_it_counts_itself() -> None:
-    state = SMALL.build(SPEC).init(rng.root(0))
+    state = fresh()
     counted, alone = updated(state, 0)[0], updated(state, None)[0]
     assert not moved(counted, alone)
 
 
 def test_p_max_grows_only_from_attacked_episodes() -> None:
-    new = SMALL.build(SPEC).init(rng.root(0))
+    new = fresh()
     assert float(updated(new, 0, env_steps=50_000.0)[1]["p_max"]) == 0.5  # still warming up
     after, metrics = updated(fitted(), 8, env_steps=50_000.0)
     assert float(metrics["p_max"]) == pytest.approx(0.55)
@@ -158,7 +161,7 @@ def test_p_max_grows_only_from_attacked_episodes() -> None:
 
 def test_the_control_without_estimators_has_nothing_to_learn() -> None:
     config = OccludeRetreatConfig().interaction()
-    state = config.build(make("3m").spec).init(rng.root(0))
+    state = jax.eval_shape(config.build(make("3m").spec).init, rng.root(0))
     assert state.theta is None
     assert state.phi is None
     assert config.build(make("3m").spec).threat.dims == 10
@@ -221,11 +224,11 @@ def test_blocks_beyond_the_papers_budget_are_declared_and_can_be_cut(name: str, 
 
 def test_a_cut_mask_hides_as_much_as_the_paper_allows() -> None:
     env = make("3s_vs_3z")
-    _, step = env.reset(rng.root(0), env.params)
+    _, step = jax.jit(env.reset)(rng.root(0), env.params)
     for masks in ("truth", "block"):
         config = InteractionConfig(masks=masks, cut=True, evaluation=True)
         attack = config.build(env.spec)
-        state = attack.init(rng.root(0))
+        state = jax.jit(attack.init)(rng.root(0))
         # What tells most of agent j is the block of j: the scores are those of the truth, and none is like another.
         owner = env.spec.obs_layout.agents(3)
         known = (owner[:, None] == np.arange(3)[None, :, None]) * np.linspace(1, 2, env.spec.obs_size)

@@ -14,7 +14,7 @@ from ibal.adversaries.base import Adversary, Threat, adversary
 from ibal.evaluation.episodes import EpisodeResults, play
 from ibal.evaluation.scripted import random_policy, stop_policy
 from ibal.nets.agents import Agent
-from ibal.training.rollout import collect
+from ibal.training.rollout import Rollout, collect
 from ibal.types import Env, Policy, TimeStep
 
 EPISODES = 23
@@ -91,12 +91,20 @@ def looking_agent() -> Agent:
     return Agent(lambda: jnp.float32(0), scores, select)
 
 
+@pytest.fixture(scope="module")
+def meddled(walk: Env) -> tuple[Agent, Adversary, Rollout]:
+    """An agent, an attack, and their rollout: one compilation for all numbers of slots."""
+    agent, attack, keys = looking_agent(), meddler(), rng.episodes(rng.root(2), EPISODES)
+    return agent, attack, jax.jit(lambda: collect(walk, agent.bind(jnp.float32(2)), attack, jnp.float32(0.7), keys))()
+
+
 @pytest.mark.parametrize("slots", [4, EPISODES])
-def test_an_attack_does_what_it_does_in_a_rollout(walk: Env, slots: int) -> None:
-    attack, agent, keys, params = meddler(), looking_agent(), rng.episodes(rng.root(2), EPISODES), jnp.float32(2)
-    attacker = jnp.float32(0.7)
-    played = play(walk, agent, keys, params, slots=slots, adversary=attack, attacker=attacker)
-    rollout = jax.jit(lambda: collect(walk, agent.bind(params), attack, attacker, keys))()
+def test_an_attack_does_what_it_does_in_a_rollout(
+    walk: Env, meddled: tuple[Agent, Adversary, Rollout], slots: int
+) -> None:
+    agent, attack, rollout = meddled
+    keys, attacker = rng.episodes(rng.root(2), EPISODES), jnp.float32(0.7)
+    played = play(walk, agent, keys, jnp.float32(2), slots=slots, adversary=attack, attacker=attacker)
     np.testing.assert_array_equal(played.length, rollout.episodes.length)
     np.testing.assert_allclose(played.returns, rollout.returns, rtol=1e-5, atol=1e-5)
     for name, values in rollout.metrics.items():
@@ -166,7 +174,7 @@ def test_episode_i_meets_the_same_world_under_every_policy(walk: Env, drifter: P
 
 
 def test_more_episodes_keep_the_first_ones(walk: Env, drifter: Policy) -> None:
-    few, many = (play(walk, drifter, rng.episodes(rng.root(0), n), slots=4) for n in (4, EPISODES))
+    few, many = (play(walk, drifter, rng.episodes(rng.root(0), n), slots=5) for n in (4, EPISODES))
     np.testing.assert_array_equal(few.returns, many.returns[:4])
 
 
@@ -199,6 +207,6 @@ def test_a_share_of_success_is_no_win(walk: Env, drifter: Policy) -> None:
 
     world = walk._replace(reset=lambda *given: half(walk.reset(*given)), step=lambda *given: half(walk.step(*given)))
     keys = rng.episodes(rng.root(0), EPISODES)
-    whole, got = (play(env, drifter, keys) for env in (walk, world))
+    whole, got = (play(env, drifter, keys, slots=5) for env in (walk, world))
     assert 0 < float(whole.win.sum()) < EPISODES
     np.testing.assert_array_equal(got.win, 0.5 * whole.win)

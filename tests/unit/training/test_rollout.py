@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ibal import make, rng
+from ibal import rng
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.evaluation.episodes import play
 from ibal.evaluation.scripted import random_policy
@@ -12,14 +12,13 @@ from ibal.training.rollout import collect
 from ibal.types import Episodes
 from unit.viz import skirmish
 
-ENV = make("smac/3m")
+ENV = skirmish.make()  # a fight that compiles in a moment
 POLICY = random_policy(ENV.spec)
 KEYS = rng.episodes(rng.root(5), 6)
-SMALL = skirmish.make()  # a fight that compiles in a moment
 
 
 def fought(attack: Adversary) -> Episodes:
-    return jax.jit(lambda: collect(SMALL, random_policy(SMALL.spec), attack, (), KEYS))().episodes
+    return jax.jit(lambda: collect(ENV, POLICY, attack, (), KEYS))().episodes
 
 
 @jax.jit
@@ -29,6 +28,7 @@ def collected():
 
 def test_the_recorded_episodes_are_those_that_evaluation_plays() -> None:
     rollout, played = collected(), play(ENV, POLICY, KEYS)
+    assert len(set(played.length.tolist())) > 1  # games of different lengths, beside each other
     np.testing.assert_array_equal(rollout.episodes.length, played.length)
     np.testing.assert_allclose(rollout.returns, played.returns, rtol=1e-5)
     np.testing.assert_array_equal(rollout.metrics["win"] > 0, played.win)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Bool
 
-from ibal import rng
+from ibal import rng, tree
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.evaluation.episodes import play
 from ibal.learners.config import ValueConfig
@@ -78,7 +78,7 @@ def trained(env: Env, attack: Adversary) -> TrainState:
     )  # fmt: skip
     make = build(env, LEARNER, config, 1, attack)
     state, _ = make.chunk(make.init(rng.root(0)[None]))
-    return jax.tree.map(lambda leaf: leaf[0], state)
+    return jax.jit(tree.at)(state, 0)
 
 
 def taught(env: Env, episodes: Episodes) -> ValueParams:
@@ -105,11 +105,15 @@ def team(spec: EnvSpec) -> Agent:
 
 def values(env: Env, params: ValueParams, sign: int = 0) -> np.ndarray:
     """Value of the team at its first step for each action of agent 0, if agent 1 chooses 1 and both see ``sign``."""
-    agent = team(env.spec)
-    obs, nobody = jnp.array([[float(sign), 0.0]] * N), jnp.full(N, -1, jnp.int32)
-    _, q = agent.scores(params.agent, agent.start(), obs, jnp.ones((N, 3), bool), nobody)
-    assert int(jnp.argmax(q[1])) == 1
-    return np.asarray(q[0] + q[1, 1])
+    q = np.asarray(_first_scores(env.spec, params, np.array([[float(sign), 0.0]] * N, np.float32)))
+    assert q[1].argmax() == 1
+    return q[0] + q[1, 1]
+
+
+@partial(jax.jit, static_argnums=0)
+def _first_scores(spec: EnvSpec, params: ValueParams, obs: jax.Array) -> jax.Array:
+    agent = team(spec)
+    return agent.scores(params.agent, agent.start(), obs, jnp.ones((N, 3), bool), jnp.full(N, -1, jnp.int32))[1]
 
 
 def returns(env: Env, params: ValueParams, attack: Adversary | None = None) -> np.ndarray:
