@@ -145,12 +145,7 @@ def results(env: Env, attack: Adversary, episodes: int) -> EpisodeResults:
 
 @cache
 def untouched(where: str, episodes: int) -> EpisodeResults:
-    return results(place(where), natural(), episodes)
-
-
-@cache
-def place(name: str) -> Env:
-    return {"leak": lambda: LEAK, "skirmish": skirmish.make, "3m": smac}[name]()
+    return results(smac() if where == "3m" else LEAK, natural(), episodes)
 
 
 OFF = {
@@ -162,15 +157,10 @@ OFF = {
 
 
 @pytest.mark.parametrize(
-    ("where", "off"),
-    [
-        *(("leak", off) for off in OFF),
-        ("skirmish", "no episode"),
-        pytest.param("3m", "no episode", marks=pytest.mark.thorough),
-    ],
+    ("where", "off"), [*(("leak", off) for off in OFF), pytest.param("3m", "no episode", marks=pytest.mark.thorough)]
 )
 def test_who_is_off_leaves_the_games_as_they_are_bit_for_bit(where: str, off: str) -> None:
-    env, count = place(where), 4 if where == "3m" else 16
+    env, count = (smac(), 4) if where == "3m" else (LEAK, 16)
     played = results(env, OFF[off](env), count)
     jax.tree.map(np.testing.assert_array_equal, played, untouched(where, count))
     assert not played.attacked.any()
