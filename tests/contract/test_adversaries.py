@@ -58,7 +58,7 @@ def checked(attack: Adversary, env: Env, **options: Any) -> Report:
 def unfitted(env: Env, name: str = "interaction", **options: Any) -> Adversary:
     """The attack of evaluation with models that have learned nothing: its budget is the same."""
     config = TABLE.make(name, **options)
-    return fixed(config, env.spec, init(rng.root(0), config, env.spec))
+    return fixed(config, env.spec, jax.jit(init, static_argnums=(1, 2))(rng.root(0), config, env.spec))
 
 
 def with_all(fast: tuple[str, ...], names: list[str]) -> list[Any]:
