@@ -27,7 +27,7 @@ from ibal.adversaries.base import Feedback
 from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.groups import largest
 from ibal.adversaries.interaction import interaction
-from ibal.evaluation.information import found, groups_of
+from ibal.analysis.information import found, groups_of
 from ibal.experiments.fitting import exploring, natural_episodes
 from ibal.mi import action, samples
 from ibal.nets.pymarl import load_policy

@@ -1,5 +1,11 @@
 """ibal: robust cooperative multi-agent reinforcement learning in JAX, from the environment to the result card.
 
+    run = ibal.train("smac/8m", method="ibal", preset="laptop", steps=1_000_000, seeds=3)
+    attack = ibal.fit("interaction", run.teams[0])
+    table = ibal.evaluate(run.teams, attacks=["natural", attack, "fgsm"], perturbations=["none", "dis-1"])
+    ibal.watch(run.teams[0], attack)
+
+Wherever a name goes, a configuration or what was built of it goes as well. Nothing is written unless ``out`` is given.
 Names below are resolved on first use, so that ``import ibal`` costs nothing (importing jax alone takes about 2 s).
 """
 
@@ -9,35 +15,90 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
+    from ibal.adversaries.check import check_adversary
+    from ibal.api.evaluate import evaluate
+    from ibal.api.fit import fit
+    from ibal.api.names import attacks, environments, learners, methods
+    from ibal.api.records import Attacker, Evaluation, Replay, Run, Team
+    from ibal.api.train import train
+    from ibal.api.watch import watch
+    from ibal.contract import ContractError
     from ibal.envs import make
     from ibal.envs.check import check_env
+    from ibal.experiments.config import RunConfig
     from ibal.nets.bundle import load_policy
-    from ibal.types import Block, Env, EnvSpec, Frame, ObsLayout, Policy, Scene, TimeStep
+    from ibal.options import ConfigError
+    from ibal.registry import UnknownName
+    from ibal.types import Block, Env, EnvSpec, Episodes, Frame, ObsLayout, Policy, Scene, TimeStep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActView",
+    "Adversary",
+    "Attacker",
     "Block",
+    "ConfigError",
+    "ContractError",
     "Env",
     "EnvSpec",
+    "Episodes",
+    "Evaluation",
+    "Feedback",
     "Frame",
     "ObsLayout",
+    "ObsView",
     "Policy",
+    "Replay",
+    "Run",
+    "RunConfig",
     "Scene",
+    "Team",
+    "Threat",
     "TimeStep",
+    "UnknownName",
     "__version__",
+    "adversary",
+    "attacks",
+    "check_adversary",
     "check_env",
+    "environments",
+    "evaluate",
+    "fit",
+    "learners",
     "load_policy",
     "make",
+    "methods",
+    "train",
+    "watch",
 ]
 
-_HOME = {"make": "ibal.envs", "check_env": "ibal.envs.check", "load_policy": "ibal.nets.bundle"}
+_HOME = {
+    "adversaries.base": ("ActView", "Adversary", "Feedback", "ObsView", "Threat", "adversary"),
+    "adversaries.check": ("check_adversary",),
+    "api.evaluate": ("evaluate",),
+    "api.fit": ("fit",),
+    "api.names": ("attacks", "environments", "learners", "methods"),
+    "api.records": ("Attacker", "Evaluation", "Replay", "Run", "Team"),
+    "api.train": ("train",),
+    "api.watch": ("watch",),
+    "contract": ("ContractError",),
+    "envs": ("make",),
+    "envs.check": ("check_env",),
+    "experiments.config": ("RunConfig",),
+    "nets.bundle": ("load_policy",),
+    "options": ("ConfigError",),
+    "registry": ("UnknownName",),
+    "types": ("Block", "Env", "EnvSpec", "Episodes", "Frame", "ObsLayout", "Policy", "Scene", "TimeStep"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in __all__:
+    home = next((module for module, names in _HOME.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module 'ibal' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME.get(name, "ibal.types")), name)
+    return getattr(importlib.import_module(f"ibal.{home}"), name)
 
 
 def __dir__() -> list[str]:

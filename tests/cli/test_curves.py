@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ibal.cli.curves import as_text, curves_of, final, logged
 from ibal.cli.main import main
+from ibal.report.curves import as_text, final, logged
+from ibal.viz.curves import of_rows
 
 TINY = ["--preset", "smoke", "--env", "climbing", "--steps", "400", "--learner.hidden", "8", "--train.chunk", "1",
         "--train.eval-every", "100", "--train.eval-episodes", "4"]  # fmt: skip
@@ -86,7 +87,7 @@ def test_a_missing_run_was_answered_with_toml(
 
 def test_a_run_that_lost_every_game_was_drawn_as_return() -> None:
     row = {"method": "m", "run": "a", "attack": "natural", "seed": 0, "episodes": 10, "env_steps": 5, "return": 3.0}
-    lost, free = curves_of([row | {"env": "smac/3m", "win": 0.0}, row | {"env": "toy/leak", "win": None}])
+    lost, free = of_rows([row | {"env": "smac/3m", "win": 0.0}, row | {"env": "toy/leak", "win": None}])
     assert (lost.score, list(lost.values)) == ("win rate", [0.0])
     assert (free.score, list(free.values)) == ("return", [3.0])
 
@@ -103,7 +104,7 @@ def test_rows_become_curves_and_ends(runs: tuple[Path, Path]) -> None:
     row = {"env": "e", "method": "m", "run": "a", "attack": "natural", "seed": 0, "episodes": 100, "return": 1.0}
     rows = [row | {"env_steps": 20, "win": 0.5}, row | {"env_steps": 10, "win": 0.25}]
     rows += [row | {"run": "b", "seed": 1, "env_steps": 10, "win": 1.0}]
-    curves = curves_of(rows)
+    curves = of_rows(rows)
     assert [(list(c.steps), list(c.values)) for c in curves] == [([10, 20], [0.25, 0.5]), ([10], [1.0])]
     ends = final(rows)
     assert [(end["run"], end["env_steps"]) for end in ends] == [("a", 20), ("b", 10)]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
+import jax.numpy as jnp
 import polars as pl
 import pytest
 
 from ibal import rng
-from ibal.cli.evaluate import as_text, summary, teams_of
+from ibal.cli.evaluate import as_text
 from ibal.cli.main import main
 from ibal.envs import make
-from ibal.evaluation.episodes import play
+from ibal.evaluation.episodes import EpisodeResults, play
 from ibal.evaluation.stats import wilson
+from ibal.evaluation.summary import of_team
+from ibal.evaluation.teams import teams_of
 from ibal.nets import agents, pymarl
 from ibal.nets.bundle import save_bundle
 
@@ -36,15 +37,16 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_means_and_their_intervals() -> None:
-    results = SimpleNamespace(
-        win=np.array([True, False, True, True]), returns=np.array([1.0, 2.0, 3.0, 6.0]), length=np.array([5, 5, 5, 5])
-    )
-    row = summary(results, True)
+    results = EpisodeResults(
+        win=jnp.array([1.0, 0.0, 1.0, 1.0]), returns=jnp.array([1.0, 2.0, 3.0, 6.0]), length=jnp.array([5, 5, 5, 5]),
+        metrics={}, attacked=jnp.zeros(4), replaced=jnp.zeros(4),
+    )  # fmt: skip
+    row = of_team(results, True)
     half = 3.18245 * math.sqrt((4 + 1 + 0 + 9) / 3 / 4)  # t of 3 degrees of freedom, sample variance over n, mean 3
     assert (row["episodes"], row["win_rate"], row["return"], row["length"]) == (4, 0.75, 3.0, 5.0)
     assert row["return_interval"] == pytest.approx([3 - half, 3 + half], abs=1e-4)
     assert row["length_interval"] == [5.0, 5.0]
-    assert summary(results, False)["win_rate"] is None
+    assert of_team(results, False)["win_rate"] is None
 
 
 def test_a_run_folder_gives_a_row_per_seed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

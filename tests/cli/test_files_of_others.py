@@ -15,11 +15,11 @@ import ibal
 from ibal import make, rng
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.cli import evaluate_matrix
 from ibal.cli.main import main
 from ibal.cli.output import Output, printable
 from ibal.evaluation.matrix import Team
 from ibal.experiments import fitting
+from ibal.experiments.refit import refitting
 from ibal.files import CLAIM, appear_bytes, claimed, replace_text
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
@@ -195,7 +195,7 @@ def test_a_refitted_attacker_is_of_these_options_and_sources(tmp_path: Path, mon
         path.with_suffix(".json").write_text("{}")
 
     monkeypatch.setattr(fitting, "save_fitted", save)
-    refit = evaluate_matrix._refitting(tmp_path / "attackers", Output(quiet=True))
+    refit = refitting(tmp_path / "attackers", print)
     team = Team("p", "m", 0, make("toy/leak"), "toy/leak []", None, None, "d" * 64, {})
     for config, who in (
         (ATTACK, team), (ATTACK, team._replace(world="toy/leak [('noise', 2)]")), (InteractionConfig(), team),
@@ -203,7 +203,7 @@ def test_a_refitted_attacker_is_of_these_options_and_sources(tmp_path: Path, mon
         assert refit("interaction", config, who) == refit("interaction", config, who)
     assert len(fitted) == len(set(fitted)) == 3
     monkeypatch.setattr("ibal.evaluation.sources.digest", lambda *_: "others")
-    refit = evaluate_matrix._refitting(tmp_path / "attackers", Output(quiet=True))
+    refit = refitting(tmp_path / "attackers", print)
     for _ in range(2):
         refit("interaction", ATTACK, team)
     assert len(fitted) == 4

@@ -185,7 +185,7 @@ def test_a_broken_contract_is_no_win_rate(words: list[str], sentence: str, capsy
 def test_policies_of_ones_own_are_evaluated(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ibal.cli.evaluate import teams_of
+    from ibal.evaluation.teams import teams_of
 
     label, team = teams_of(["own_code:policy"], "two-step")[0]
     assert (label, team.method, team.own) == ("own_code:policy", "scripted", True)

@@ -14,13 +14,13 @@ import pytest
 from ibal import envs, rng
 from ibal.adversaries import configured
 from ibal.adversaries.bundle import load_attacker, save_attacker
-from ibal.cli import worlds
 from ibal.cli.main import main
 from ibal.cli.train import parse
 from ibal.envs.smac import rules
 from ibal.envs.smac.env import make
+from ibal.evaluation import worlds
 from ibal.evaluation.bank import Bank
-from ibal.evaluation.evaluation import read_episodes
+from ibal.evaluation.results import read_episodes
 from ibal.experiments.config import RunConfig
 from ibal.experiments.run import pinned
 from ibal.nets.agents import init

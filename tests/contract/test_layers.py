@@ -27,6 +27,7 @@ LAYERS = (
     ("learners",),
     ("evaluation",),
     ("training",),
+    ("analysis",),
     ("experiments",),
     ("report", "viz"),
     ("compat",),

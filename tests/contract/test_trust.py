@@ -21,18 +21,18 @@ from ibal import rng
 from ibal.adversaries import TABLE as ATTACKS
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.cli.curves import logged
-from ibal.cli.evaluate import teams_of
 from ibal.cli.main import main
-from ibal.cli.output import CommandError
 from ibal.cli.report import read
 from ibal.cli.train import parse
 from ibal.envs import TABLE, made, make
 from ibal.evaluation.bank import Bank, attackers_in
+from ibal.evaluation.teams import teams_of
 from ibal.experiments.config import RunConfig, save_toml
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
+from ibal.options import ConfigError
 from ibal.registry import Own, UnknownName
+from ibal.report.curves import logged
 from ibal.training import checkpoint, runner
 from ibal.training.log import read_metrics
 
@@ -275,7 +275,7 @@ def test_options_of_a_file_are_checked_before_the_maker_is_called(tmp_path: Path
         with pytest.raises(ValueError, match=message):
             made(name, options)
         file = policy(tmp_path / name / str(len(options)), env=name, env_options=options)
-        with pytest.raises(CommandError, match=message if "must be a number, a" not in message else "is a list"):
+        with pytest.raises(ConfigError, match=message if "must be a number, a" not in message else "is a list"):
             teams_of([str(file)], None)
     assert made("smac/3m", {"step_mul": 4, "enemy_ids": "creation"}).spec.n_agents == 3
 
@@ -296,9 +296,8 @@ PACKAGE = Path(ibal.__file__).parent
 # Where a user's or a program's own words are taken in; no reader of data is here.
 TAKES_IN = {
     "registry.py", "envs/__init__.py", "adversaries/__init__.py", "adversaries/bundle.py", "evaluation/bank.py",
-    "experiments/config.py", "cli/analyse.py", "cli/attack.py", "cli/attack_check.py",
-    "cli/bench_train.py", "cli/demo.py", "cli/env.py", "cli/evaluate.py",
-    "cli/replay.py", "cli/train.py",
+    "evaluation/teams.py", "experiments/config.py", "api/fit.py", "api/train.py", "cli/analyse.py", "cli/attack.py",
+    "cli/attack_check.py", "cli/bench_train.py", "cli/demo.py", "cli/replay.py", "cli/train.py",
 }  # fmt: skip
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}

@@ -46,7 +46,7 @@ TESTS = 3
 
 # What is stopped at: where a command line has been understood, and the work begins.
 WORK = (
-    "ibal.evaluation.episodes:play", "ibal.evaluation.evaluation:evaluate", "ibal.evaluation.matrix:run",
+    "ibal.evaluation.episodes:play", "ibal.evaluation.results:evaluate", "ibal.evaluation.matrix:run",
     "ibal.viz.record:record", "ibal.experiments.fitting:save_fitted", "ibal.experiments.fitting:natural_episodes",
     "ibal.envs.check:check_env", "ibal.adversaries.check:check_adversary", "ibal.training.runner:run",
     "ibal.training.bench:matmul_peak", "ibal.report.tables:alike", "ibal.viz.curves:draw",

@@ -33,17 +33,17 @@ from fuzz.cases import COUNT, share
 from ibal import make, rng
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.cli.curves import logged
-from ibal.cli.evaluate import teams_of
 from ibal.cli.main import main
 from ibal.cli.output import CommandError
 from ibal.evaluation.bank import attackers_in
-from ibal.evaluation.evaluation import COLUMNS, read_episodes
 from ibal.evaluation.matrix import Plan, _found, _keep
+from ibal.evaluation.results import COLUMNS, read_episodes
+from ibal.evaluation.teams import teams_of
 from ibal.experiments.config import RunConfig, load_toml, to_toml
 from ibal.files import CLAIM, Busy, claimed
 from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
+from ibal.report.curves import logged
 from ibal.training import checkpoint
 from ibal.training.log import Log, LogError, read_metrics
 

@@ -53,8 +53,7 @@ def save_attacker(
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: an attacker bundle is a .safetensors file and a .json file beside it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.asarray(leaf) for name, leaf in _named(state)}
-    appear_bytes(path, save(tensors))
+    appear_bytes(path, as_bytes(state))
     about = {
         "format": FORMAT,
         "attack": TABLE.resolve(Own(attack)),
@@ -67,6 +66,11 @@ def save_attacker(
     }
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
     appear_bytes(path.with_suffix(".json"), text.encode())
+
+
+def as_bytes(state: Any) -> bytes:
+    """Return what an adversary has learned as the content of a safetensors file."""
+    return save({name: np.asarray(leaf) for name, leaf in _named(state)})
 
 
 def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> Attacker:

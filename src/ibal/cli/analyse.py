@@ -32,13 +32,9 @@ from ibal.files import replace_text
 from ibal.registry import Own
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ibal.adversaries.bundle import Attacker
     from ibal.evaluation.matrix import Team
-    from ibal.types import EnvSpec, Episodes
-
-RULES = ("block", "dimension")
+    from ibal.types import EnvSpec
 
 
 def main(argv: list[str]) -> int:
@@ -46,7 +42,7 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     output = output_of(options)
     _check(options)
-    from ibal.cli.evaluate import teams_of
+    from ibal.evaluation.teams import teams_of
 
     label, team = teams_of([options.policy], options.env, output.note)[0]
     attackers = _attackers(options, team.env.spec)
@@ -147,15 +143,12 @@ def _analyse(
     options: argparse.Namespace, label: str, team: Team, attackers: list[tuple[str, Attacker]], output: Output
 ) -> dict[str, Any]:
     from ibal import rng
-    from ibal.adversaries import groups
+    from ibal.analysis.why import largest, why
     from ibal.experiments.fitting import natural_episodes, policy_of
+    from ibal.viz.information import pictures
 
     spec, key = team.env.spec, rng.stream(rng.root(options.seed), "analyse")
-    most = groups.largest(attackers[0][1].config, spec)
-    if not 0 < most < spec.n_agents:
-        raise ValueError(f"{attackers[0][0]} attacks {most} of {spec.n_agents} agents; there are no two groups")
-    if not 0 <= options.agent < spec.n_agents:
-        raise ValueError(f"--agent is {options.agent}; {spec.name} has agents 0..{spec.n_agents - 1}")
+    most = largest(attackers[0][1], spec, options.agent)
     output.note(f"playing {options.episodes} episodes of {spec.name} with {label} …")
     episodes = natural_episodes(
         rng.stream(key, "play"), team.env, policy_of(team), options.episodes, options.epsilon
@@ -165,111 +158,10 @@ def _analyse(
         "attackers": [file for file, _ in attackers], "most": most,
         "episodes": len(episodes.length), "steps": options.steps, "epsilon": options.epsilon, "seed": options.seed,
     }  # fmt: skip
-    for name, part in (("dimensions", _dimensions), ("actions", _actions), ("redundancy", _redundancy)):
-        output.note(f"{name} …")
-        numbers[name] = part(options, spec, rng.stream(key, name), episodes, attackers, most)
+    fits = [attacker for _, attacker in attackers]
+    numbers |= why(key, episodes, spec, fits, options.steps, options.agent, output.note)
+    pictures(numbers, spec.obs_layout, options.out)
     return numbers
-
-
-def _dimensions(
-    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
-    most: int,
-) -> dict[str, Any]:  # fmt: skip
-    import numpy as np
-
-    from ibal.evaluation import information
-    from ibal.viz import information as viz
-
-    config, state = attackers[0][1].config, attackers[0][1].state
-    scores = np.asarray(state.scores)
-    groups = information.groups_of(spec.n_agents, most)
-    out: dict[str, Any] = {"groups": len(groups), "rules": {}, "roles": information.by_role(scores, spec)}
-    one = _shown(spec.n_agents, most, options.agent)[None]
-    strips: dict[str, np.ndarray] = {}
-    for rule in RULES:
-        dims = config.dims if rule == config.masks else None
-        hidden = information.masks(scores, spec, groups, rule, dims)
-        out["rules"][rule] = information.aim(scores, spec, groups, hidden)
-        name = {"block": "hidden: whole blocks", "dimension": "hidden: largest L (literal)"}[rule]
-        strips[name] = information.masks(scores, spec, one, rule, dims)[0]
-    out["pairs"] = information.found(scores, spec, groups)
-
-    used = strips[list(strips)[RULES.index(config.masks)]]
-    club = config.club
-    before = information.measured(key, club, spec, episodes, options.steps)
-    after = information.measured(key, club, spec, episodes, options.steps, mask=used)
-    others = information.apart(one)[0]
-    total = [float(np.maximum(np.where(others[..., None], s, 0).sum(1), 0)[one[0]].sum()) for s in (before, after)]
-    out["measured"] = {
-        "group": np.flatnonzero(one[0]), "before": total[0], "after": total[1],
-        "removed": 1 - total[1] / total[0] if total[0] > 0 else math.nan,
-    }  # fmt: skip
-
-    i = options.agent
-    about, anew = (np.einsum("jd,j->d", s[i], others[i]) for s in (scores, after))
-    strips = {name: mask[i] for name, mask in strips.items()} | {
-        "truth: the other group": information.truth(spec, one)[0, i]
-    }
-    hidden = used[i]
-    out["agent"] = {
-        "agent": i, "group": np.flatnonzero(one[0]), "names": list(spec.obs_layout.names), "before": about,
-        "after": np.where(hidden, 0.0, about), "measured": anew, **strips,
-    }  # fmt: skip
-    members = ", ".join(map(str, np.flatnonzero(one[0])))
-    title = f"{spec.name}: what agent {i} sees tells about the actions of the other group (G1: {members})"
-    picture = viz.Dimensions(
-        title, spec.obs_layout, about, np.where(hidden, 0.0, about), anew, strips, out["roles"]
-    )  # fmt: skip
-    viz.write(viz.dimensions(picture), options.out / "dimensions")
-    return out
-
-
-def _shown(n_agents: int, most: int, agent: int) -> np.ndarray:
-    """Return the group of the picture: the agent and those after it."""
-    import numpy as np
-
-    return (np.arange(n_agents) - agent) % n_agents < most
-
-
-def _actions(
-    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
-    most: int,
-) -> dict[str, Any]:  # fmt: skip
-    from ibal.evaluation import information
-    from ibal.viz import information as viz
-
-    found = [
-        information.candidates(key, one.config.action, spec, one.state.phi.params, episodes, most)
-        for _, one in attackers
-    ]
-    rows = [information.told(each, spec) for each in found]
-    labels = ["this attacker", "a second fit"][: len(rows)]
-    viz.write(
-        viz.actions(f"{spec.name}: what an agent of G1 tells by its action", rows, labels), options.out / "actions"
-    )
-    agreement = information.agreement(found[0], found[1]) if len(found) > 1 else None
-    return {"attackers": rows, "agreement": agreement}
-
-
-def _redundancy(
-    options: argparse.Namespace, spec: EnvSpec, key: Any, episodes: Episodes, attackers: list[tuple[str, Attacker]],
-    most: int,
-) -> dict[str, Any]:  # fmt: skip
-    import jax
-
-    from ibal.evaluation.redundancy import ESTIMATES, redundancy
-    from ibal.viz import information as viz
-
-    cut = len(episodes.length) * 3 // 4  # the rest is measured on
-    train, test = (
-        jax.tree.map(lambda leaf, part=part: leaf[part], episodes) for part in (slice(cut), slice(cut, None))
-    )
-    club = attackers[0][1].config.club
-    found = redundancy(key, club, spec, train, test, most, options.steps)
-    steps = found.per_step()
-    title = f"{spec.name}: does the sum over pairs and entries stand for the group? (G1: {most} drawn at random)"
-    viz.write(viz.redundancy(title, steps), options.out / "redundancy")
-    return {"mean": {name: float(getattr(found, name).mean()) for name in ESTIMATES}, "per_step": steps}
 
 
 def as_text(numbers: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     output = output_of(options)
     attack, config, plan = _asked(options)
-    from ibal.cli.evaluate import teams_of
+    from ibal.evaluation.teams import teams_of
 
     rows = []
     for label, team in teams_of(options.policies, options.env, output.note):
@@ -167,16 +167,16 @@ def _instead(attack: str, team: Team) -> str:
 
 def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:
     """Play the victim without and with the attack."""
-    from ibal.cli.evaluate import summary
     from ibal.evaluation.bank import as_evaluated
     from ibal.evaluation.episodes import episode_keys, play
+    from ibal.evaluation.summary import of_team
 
     keys = episode_keys(1, episodes)
     has_win = team.env.spec.has_win
     adversary = as_evaluated(config).build(team.env.spec)
     natural = play(team.env, team.player, keys, team.params)
     attacked = play(team.env, team.player, keys, team.params, adversary=adversary, attacker=state)
-    return {"natural": summary(natural, has_win), "attacked": summary(attacked, has_win)}
+    return {"natural": of_team(natural, has_win), "attacked": of_team(attacked, has_win)}
 
 
 def _stem(attack: str, team: Team) -> str:

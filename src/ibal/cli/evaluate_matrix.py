@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from ibal.cli.output import WRONG_USE, CommandError, Output, check_attackers, check_folder, claim, unwritable
-
-if TYPE_CHECKING:
-    from ibal.evaluation.bank import Bank
-    from ibal.evaluation.evaluation import Evaluation
-    from ibal.evaluation.matrix import Team
+from ibal.cli.output import OK, WRONG_USE, CommandError, Output, check_attackers, check_folder, unwritable
+from ibal.files import Busy
 
 ROOM = 100  # columns of a table
 
 
 class Asked(NamedTuple):
-    """What the command line asks for besides the policies."""
+    """What the command line asks for."""
 
+    policies: list[str]
+    env: str | None
     attacks: tuple[str, ...]
     perturbations: tuple[str, ...]
     attackers: Path | None
@@ -50,7 +45,17 @@ def asked(options: argparse.Namespace) -> Asked:
         raise CommandError("--refit fits attackers of its own into --out FOLDER; give that, not --attackers", WRONG_USE)
     if options.out is not None:
         check_folder(options.out)
-    return Asked(attacks, perturbations, options.attackers, options.refit, options.out, options.episodes, options.seed)
+    return Asked(
+        options.policies,
+        options.env,
+        attacks,
+        perturbations,
+        options.attackers,
+        options.refit,
+        options.out,
+        options.episodes,
+        options.seed,
+    )
 
 
 def attack_names(text: str) -> tuple[str, ...]:
@@ -68,68 +73,27 @@ def attack_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def playable(names: Sequence[str], teams: Sequence[Team], bank: Bank, output: Output) -> tuple[str, ...]:
-    """Return the attacks that the words of a command line mean, and tell what "all" leaves out. Raises ValueError."""
-    from ibal.evaluation.attack_sets import expanded
-
-    found, left_out = expanded(names, teams, bank)
-    for name, why in left_out.items():
-        output.note(f"leaving out {name}: {why}")
-    return found
-
-
-def show(ask: Asked, teams: Sequence[Team], output: Output) -> None:
-    """Play, write and print the matrix."""
+def show(ask: Asked, output: Output) -> int:
+    """Play, write and print the matrix; after Ctrl-C what there is of it."""
+    from ibal.api.evaluate import evaluate
     from ibal.report.sheet import as_text
 
-    with claim(ask.out) if ask.out else nullcontext():
-        done = _played(ask, teams, output)
-    data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
-    output.result(data, as_text(done.entries, _room(), done.card))
-
-
-def _played(ask: Asked, teams: Sequence[Team], output: Output) -> Evaluation:
-    from ibal.evaluation.bank import Bank
-    from ibal.evaluation.evaluation import evaluate
-    from ibal.evaluation.matrix import Plan, cells
-
-    bank = Bank(ask.attackers, _refitting(ask.out / "attackers", output) if ask.refit and ask.out else None)
     try:
-        todo = cells(teams, bank.attack, playable(ask.attacks, teams, bank, output), ask.perturbations)
-    except (ValueError, FileNotFoundError) as error:
-        raise CommandError(str(error), WRONG_USE) from error
-    except OSError as error:  # of an attacker that was fitted here
-        raise unwritable(error, ask.out) from error
-    try:
-        done = evaluate(todo, Plan(ask.episodes, ask.seed), ask.out, output.note)
+        done = evaluate(
+            ask.policies, ask.attacks, ask.perturbations, episodes=ask.episodes, seed=ask.seed, env=ask.env,
+            attackers=ask.attackers, refit=ask.refit, out=ask.out, note=output.note,
+        )  # fmt: skip
+    except Busy as busy:
+        raise CommandError(f"--out {busy}", WRONG_USE) from busy
     except OSError as error:
         raise unwritable(error, ask.out) from error
     if ask.out is not None:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
-    return done
-
-
-def _refitting(folder: Path, output: Output) -> Callable[[str, Any, Team], Path]:
-    """Return what fits an attack to a team, or finds that this was done before: with these weights, there, with these
-    options, by these sources. What is the user's own code is fitted anew every time, as its cells are played anew."""
-    import jax
-
-    from ibal.evaluation import sources
-    from ibal.evaluation.bank import described, is_own
-    from ibal.experiments.fitting import FitPlan, save_fitted
-
-    fitting = sources.digest(("ibal.experiments.fitting", "ibal.envs"), jax.__version__)
-
-    def refit(attack: str, config: Any, team: Team) -> Path:
-        decides = f"{team.world} {described(config)} {FitPlan()} {fitting}"
-        key = f"{team.digest[:12]}-{hashlib.sha256(decides.encode()).hexdigest()[:12]}"
-        path = folder / f"{attack.replace(':', '.')}-{key}.safetensors"
-        if team.own or is_own(config) or not path.with_suffix(".json").exists():
-            output.note(f"fitting {attack} to {team.policy} …")
-            save_fitted(path, attack, config, team, FitPlan())
-        return path
-
-    return refit
+    data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
+    output.result(data, as_text(done.entries, _room(), done.card))
+    if not done.finished:
+        raise KeyboardInterrupt
+    return OK
 
 
 def _room() -> int:

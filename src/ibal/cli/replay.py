@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ibal.cli import worlds
 from ibal.cli.output import (
     OK,
     WRONG_USE,
@@ -30,41 +28,25 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
+from ibal.evaluation import worlds
+from ibal.evaluation.teams import SCRIPTED, UNCHECKED, Found, bound, found
 from ibal.options import ConfigError
-from ibal.registry import Entry, Own, Registry, UnknownName
+from ibal.registry import Own, UnknownName
 
 if TYPE_CHECKING:
     from ibal.evaluation.matrix import Attack
-    from ibal.nets.bundle import TeamPolicy
     from ibal.types import Env, EnvSpec, Policy
     from ibal.viz.trajectory import Trajectory
 
-SCRIPTED = Registry(
-    kind="policy",
-    entries={
-        "random": Entry("ibal.evaluation.scripted:random_policy", "uniform over the available actions"),
-        "stop": Entry("ibal.evaluation.scripted:stop_policy", "does nothing"),
-        "nearest": Entry("ibal.evaluation.scripted:nearest", "attacks the nearest enemy in range (SMAC)"),
-        "weakest": Entry("ibal.evaluation.scripted:weakest", "attacks the weakest enemy in range (SMAC)"),
-    },
-    listing="ibal replay --help",
-    flag="--policy",
-)
-UNCHECKED = (
-    "{name}: unchecked: no .json lies beside it, so nothing says whether the weights are as they were written, or what "
-    "they were trained on"
-)
 WEIGHTS = (".safetensors", ".th")
 FORMATS = (".html", ".gif")
 
 
 class _Who(NamedTuple):
-    """A policy of the command line: its name on the page, what makes it, and what its file says of it."""
+    """A policy of the command line: its name on the page, and where it comes from."""
 
     label: str
-    make: Callable[[EnvSpec], Policy]
-    meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
-    checked: bool = True
+    found: Found
 
 
 class _Game(NamedTuple):
@@ -157,26 +139,35 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     _check_number(len(options.policy), len(options.attack))
     teams = _teams(options)
     for team in teams:
-        if not team.checked:
+        if not team.found.checked:
             note(UNCHECKED.format(name=team.label))
     name, given = _environment(ask, teams, note)
     try:
         env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
     except (UnknownName, ConfigError) as error:
         raise _refused(str(error)) from error
-    if env.frame is None or env.spec.scene is None:
-        missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
-        raise _refused(f'"{options.env or name}" cannot be drawn ({missing}); environments with a picture: smac/*')
+    from ibal.api.watch import require_picture
     from ibal.evaluation.bank import Bank
     from ibal.evaluation.perturb import perturb
 
+    require_picture(env)
     bank = Bank(options.attackers)
     try:
         world, params = perturb(env, options.perturbation)
         made = [bank.on(attack, env.spec) for attack in options.attack]
     except (ValueError, FileNotFoundError) as error:
         raise _refused(str(error)) from error
-    return _Game(world, params, [(team.label, team.make(env.spec)) for team in teams], made)
+    return _Game(world, params, [(team.label, _bound(team, env.spec)) for team in teams], made)
+
+
+def _bound(team: _Who, spec: EnvSpec) -> Policy:
+    """Make the policy for the environment of all."""
+    try:
+        return bound(team.found, spec)
+    except UnknownName:
+        raise
+    except ConfigError as error:
+        raise _refused(str(error) if team.found.file is None else f"--policy {error}") from error
 
 
 def _check_target(path: Path) -> None:
@@ -231,96 +222,62 @@ def _team(name: str, seed: int | None) -> _Who:
     if name not in SCRIPTED and ":" not in name and path.exists():
         raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
     SCRIPTED.resolve(Own(name))
-    return _Who(name, partial(called_policy, Own(name)))
+    return _Who(name, Found(name, name))
 
 
 def _trained(path: Path, seed: int | None) -> _Who:
-    from ibal.nets.bundle import find_policies, load_policy
-
     try:
-        files = find_policies(path)
-        file = files[0]
-        if seed is not None and path.is_dir():
-            there = {int(found.stem.removeprefix("seed-")): found for found in files if found.stem.startswith("seed-")}
-            if seed not in there:
-                has = ", ".join(map(str, there)) or "no seeds to choose from"
-                raise _refused(f"--policy-seed {seed}: {path} has {has}")
-            file = there[seed]
-        team = load_policy(file)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
+        entries = found(str(path))
+    except ConfigError as error:
         raise _refused(f"--policy {error}") from error
+    stems = {entry.file.stem: entry for entry in entries if entry.file}
+    entry = entries[0]
+    if seed is not None and path.is_dir():
+        there = [stem.removeprefix("seed-") for stem in stems if stem.startswith("seed-")]
+        if str(seed) not in there:
+            has = ", ".join(there) or "no seeds to choose from"
+            raise _refused(f"--policy-seed {seed}: {path} has {has}")
+        entry = stems[f"seed-{seed}"]
+    file = entry.file or path
     of_run = file.parent.name == "policy" and file.stem.startswith("seed-")
     label = path.stem if not of_run else file.parent.resolve().parent.name
-    if of_run and (len(files) > 1 or path == file):
+    if of_run and (len(entries) > 1 or path == file):
         label += f" {file.stem}"
-    return _Who(label or str(path), partial(_bind, file, team), team.meta, team.checked)
-
-
-def _bind(file: Path, team: TeamPolicy, spec: EnvSpec) -> Policy:
-    from ibal.nets.pymarl import check_fits, pymarl_agent
-
-    try:
-        check_fits(file, team.params, spec)
-    except ValueError as error:
-        raise _refused(f"--policy {error}") from error
-    return pymarl_agent(spec, team.params.hidden_size).bind(team.params)
-
-
-def called_policy(name: Own, spec: EnvSpec) -> Policy:
-    """Make a scripted policy, or one of the user's own. Raises CommandError or UnknownName."""
-    from ibal.adversaries.referee import check_policy
-    from ibal.contract import ContractError, require_call
-
-    make, _ = SCRIPTED.load(name)
-    try:
-        require_call("policy", f'"{name}"', make, "spec")
-        return check_policy(make(spec))
-    except ContractError as error:
-        raise _refused(f"--policy {name}: {error}") from error
-    except ValueError as error:
-        if name in SCRIPTED.entries:  # made for other environments; a user's own function keeps its traceback
-            raise _refused(f'"{name}": {error}') from error
-        raise
+    return _Who(label or str(path), entry._replace(label=str(file)))
 
 
 def _environment(ask: worlds.Asked, teams: list[_Who], note: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
     """Choose what all play in: what --env names, else what they were trained on, with the options of then."""
-    follow = worlds.version_of_all(ask, [team.meta for team in teams])
+    follow = worlds.version_of_all(ask, [team.found.meta for team in teams])
     trained: dict[str, tuple[str, dict[str, Any]]] = {}
     for team in teams:
-        if "env" in team.meta and ask.name in (None, team.meta["env"]):
-            name, given = worlds.world(team.label, ask, team.meta)
+        if "env" in team.found.meta and ask.name in (None, team.found.meta["env"]):
+            name, given = worlds.world(team.label, ask, team.found.meta)
             options = ",".join(f"{option}={value}" for option, value in sorted(given.items()))
             trained.setdefault(f"{name}[{options}]" if given else name, (name, given))
-            worlds.tell(team.label, team.meta, name, str(given.get("version", "")), note)
+            worlds.tell(team.label, team.found.meta, name, str(given.get("version", "")), note)
     if len(trained) > 1:
         raise _refused(
             f"the policies were trained on {' and '.join(trained)}; episodes side by side need one environment"
         )
     if trained:
         return next(iter(trained.values()))
-    return worlds.world(teams[0].label, ask, teams[0].meta, follow)
+    return worlds.world(teams[0].label, ask, teams[0].found.meta, follow)
 
 
 def _play(game: _Game, options: argparse.Namespace, output: Output) -> list[Trajectory]:
     """Play the one episode with every policy under every attack."""
-    from ibal import rng
-    from ibal.viz.record import record
+    from ibal.api import watch
 
-    key = rng.episode(rng.root(options.seed), options.episode)
-    out: list[Trajectory] = []
-    for (who, policy), attack in product(game.teams, game.attacks):
-        full = who if attack.name == "natural" else f"{who} under {attack.name}"
-        where = f"seed {options.seed}, episode {options.episode}"
-        output.note(f"playing {game.world.spec.name} with {full} ({where}) …")
-        attacker = attack.attackers[options.episode % len(attack.attackers)]  # as an evaluation shares them out
-        label = who if _only_policies_differ(game) else full
-        trajectory = record(
-            game.world, policy, key, game.params, adversary=attack.adversary, attacker=attacker,
-            max_steps=options.max_steps, label=label,
-        )  # fmt: skip
-        out.append(trajectory)
-    return out
+    games = [
+        watch.Game(game.world, game.params, policy, attack, _label(game, who, attack))
+        for (who, policy), attack in product(game.teams, game.attacks)
+    ]
+    return watch.recorded(games, options.seed, options.episode, options.max_steps, output.note)
+
+
+def _label(game: _Game, who: str, attack: Attack) -> str:
+    return who if _only_policies_differ(game) or attack.name == "natural" else f"{who} under {attack.name}"
 
 
 def _only_policies_differ(game: _Game) -> bool:
@@ -328,22 +285,16 @@ def _only_policies_differ(game: _Game) -> bool:
 
 
 def _write(game: _Game, trajectories: list[Trajectory], path: Path, options: argparse.Namespace) -> None:
-    spec = game.world.spec
-    if path.suffix.lower() == ".gif":
-        from ibal.viz.gif import write_gif
-
-        write_gif(trajectories, spec.scene, spec, path, fps=options.fps, width=options.width, theme=options.theme)
-        return
-    from ibal.viz.player import write_comparison, write_player
+    from ibal.api.records import Replay
 
     facts = [] if len(trajectories) == 1 else [f"seed {options.seed}, episode {options.episode}"]
-    facts += [f"rules {spec.version}"] if spec.version and len(trajectories) > 1 else []
+    facts += [f"rules {game.world.spec.version}"] if game.world.spec.version and len(trajectories) > 1 else []
     if _only_policies_differ(game) and game.attacks[0].name != "natural":
         facts.append(f"under {game.attacks[0].name}")
     if options.perturbation != "none":
         facts.append(options.perturbation)
-    write = write_player if len(trajectories) == 1 else write_comparison
-    write(trajectories, spec.scene, spec, path, title=options.title, summary=" · ".join(facts))
+    replay = Replay(trajectories, game.world.spec, options.title, " · ".join(facts))
+    replay.save(path, fps=options.fps, width=options.width, theme=options.theme)
 
 
 def _announce(game: _Game, trajectories: list[Trajectory], options: argparse.Namespace, output: Output) -> None:

@@ -86,7 +86,7 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
     a folder that is none."""
     import polars as pl
 
-    from ibal.evaluation.evaluation import EPISODES, read_episodes
+    from ibal.evaluation.results import EPISODES, read_episodes
 
     frames: list[pl.DataFrame] = []
     for folder in evaluations:

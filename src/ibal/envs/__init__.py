@@ -98,7 +98,7 @@ def make(name: str, **options: Any) -> Env:
     For programs: whatever they give as a name may be code. Raises UnknownName (a ValueError) that says which name is
     closest and how to list them.
     """
-    return _checked(name, TABLE.make(Own(name), **options))
+    return checked(name, TABLE.make(Own(name), **options))
 
 
 def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
@@ -120,10 +120,12 @@ def made(name: str, options: Mapping[str, Any] | None = None) -> Env:
         if name in TABLE and given:  # an error of the user's own function keeps its traceback
             raise ConfigError(f'environment "{name}": {error}') from error
         raise
-    return _checked(name, env)
+    return checked(name, env)
 
 
-def _checked(name: str, env: Any) -> Env:
+def checked(name: str, env: Any) -> Env:
+    """Return what the function ``name`` made if it is an environment. Raises UnknownName for anything else, and
+    ContractError where one of the user's own breaks its contract."""
     from ibal.types import Env
 
     if not isinstance(env, Env):

@@ -5,7 +5,7 @@ names, left_out = expanded(("natural", "all"), teams, bank)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ibal.adversaries import TABLE, built
 from ibal.adversaries.base import refusal
@@ -43,6 +43,14 @@ def expanded(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> tuple[t
                 else:
                     left_out[one] = why
     return tuple(found), {name: why for name, why in left_out.items() if name not in found}
+
+
+def playable(names: Sequence[str], teams: Sequence[Team], bank: Bank, note: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the attacks that names and sets mean, and tell what "standard" and "all" leave out. Raises ValueError."""
+    found, left_out = expanded(names, teams, bank)
+    for name, why in left_out.items():
+        note(f"leaving out {name}: {why}")
+    return found
 
 
 def _obstacle(name: str, teams: Sequence[Team], bank: Bank) -> str | None:

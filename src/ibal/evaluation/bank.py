@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,18 +79,12 @@ class Bank:
             found = self._fitted(base, spec)
         else:
             found = [_read(self.refit(TABLE.resolve(base), configured(base), team), spec, base)]
-        config = as_evaluated(found[0].config)
-        if any(as_evaluated(one.config) != config for one in found):
+        if any(as_evaluated(one.config) != as_evaluated(found[0].config) for one in found):
             raise ValueError(
                 f'the attackers "{base}" for {spec.name} in {self.folder} were fitted with different options; evaluate '
                 "them one kind at a time, each from a folder of its own"
             )
-        config = with_options(config, options)
-        adversary = self._built(config, spec)
-        states = [adapted(one.state, adversary.init) for one in found]
-        digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
-        about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
-        return Attack(name, adversary, states, digest, about, is_own(config))
+        return of_fitted(name, found, spec, self._built, options)
 
     def has(self, name: str, spec: EnvSpec) -> bool:
         """Say whether the folder has an attacker of this attack for an environment."""
@@ -125,6 +119,23 @@ class Bank:
         raise ValueError(
             f'{self.folder} has no attacker "{name}" fitted on {spec.name} (it has: {there}); fit one with ibal attack'
         )
+
+
+def of_fitted(
+    name: str, found: Sequence[Fitted], spec: EnvSpec, build: Callable[[Any, EnvSpec], Adversary] = built,
+    options: Mapping[str, str] | None = None,
+) -> Attack:  # fmt: skip
+    """Return the attack of attackers that were fitted with the same options, or a variant of it with other ``options``.
+
+    ``build`` makes the adversary; it must return the same object for the same environment and configuration. Raises
+    ValueError for an option that they have not learned.
+    """
+    config = with_options(as_evaluated(found[0].config), options or {})
+    adversary = build(config, spec)
+    states = [adapted(one.state, adversary.init) for one in found]
+    digest = hashlib.sha256("\n".join([described(config), *(one.digest for one in found)]).encode()).hexdigest()
+    about = {"config": dataclasses.asdict(config), "fitted": [one.about for one in found]}
+    return Attack(name, adversary, states, digest, about, is_own(config))
 
 
 def attackers_in(folder: Path) -> dict[Path, tuple[str, str, str]]:

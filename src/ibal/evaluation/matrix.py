@@ -147,9 +147,11 @@ def _check_victim(cell: Cell) -> None:
 
 
 def run(
-    todo: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None
-) -> pl.DataFrame:
-    """Play the cells that are not in ``out/parts`` yet and return all rows; None: nothing is kept.
+    todo: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None,
+    partial: bool = False,
+) -> pl.DataFrame:  # fmt: skip
+    """Play the cells that are not in ``out/parts`` yet and return all rows; None: nothing is kept. With ``partial``
+    Ctrl-C ends it, and the rows are those of the cells that were played to their end, if there is one.
 
     Columns: policy, method, seed, env, version (of its rules), attack, perturbation, episode, key_seed (episode ``i``
     of this seed has one world in all cells), attacker (which of the fitted ones, 0 if there is none), win (null where
@@ -164,17 +166,31 @@ def run(
         note(f"{own} of {len(todo)} cells run code of your own, which may change unseen: they are always played anew")
     frames: list[pl.DataFrame] = []
     for i, cell in enumerate(todo):
-        digest = "" if cell.team.own or cell.attack.own else digest_of(cell, plan)
-        frame = _found(kept, digest, plan, note) if kept is not None and digest else None
-        if frame is None:
-            team = cell.team
-            who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
-            note(f"[{i + 1}/{len(todo)}] {who}: {cell.attack.name}, {cell.perturbation} …")
-            frame = _played(cell, keys)
-            if kept is not None and digest:
-                _keep(kept, digest, frame)
+        try:
+            frame = _kept_or_played(cell, plan, keys, kept, note, f"[{i + 1}/{len(todo)}]")
+        except KeyboardInterrupt:
+            if not (partial and frames):
+                raise
+            note(f"interrupted: these are {i} of {len(todo)} cells")
+            break
         frames.append(_labelled(cell, plan, frame))
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _kept_or_played(
+    cell: Cell, plan: Plan, keys: jax.Array, kept: Path | None, note: Callable[[str], None], count: str
+) -> pl.DataFrame:
+    """Return the rows of one cell: those in the folder ``kept``, else those that come of playing it."""
+    digest = "" if cell.team.own or cell.attack.own else digest_of(cell, plan)
+    frame = _found(kept, digest, plan, note) if kept is not None and digest else None
+    if frame is None:
+        team = cell.team
+        who = team.policy if team.seed is None else f"{team.policy} (seed {team.seed})"
+        note(f"{count} {who}: {cell.attack.name}, {cell.perturbation} …")
+        frame = _played(cell, keys)
+        if kept is not None and digest:
+            _keep(kept, digest, frame)
+    return frame
 
 
 def _keep(parts: Path, digest: str, frame: pl.DataFrame) -> None:

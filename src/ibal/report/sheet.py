@@ -30,15 +30,15 @@ def as_text(entries: Sequence[Entry], room: int = ROOM, card: Mapping[str, Any] 
         harmed = f", {entry['perturbation']}" if several and entry["perturbation"] != "none" else ""
         blocks.setdefault(entry["env"] + harmed, []).append(entry)
     parts = [f"{title}\n{_block(block, names, several, room)}" for title, block in blocks.items()]
-    return "\n\n".join([*parts, "\n".join(_key(entries, names, card, room))])
+    return "\n\n".join([*parts, "\n".join(key(entries, names, card, room))])
 
 
 def _block(entries: Sequence[Entry], names: Mapping[str, str], several: bool, room: int) -> str:
     """Lay out one environment and perturbation both ways and take the one that is broken less."""
     found = {(_label(entry, several), names[entry["policy"]]): entry for entry in entries}
     labels, policies = (list(dict.fromkeys(which)) for which in zip(*found, strict=True))
-    wide = {key: [" ".join(_cell(entry))] for key, entry in found.items()}
-    high = {(policy, label): _cell(entry) for (label, policy), entry in found.items()}
+    wide = {key: [" ".join(cell(entry))] for key, entry in found.items()}
+    high = {(policy, label): cell(entry) for (label, policy), entry in found.items()}
     by_attack = _tables(labels, policies, wide, "attack" if several else "perturbation", room)
     by_policy = _tables(policies, labels, high, "policy", room)
     return "\n\n".join(min(by_attack, by_policy, key=len))
@@ -50,7 +50,7 @@ def _label(entry: Entry, several: bool) -> str:
     return str(entry["perturbation"])
 
 
-def _cell(entry: Entry) -> list[str]:
+def cell(entry: Entry) -> list[str]:
     """Return a number with the deviation over seeds, and its interval; the worst attack has a name instead."""
     score, digits = ("return", 2) if entry["win_rate"] is None else ("win_rate", 3)
     sd, ends = entry[f"{score}_sd"], entry[f"{score}_interval"]
@@ -85,7 +85,7 @@ def _table(rows: Sequence[str], columns: Sequence[tuple[str, int]], cells: Cells
     return "\n".join(out)
 
 
-def _key(entries: Sequence[Entry], names: Mapping[str, str], card: Mapping[str, Any] | None, room: int) -> list[str]:
+def key(entries: Sequence[Entry], names: Mapping[str, str], card: Mapping[str, Any] | None, room: int) -> list[str]:
     """Say what is in the table; nothing that is not."""
     attacks = {entry["attack"] for entry in entries}
     what = sorted({"return" if entry["win_rate"] is None else "win rate" for entry in entries}, reverse=True)

@@ -6,8 +6,8 @@ write_figure(figure, "docs/results/curves")             # curves.svg and curves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,21 @@ class Curve(NamedTuple):
     steps: Sequence[float]
     values: Sequence[float]
     score: str = RATE
+
+
+def of_rows(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """Put rows of ``report.curves`` together that are one curve: of win rates, or of returns where nothing can be
+    won."""
+    without = {row["env"] for row in rows if row["win"] is None}
+    found: dict[tuple[str, str, str, int, str], dict[int, float]] = {}
+    for row in rows:
+        name = row["env"], row["attack"], row["method"], row["seed"], row["run"]
+        found.setdefault(name, {})[row["env_steps"]] = row["return" if row["env"] in without else "win"]
+    return [
+        Curve(env, attack, method, seed, sorted(points), [points[step] for step in sorted(points)],
+              "return" if env in without else RATE)
+        for (env, attack, method, seed, _), points in found.items()
+    ]  # fmt: skip
 
 
 def draw(curves: Sequence[Curve]) -> Figure:

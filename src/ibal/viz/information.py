@@ -202,3 +202,24 @@ def _figure(
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def pictures(numbers: Mapping[str, Any], layout: ObsLayout, folder: str | Path) -> list[Path]:
+    """Draw what ``analysis.why`` found, as dimensions, actions and redundancy (.svg and .png) in ``folder``."""
+    env, most, found = numbers["env"], numbers["most"], numbers["dimensions"]
+    shown = found["agent"]
+    strips = {name: value for name, value in shown.items() if name.startswith(("hidden:", "truth:"))}
+    members = ", ".join(map(str, shown["group"]))
+    about = f"what agent {shown['agent']} sees tells about the actions of the other group (G1: {members})"
+    one = Dimensions(
+        f"{env}: {about}", layout, shown["before"], shown["after"], shown["measured"], strips, found["roles"]
+    )
+    rows = numbers["actions"]["attackers"]
+    labels = ["this attacker", "a second fit"][: len(rows)]
+    title = f"{env}: does the sum over pairs and entries stand for the group? (G1: {most} drawn at random)"
+    figures = {
+        "dimensions": dimensions(one),
+        "actions": actions(f"{env}: what an agent of G1 tells by its action", rows, labels),
+        "redundancy": redundancy(title, numbers["redundancy"]["per_step"]),
+    }
+    return [path for name, figure in figures.items() for path in write(figure, Path(folder) / name)]

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ibal.evaluation.evaluation import COLUMNS, EPISODES, read_episodes
+from ibal.evaluation.results import COLUMNS, EPISODES, read_episodes
 from ibal.reading import Unreadable
 
 

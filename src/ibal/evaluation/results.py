@@ -37,13 +37,16 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    cells: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None
-) -> Evaluation:
+    cells: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None,
+    partial: bool = False,
+) -> Evaluation:  # fmt: skip
     """Play what ``out`` does not hold yet, and write its files anew; None: nothing is written.
 
-    Raises ValueError if there is no cell, OSError where the folder cannot be written.
+    ``partial``: as in ``run``; the card is then of what was played. Raises ValueError if there is no cell, OSError
+    where the folder cannot be written.
     """
-    rows = run(cells, plan, out, note)
+    rows = run(cells, plan, out, note, partial)
+    cells = cells[: rows.height // plan.episodes]
     entries = summarise(rows)
     done = Evaluation(rows, entries, card(cells, plan, entries))
     if out is not None:

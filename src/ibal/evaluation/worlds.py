@@ -1,7 +1,8 @@
 """Which environment a policy plays in, and by which version of its rules.
 
-What --env names, with options in brackets if there are any (``smac/8m[version=2026-11]``); without it what the policy
-was trained on, as it was then. A team is only ever played by other rules than those it knows if the user says so.
+What the user names, with options in brackets if there are any (``smac/8m[version=2026-11]``); without it what the
+policy was trained on, as it was then. A team is only ever played by other rules than those it knows if the user says
+so.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ibal import envs
-from ibal.cli.output import WRONG_USE, CommandError
+from ibal.options import ConfigError
 from ibal.registry import UnknownName
 
 
 class Asked(NamedTuple):
-    """What --env names; no ``name``: nothing."""
+    """What the user names; no ``name``: nothing."""
 
     name: str | None
     options: dict[str, Any]
 
 
 def asked(text: str | None) -> Asked:
-    """Read --env. Raises UnknownName or ConfigError."""
+    """Read the name of an environment that the user gives. Raises UnknownName or ConfigError."""
     return Asked(None, {}) if text is None else Asked(*envs.named(text))
 
 
@@ -37,15 +38,15 @@ def world(label: str, ask: Asked, about: Mapping[str, Any], follow: str = "") ->
     """Return the full name of the environment of a policy, and the options that make it.
 
     ``about`` is what the policy says of itself (``env``, ``env_options``, ``version``); of one that says nothing,
-    ``follow`` is the version that it plays, "" the newest. Raises CommandError where nobody says which environment.
+    ``follow`` is the version that it plays, "" the newest. Raises ConfigError where nobody says which environment.
     """
     trained = about.get("env")
     if ask.name is None and trained is None:
-        raise CommandError(f'"{label}" does not say which environment it plays; add --env NAME', WRONG_USE)
+        raise ConfigError(f'"{label}" does not say which environment it plays; add --env NAME')
     try:
         name = envs.TABLE.resolve(str(trained)) if ask.name is None else ask.name
     except UnknownName as error:
-        raise CommandError(f"{label}: {error}", WRONG_USE) from error
+        raise ConfigError(f"{label}: {error}") from error
     options = dict(about.get("env_options") or {}) if name == trained else {}
     if known := envs.versions(name):
         mine = envs.version_of(trained, about) if trained is not None and envs.versions(trained) == known else ""

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.evaluation import information
-from ibal.evaluation.information import Candidates
-from ibal.evaluation.redundancy import Redundancy, redundancy
+from ibal.analysis import information
+from ibal.analysis.information import Candidates
+from ibal.analysis.redundancy import Redundancy, redundancy
 from ibal.mi import action, descent, reference
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.types import Block, EnvSpec, ObsLayout

@@ -1,0 +1,1 @@
+"""Why attacks work: numbers about a team and an attacker."""

@@ -1,0 +1,82 @@
+"""``ibal.fit``."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ibal.adversaries import TABLE, configured
+from ibal.adversaries.bundle import as_bytes
+from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, called_name, is_attack, team_list
+from ibal.api.records import Attacker
+from ibal.api.telling import telling
+from ibal.evaluation.bank import learns, variant
+from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker, policy_of
+from ibal.options import ConfigError, with_options
+from ibal.registry import Own
+
+
+def fit(
+    attack: GivenAttack, team: GivenTeam, *, env: GivenEnv | None = None, episodes: int = 512, steps: int = 1000,
+    rounds: int | None = None, epsilon: float = 0.05, seed: int = 0, out: str | Path | None = None, quiet: bool = False,
+) -> Attacker:  # fmt: skip
+    """Fit an attack that learns to a team, which stays as it is.
+
+    Args:
+        attack: a name of ``ibal.attacks()`` with options in brackets if need be, ``"my_pkg.mod:MyConfig"``, or a
+            configuration: a frozen dataclass with ``build(spec)``.
+        team: one team of ``ibal.train``, a file, a run folder of one seed, or a policy of your own (then give ``env``).
+        env: where it plays; None: where it was trained.
+        episodes: natural episodes to learn from.
+        steps: gradient steps of each model of an attack that learns from these.
+        rounds: iterations of 32 episodes of an attack that learns by playing; None: its own number.
+        epsilon: share of the team's actions that are random legal ones: one that never deviates teaches little.
+        seed: of episodes and models.
+        out: a ``.safetensors`` file to write, for ``ibal evaluate --attackers``. None: nothing is written.
+        quiet: say nothing on standard error.
+
+    Returns:
+        ``Attacker``: give it to ``ibal.evaluate`` or ``ibal.watch`` in place of a name, or ``.save`` it.
+
+    Raises:
+        ConfigError: an attack that learns nothing, a team that is several; ValueError: an option that is impossible in
+        this environment, or a team that does not show what the attack must know.
+
+    ```python
+    attacker = ibal.fit("interaction", run.teams[0])
+    ```
+
+    Source: IBAL Appendix D.1: fit it to other teams than those you evaluate for the "unseen" attack.
+    """
+    plan = FitPlan(episodes, steps, rounds, epsilon, seed)
+    name, config = _learning(attack)
+    with telling(quiet) as note:
+        teams = team_list(team, env, note)
+        if len(teams) != 1:
+            raise ConfigError(f"an attack is fitted to one team, and these are {len(teams)}; fit one to each of them")
+        victim = teams[0]
+        note(f"fitting {name} to {victim.policy} …")
+        state = fit_attacker(config, victim.env, policy_of(victim), plan)
+    about = {"victim": victim.policy, "victim_seed": victim.seed, "victim_sha256": victim.digest, **asdict(plan)}
+    digest = hashlib.sha256(as_bytes(state)).hexdigest()
+    done = Attacker(name, as_fitted(config), state, victim.env.spec, digest, about)
+    if out is not None:
+        done.save(out)
+    return done
+
+
+def _learning(given: Any) -> tuple[str, Any]:
+    """Return the name and the configuration of an attack that learns."""
+    if isinstance(given, str):
+        base, options = variant(given)
+        name = TABLE.resolve(base)
+        config = with_options(configured(Own(name)), options)
+    elif is_attack(given):
+        name, config = called_name(given), given
+    else:
+        raise ConfigError(f"a {type(given).__name__} is no attack that can be fitted; give a name or a configuration")
+    if not learns(config):
+        raise ConfigError(f'"{name}" learns nothing: give it to ibal.evaluate as it is')
+    return name, config

@@ -1,0 +1,40 @@
+"""What can be asked for by name. Imports no jax."""
+
+from __future__ import annotations
+
+
+def environments() -> dict[str, str]:
+    """Return the environments by name, each with a line of help.
+
+    ```python
+    ibal.environments()["smac/3m"]  # '3 agents against 3, 60 steps'
+    ```
+    """
+    from ibal.envs import TABLE
+
+    return {name: entry.help for name, entry in TABLE.entries.items()}
+
+
+def attacks() -> dict[str, str]:
+    """Return the attacks by name, each with a line of help; those that learn nothing need no fitting.
+
+    Their options are fields of the dataclasses in ``ibal.adversaries.config``; ``ibal attack list`` prints them. An
+    option may follow in brackets: ``"interaction[fill=mean]"``.
+    """
+    from ibal.adversaries import TABLE
+
+    return {name: entry.help for name, entry in TABLE.entries.items()}
+
+
+def methods() -> dict[str, str]:
+    """Return the methods by name: what a team trains against, each with a line of help."""
+    from ibal.experiments.methods import METHODS
+
+    return {name: method.help for name, method in METHODS.items()}
+
+
+def learners() -> dict[str, str]:
+    """Return the learners by name, each with a line of help: ``ibal.train(…, learner="qplex")``."""
+    from ibal.learners import LEARNERS
+
+    return dict(LEARNERS)
