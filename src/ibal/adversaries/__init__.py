@@ -15,28 +15,46 @@ if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
     from ibal.types import EnvSpec
 
-_CONFIG = "ibal.adversaries.config"
 
 TABLE = Registry(
     kind="attack",
     entries={
-        "natural": Entry(f"{_CONFIG}:NaturalConfig", "nobody interferes"),
-        "random": Entry(f"{_CONFIG}:RandomConfig", "noise on one agent's sight, a random action now and then"),
-        "random-obs": Entry(f"{_CONFIG}:RandomObsConfig", "noise on what one random agent sees at every step"),
-        "random-act": Entry(f"{_CONFIG}:RandomActConfig", "a random legal action of one random agent now and then"),
-        "fgsm": Entry(f"{_CONFIG}:FgsmConfig", "white-box noise against one agent's best action at every step"),
-        "pgd": Entry(f"{_CONFIG}:PgdConfig", "the same in ten small steps"),
-        "atla": Entry(f"{_CONFIG}:AtlaConfig", "a network learns how to bend what one agent sees"),
-        "ega": Entry(f"{_CONFIG}:EgaConfig", "an evolving population learns when to force whose worst action"),
-        "wolfpack": Entry(f"{_CONFIG}:WolfpackConfig", "one agent does its worst, then those whom that changes most"),
-        "wolfpack-random": Entry(f"{_CONFIG}:RandomWolfpackConfig", "the same, starting anywhere: nothing is learned"),
-        "random-group": Entry(f"{_CONFIG}:RandomGroupConfig", "random legal actions of G1 at the rate of interaction"),
-        "occlude-retreat": Entry(
-            f"{_CONFIG}:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"
+        "natural": Entry("ibal.adversaries.base:NaturalConfig", "nobody interferes"),
+        "random": Entry(
+            "ibal.adversaries.random:RandomConfig", "noise on one agent's sight, a random action now and then"
         ),
-        "interaction": Entry(f"{_CONFIG}:InteractionConfig", "IBAL: hides what tells most, does what tells least"),
+        "random-obs": Entry(
+            "ibal.adversaries.random:RandomObsConfig", "noise on what one random agent sees at every step"
+        ),
+        "random-act": Entry(
+            "ibal.adversaries.random:RandomActConfig", "a random legal action of one random agent now and then"
+        ),
+        "fgsm": Entry(
+            "ibal.adversaries.fgsm:FgsmConfig", "white-box noise against one agent's best action at every step"
+        ),
+        "pgd": Entry("ibal.adversaries.fgsm:PgdConfig", "the same in ten small steps"),
+        "atla": Entry("ibal.adversaries.atla:AtlaConfig", "a network learns how to bend what one agent sees"),
+        "ega": Entry(
+            "ibal.adversaries.ega:EgaConfig", "an evolving population learns when to force whose worst action"
+        ),
+        "wolfpack": Entry(
+            "ibal.adversaries.wolfpack:WolfpackConfig", "one agent does its worst, then those whom that changes most"
+        ),
+        "wolfpack-random": Entry(
+            "ibal.adversaries.wolfpack:RandomWolfpackConfig", "the same, starting anywhere: nothing is learned"
+        ),
+        "random-group": Entry(
+            "ibal.adversaries.interaction:RandomGroupConfig", "random legal actions of G1 at the rate of interaction"
+        ),
+        "occlude-retreat": Entry(
+            "ibal.adversaries.interaction:OccludeRetreatConfig", "the groups are hidden from each other, G1 retreats"
+        ),
+        "interaction": Entry(
+            "ibal.adversaries.interaction:InteractionConfig", "IBAL: hides what tells most, does what tells least"
+        ),
         "interaction-literal": Entry(
-            f"{_CONFIG}:LiteralInteractionConfig", "the same to the letter: single entries, the paper's estimators"
+            "ibal.adversaries.interaction:LiteralInteractionConfig",
+            "the same to the letter: single entries, the paper's estimators",
         ),
     },
     listing="ibal attack list",

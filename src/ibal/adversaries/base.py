@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ibal.types import Actions, Episodes, Policy, TimeStep
+from ibal.types import Actions, EnvSpec, Episodes, Policy, TimeStep
 
 
 @dataclass(frozen=True)
@@ -140,3 +140,11 @@ def worst(scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Actions:
 def natural() -> Adversary:
     """Nobody interferes."""
     return adversary(threat=Threat())
+
+
+@dataclass(frozen=True)
+class NaturalConfig:
+    """Nobody interferes."""
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return natural()

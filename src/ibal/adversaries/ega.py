@@ -15,6 +15,7 @@ others' values, which changes nothing that they do.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -23,11 +24,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
-from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega_archive import Entry, Member, choose, consider, probabilities
 from ibal.adversaries.ega_lesson import Replay, Steps, budget, lesson, optimiser, recorded, remembered
+from ibal.adversaries.ega_options import EgaOptions
 from ibal.nets.layers import apply, mlp
 from ibal.types import EnvSpec, Episodes, PRNGKey, TimeStep
+
+
+@dataclass(frozen=True)
+class EgaConfig(EgaOptions):
+    """A population of networks that learn when to force which agent to its worst action (ROMANCE; Yuan et al. 2023)."""
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return ega(self, spec)
 
 
 class Tally(NamedTuple):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.adversaries.config import EgaConfig
+from ibal.adversaries.ega_options import EgaOptions
 from ibal.nets.layers import Mlp, apply
 from ibal.types import PRNGKey
 
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     born: Int[Array, "*b"] | None = None
 
 
-def sparse(config: EgaConfig, q: Float[Array, "*b a"]) -> Float[Array, "*b a"]:
+def sparse(config: EgaOptions, q: Float[Array, "*b a"]) -> Float[Array, "*b a"]:
     """Return log(p_ref exp(Q / lambda)) of every choice: attack agent 0, 1, ..., or nobody (last).
 
     p_ref = (delta / n, ..., delta / n, 1 - delta).
@@ -50,7 +50,7 @@ def sparse(config: EgaConfig, q: Float[Array, "*b a"]) -> Float[Array, "*b a"]:
     return reference.reshape((1,) * (q.ndim - 1) + (n + 1,)) + q / config.sparsity
 
 
-def probabilities(config: EgaConfig, q: Float[Array, "*b a"], x: Float[Array, "*b i"]) -> Float[Array, "*b a"]:
+def probabilities(config: EgaOptions, q: Float[Array, "*b a"], x: Float[Array, "*b i"]) -> Float[Array, "*b a"]:
     """Return p (1 - (n + 1) b) + b with p = p_ref exp(Q / lambda) / Z; without a budget nobody is attacked.
 
     The last entry of ``x`` is the share of the budget that is left.
@@ -60,7 +60,7 @@ def probabilities(config: EgaConfig, q: Float[Array, "*b a"], x: Float[Array, "*
     return jnp.where(x[..., -1:] > 0, smooth, _nobody(q))
 
 
-def soft_value(config: EgaConfig, q: Float[Array, "*b a"], x: Float[Array, "*b i"]) -> Float[Array, "*b"]:
+def soft_value(config: EgaOptions, q: Float[Array, "*b a"], x: Float[Array, "*b i"]) -> Float[Array, "*b"]:
     """Return lambda log sum_a p_ref(a) exp(Q(a) / lambda); without a budget there is nothing to choose."""
     value = config.sparsity * jax.nn.logsumexp(sparse(config, q), axis=-1)
     return jnp.where(x[..., -1] > 0, value, q[..., -1])
@@ -77,7 +77,7 @@ def entropy(p: Float[Array, "*b a"]) -> Float[Array, "*b"]:
 
 
 def consider(
-    key: PRNGKey, config: EgaConfig, archive: Entry, candidate: Entry, rho: Float[Array, ""]
+    key: PRNGKey, config: EgaOptions, archive: Entry, candidate: Entry, rho: Float[Array, ""]
 ) -> Entry:  # fmt: skip
     """Return the archive after a candidate has asked for a place.
 
@@ -106,7 +106,7 @@ def consider(
     return jax.tree.map(lambda old, one: jnp.where(new | wins, old.at[place].set(one), old), archive, candidate)
 
 
-def distances(config: EgaConfig, archive: Entry, candidate: Entry) -> Float[Array, "m"]:
+def distances(config: EgaOptions, archive: Entry, candidate: Entry) -> Float[Array, "m"]:
     """Return for every member the mean of KL(candidate || member) per choice over the points of both; 0 if none."""
     assert archive.points is not None
     assert archive.attacked is not None
@@ -126,7 +126,7 @@ def distances(config: EgaConfig, archive: Entry, candidate: Entry) -> Float[Arra
 
 
 def choose(
-    key: PRNGKey, config: EgaConfig, archive: Entry, fresh: Member, share: Float[Array, ""]
+    key: PRNGKey, config: EgaOptions, archive: Entry, fresh: Member, share: Float[Array, ""]
 ) -> tuple[Member, Int[Array, "m"]]:
     """Return the next population, and from which place of the archive each comes (-1: it is new).
 

@@ -13,8 +13,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
-from ibal.adversaries.config import EgaConfig
 from ibal.adversaries.ega_archive import Member, divergence, probabilities, soft_value
+from ibal.adversaries.ega_options import EgaOptions
 from ibal.nets.layers import Mlp, apply
 from ibal.ops.among import among, drawn
 from ibal.ops.rmsprop import rmsprop
@@ -41,12 +41,12 @@ class Replay(NamedTuple):
     head: Int[Array, ""]
 
 
-def budget(config: EgaConfig, spec: EnvSpec) -> int:
+def budget(config: EgaOptions, spec: EnvSpec) -> int:
     """Return how many attacks may be issued in an episode."""
     return BUDGETS.get(spec.name, BUDGET) if config.budget is None else config.budget
 
 
-def recorded(config: EgaConfig, spec: EnvSpec, episodes: Episodes) -> Steps:
+def recorded(config: EgaOptions, spec: EnvSpec, episodes: Episodes) -> Steps:
     """Return the steps of all episodes one after another, each followed by one row for what it ended in.
 
     Attacks on the dead count as issued: the attacker wastes them.
@@ -79,7 +79,7 @@ def remembered(replay: Replay | None, steps: Steps) -> Replay:
     return Replay(kept, (replay.head + count) % size)
 
 
-def targets(config: EgaConfig, target: Mlp, steps: Steps, rows: Int[Array, "k"]) -> Float[Array, "k"]:
+def targets(config: EgaOptions, target: Mlp, steps: Steps, rows: Int[Array, "k"]) -> Float[Array, "k"]:
     """Return y = r + gamma (1 - terminated) lambda log sum_a p_ref(a) exp(Q_target(s', a) / lambda)."""
     x = steps.x[(rows + 1) % steps.x.shape[0]].astype(jnp.float32)
     goes_on = 1 - steps.terminated[rows].astype(jnp.float32)
@@ -87,7 +87,7 @@ def targets(config: EgaConfig, target: Mlp, steps: Steps, rows: Int[Array, "k"])
 
 
 def lesson(
-    key: PRNGKey, config: EgaConfig, population: Member, steps: Steps
+    key: PRNGKey, config: EgaOptions, population: Member, steps: Steps
 ) -> tuple[Member, Float[Array, ""], Float[Array, ""]]:
     """Take ``config.updates`` gradient steps on mean_j (y_j - Q_j)^2 - alpha JSD; return their mean error and JSD."""
     nobody = population.net[-1].b.shape[-1] - 1
@@ -129,6 +129,6 @@ def lesson(
     return population, error.mean(), differ.mean()
 
 
-def optimiser(config: EgaConfig) -> optax.GradientTransformation:
+def optimiser(config: EgaOptions) -> optax.GradientTransformation:
     """Return clipping and PyTorch's RMSProp, for one attacker."""
     return optax.chain(optax.clip_by_global_norm(config.grad_clip), rmsprop(config.lr))

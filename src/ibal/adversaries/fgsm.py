@@ -5,15 +5,44 @@ Source: IBAL Appendix D.2 (FGSM: one agent at every step, eps 0.1); Goodfellow e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibal.adversaries.base import Adversary, ObsView, Threat, adversary
 from ibal.adversaries.budget import within_box
-from ibal.adversaries.config import FgsmConfig, among
 from ibal.adversaries.groups import draw_members
+from ibal.adversaries.limits import among, at_least
 from ibal.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class FgsmConfig:
+    """Steps of what an agent sees against its own best action (Appendix D.2); white box."""
+
+    eps: float = 0.1
+    """Largest change of an entry of the observation."""
+    steps: int = 1
+    """Gradient steps: 1 is FGSM, more are PGD."""
+    agents: int = 1
+    """How many agents, drawn anew at every step, see something else."""
+
+    def __post_init__(self) -> None:
+        at_least(f"{type(self).__name__}.eps", self.eps, 0)
+        for key in ("steps", "agents"):
+            at_least(f"{type(self).__name__}.{key}", getattr(self, key), 1)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return fgsm(self, spec)
+
+
+@dataclass(frozen=True)
+class PgdConfig(FgsmConfig):
+    """The same with ten small steps instead of a large one."""
+
+    steps: int = 10
 
 
 def fgsm(config: FgsmConfig, spec: EnvSpec) -> Adversary:

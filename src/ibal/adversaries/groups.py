@@ -5,14 +5,59 @@ Source: IBAL Section 4.4; sizes: Tables 3 to 6.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.adversaries.config import GroupConfig
+from ibal.adversaries.limits import at_least, within
+from ibal.registry import one_of
 from ibal.types import EnvSpec, PRNGKey
+
+Signal = Literal["success", "return"]
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """Who is attacked in an episode (G1), and how often its actions are replaced (Section 4.4)."""
+
+    most: int | None = None
+    """K, the largest size of G1; in training its size is uniform in 0..K. None: the paper's value of the map, else one
+    that follows from the number of agents. 0: no attack."""
+    evaluation: bool = False
+    """Attack as in evaluation: G1 always has K members, P is 1/K, nothing is learned."""
+    p: float | None = None
+    """P of every episode, the share of steps on which the actions of G1 are replaced. None: uniform between ``p_min``
+    and P_max."""
+    p_min: float | None = None
+    """Least P in training, and where P_max begins unless 1/K is more. None: 1/K."""
+    alpha: float = 1.1
+    """Factor by which P_max grows after a check that the team passed."""
+    eta: float = 0.8
+    """What the team must reach, on the mean since the last check, to pass it."""
+    signal: Signal = "success"
+    """What is compared with ``eta``: the share of episodes won, or the return (environments without winning)."""
+    check_every: int = 10_000
+    """Environment steps between two checks."""
+    check_episodes: int = 100
+    """Episodes that a check needs."""
+    quiet: int = 0
+    """Environment steps without any attack at the beginning, for a team that starts from nothing."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        one_of(f"{name}.signal", self.signal, Signal)
+        if self.most is not None:
+            at_least(f"{name}.most", self.most, 0)
+        for key in ("p", "p_min"):
+            if getattr(self, key) is not None:
+                within(f"{name}.{key}", getattr(self, key), 0, 1)
+        at_least(f"{name}.alpha", self.alpha, 1)
+        for key in ("check_every", "check_episodes"):
+            at_least(f"{name}.{key}", getattr(self, key), 1)
+        at_least(f"{name}.quiet", self.quiet, 0)
 
 
 class Sizes(NamedTuple):

@@ -10,7 +10,7 @@ Source: IBAL Definitions 4.4 (observations) and 4.5 (actions), Algorithm 1, Appe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal import rng, tree
 from ibal.adversaries import budget, groups
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
-from ibal.adversaries.config import InteractionConfig
 from ibal.adversaries.fgsm import best_actions, uphill
-from ibal.adversaries.groups import Schedule
+from ibal.adversaries.groups import GroupConfig, Schedule
+from ibal.adversaries.interaction_options import InteractionOptions, Lessons, Masks
 from ibal.adversaries.occlude import retreat
 from ibal.adversaries.random import legal
 from ibal.adversaries.sparse import sparsely
@@ -31,6 +31,60 @@ from ibal.mi import action, club, descent, samples
 from ibal.mi.action import ActionParams
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.types import Actions, EnvSpec, Episodes, PRNGKey, TimeStep
+
+
+@dataclass(frozen=True)
+class InteractionConfig(InteractionOptions):
+    """Break the interaction of G1 with the others: hide from each other what tells most, do what tells least.
+
+    Source: IBAL Definitions 4.4 and 4.5, Algorithm 1, Appendix B.
+    """
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return interaction(self, spec)
+
+    def fit(self, key: PRNGKey, spec: EnvSpec, episodes: Episodes, steps: int) -> Any:
+        """Learn from natural episodes of a victim, in ``steps`` gradient steps; return the adversary's state."""
+        return fit(key, self, spec, episodes, steps)
+
+
+@dataclass(frozen=True)
+class LiteralInteractionConfig(InteractionConfig):
+    """The same as the paper says it: single entries are hidden, and both estimators are the paper's."""
+
+    masks: Masks = "dimension"
+    club: ClubConfig = field(default_factory=ClubConfig.literal)
+    action: ActionConfig = field(default_factory=ActionConfig.literal)
+    learn_from: Lessons = "all"
+
+
+@dataclass(frozen=True)
+class OccludeRetreatConfig(GroupConfig):
+    """The control that estimates nothing: the groups do not see each other, and G1 retreats from the enemy."""
+
+    def interaction(self) -> InteractionConfig:
+        """The same attack as options of the one that learns."""
+        return InteractionConfig(**_group_fields(self), masks="truth", actions="retreat")
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return self.interaction().build(spec)
+
+
+@dataclass(frozen=True)
+class RandomGroupConfig(GroupConfig):
+    """The control of the action attack: G1 does something random and legal, as often as the attack would strike."""
+
+    def interaction(self) -> InteractionConfig:
+        """The same attack as options of the one that learns."""
+        return InteractionConfig(**_group_fields(self), masks="off", actions="random")
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return self.interaction().build(spec)
+
+
+def _group_fields(config: GroupConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in GroupConfig.__dataclass_fields__}
+
 
 TEMPERATURE = 0.1  # of the policy's probabilities that the marginal M2 weights with
 

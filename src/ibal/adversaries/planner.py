@@ -34,7 +34,6 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 
 from ibal import rng, tree
 from ibal.adversaries.base import Feedback, worst
-from ibal.adversaries.config import WolfpackConfig
 from ibal.adversaries.planner_nets import (
     Falls,
     Moment,
@@ -47,6 +46,7 @@ from ibal.adversaries.planner_nets import (
     onward,
     through,
 )
+from ibal.adversaries.wolfpack_options import WolfpackOptions
 from ibal.nets.agents import linear
 from ibal.ops.adam import adam
 from ibal.ops.among import among, drawn
@@ -80,7 +80,7 @@ class Window(NamedTuple):
     left: Int[Array, ""]
 
 
-def init(key: PRNGKey, config: WolfpackConfig, spec: EnvSpec) -> State:
+def init(key: PRNGKey, config: WolfpackOptions, spec: EnvSpec) -> State:
     """Draw both transformers, or the one that evaluation needs; a new one expects the same of every moment."""
     n, steps, size = spec.n_agents, spec.horizon, spec.state_size
     outputs = n * min(config.window, steps)
@@ -107,7 +107,7 @@ def expect(
 
 
 def update(
-    key: PRNGKey, config: WolfpackConfig, spec: EnvSpec, state: State, episodes: Episodes,
+    key: PRNGKey, config: WolfpackOptions, spec: EnvSpec, state: State, episodes: Episodes,
     scores: Float16[Array, "b t n a"], feedback: Feedback,
 ) -> tuple[State, dict[str, Array]]:  # fmt: skip
     """Take a lesson in every ``config.every``-th iteration; ``scores`` are the team's, recorded while playing."""
@@ -119,7 +119,7 @@ def update(
 
 
 def lesson(
-    key: PRNGKey, config: WolfpackConfig, spec: EnvSpec, state: State, episodes: Episodes,
+    key: PRNGKey, config: WolfpackOptions, spec: EnvSpec, state: State, episodes: Episodes,
     scores: Float16[Array, "b t n a"],
 ) -> State:  # fmt: skip
     """Take ``config.updates`` gradient steps of the second transformer, imagine, and take as many of the first."""

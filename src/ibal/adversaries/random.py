@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ibal import rng
 from ibal.adversaries.base import ActView, Adversary, ObsView, Threat, adversary
-from ibal.adversaries.config import RandomConfig, among
 from ibal.adversaries.groups import draw_members
+from ibal.adversaries.limits import among, at_least, within
 from ibal.types import Actions, EnvSpec, PRNGKey
+
+
+@dataclass(frozen=True)
+class RandomConfig:
+    """Noise on what one random agent sees at every step, and a random action for one at some (Appendix D.2)."""
+
+    sigma: float = 0.1
+    """Standard deviation of the noise on every entry of the observation; 0: none."""
+    p: float = 0.3
+    """Share of steps on which one random agent's action is replaced by a random legal one; 0: none."""
+    agents: int = 1
+    """How many agents see noise, and how many have their actions replaced."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        at_least(f"{name}.sigma", self.sigma, 0)
+        within(f"{name}.p", self.p, 0, 1)
+        at_least(f"{name}.agents", self.agents, 1)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return random(self, spec)
+
+
+@dataclass(frozen=True)
+class RandomObsConfig(RandomConfig):
+    """The noise alone."""
+
+    p: float = 0.0
+
+
+@dataclass(frozen=True)
+class RandomActConfig(RandomConfig):
+    """The random actions alone."""
+
+    sigma: float = 0.0
 
 
 def random(config: RandomConfig, spec: EnvSpec) -> Adversary:

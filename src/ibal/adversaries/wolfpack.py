@@ -13,6 +13,7 @@ step in ten), and what ``changes`` and ``planner`` say.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +23,25 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 from ibal import rng
 from ibal.adversaries import planner
 from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
-from ibal.adversaries.config import WolfpackConfig
 from ibal.adversaries.sparse import sparsely
+from ibal.adversaries.wolfpack_options import Start, WolfpackOptions
 from ibal.types import Actions, EnvSpec, Episodes, Policy, PRNGKey, TimeStep
+
+
+@dataclass(frozen=True)
+class WolfpackConfig(WolfpackOptions):
+    """One agent does its worst, then for some steps those whom that changes most do theirs (Lee et al. 2025)."""
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return wolfpack(self, spec)
+
+
+@dataclass(frozen=True)
+class RandomWolfpackConfig(WolfpackConfig):
+    """The same attack starting anywhere: nothing is learned."""
+
+    start: Start = "random"
+
 
 BUDGET, EVALUATED = 12, 8  # attacked steps in training and in evaluation
 

@@ -18,8 +18,8 @@ def environments() -> dict[str, str]:
 def attacks() -> dict[str, str]:
     """Return the attacks by name, each with a line of help; those that learn nothing need no fitting.
 
-    Their options are fields of the dataclasses in ``ibal.adversaries.config``; ``ibal attack list`` prints them. An
-    option may follow in brackets: ``"interaction[fill=mean]"``.
+    Their options are fields of the dataclasses that ``ibal.adversaries.config`` lists; ``ibal attack list`` prints
+    them. An option may follow in brackets: ``"interaction[fill=mean]"``.
     """
     from ibal.adversaries import TABLE
 

@@ -80,8 +80,7 @@ def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None 
     Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
     """
     from ibal.adversaries import built
-    from ibal.adversaries.config import GroupConfig
-    from ibal.adversaries.groups import check_signal
+    from ibal.adversaries.groups import GroupConfig, check_signal
 
     config = attack_of(name, options)
     if isinstance(config, GroupConfig):

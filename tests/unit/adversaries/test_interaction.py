@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries import budget
-from ibal.adversaries import config as config_module
+from ibal.adversaries import budget, interaction_options
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
@@ -204,7 +203,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
 def test_unknown_words_are_refused_with_the_nearest() -> None:
     # Called directly: in the tests the type checker is faster.
     with pytest.raises(ValueError, match='is "blocks"; did you mean "block"'):
-        one_of("InteractionConfig.masks", "blocks", config_module.Masks)
+        one_of("InteractionConfig.masks", "blocks", interaction_options.Masks)
 
 
 @pytest.mark.parametrize(
