@@ -22,7 +22,7 @@ from ibal.nets import agents
 from ibal.nets.bundle import find_policies, save_bundle
 from ibal.registry import Own, UnknownName
 from ibal.training import runner
-from ibal.training.state import Progress, TrainState
+from ibal.training.state import Counters, TrainState
 
 OWN = '''
 from dataclasses import dataclass
@@ -234,8 +234,11 @@ def test_training_on_a_nan_reward_blames_the_reward_and_no_learning_rate(tmp_pat
     nothing = np.full((1, 3), -1, np.int32)
     code = nothing.copy()
     code[0, 1] = 11 * spec.n_agents  # after the eleven rules of decisions comes the reward
-    host = {"updates": np.ones((1, 3)), "loss": np.full((1, 3), np.nan), runner.FAULT: Fault(code, nothing + 3)}
-    progress = Progress._make(np.array([7]) if name == "env_steps" else None for name in Progress._fields)
+    host = {
+        runner.LEARNING: {"updates": np.ones((1, 3)), "loss": np.full((1, 3), np.nan)},
+        runner.FAULT: Fault(code, nothing + 3),
+    }
+    progress = Counters._make(np.array([7]) if name == "env_steps" else None for name in Counters._fields)
     state = TrainState._make(progress if name == "progress" else None for name in TrainState._fields)
     given = {"env": make("two-step"), "seeds": (5,), "out": tmp_path, "threat": Threat()}
     this = runner._Run._make(given.get(name) for name in runner._Run._fields)

@@ -12,11 +12,11 @@ from ibal import make, rng, tree
 from ibal.adversaries.base import natural
 from ibal.evaluation.episodes import play
 from ibal.learners.config import ValueConfig
-from ibal.learners.value import ValueParams, ValueState, value_learner
+from ibal.learners.value import ValueParams, ValueState
 from ibal.nets.mixers import mixer
 from ibal.nets.pymarl import pymarl_agent
 from ibal.training.config import TrainConfig
-from ibal.training.loop import compiled, trainer
+from ibal.training.runner import build
 from ibal.types import Env
 
 BATCH = 32
@@ -31,12 +31,11 @@ def learned(env: Env, chunks: int = 1, **changes: Any) -> ValueState:
         envs=BATCH, updates_per_episode=0.25, replay=256, learn_from=BATCH, chunk=100, epsilon_start=exploration,
         epsilon_end=exploration,
     )  # fmt: skip
-    learner = value_learner(env.spec, config)
-    make_ = compiled(lambda axis: trainer(env, learner, natural(), BATCH, budget, axis), 1)
+    make_ = build(env, config, budget, 1, natural())
     state = make_.init(rng.root(1)[None])
     for _ in range(chunks):
         state, _ = make_.chunk(state)
-    return jax.jit(tree.at)(state.learner, 0)
+    return jax.jit(tree.at)(state.learner.learned, 0)
 
 
 def greedy_return(env: Env, state: ValueState) -> float:

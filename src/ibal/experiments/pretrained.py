@@ -11,6 +11,7 @@ import jax
 from ibal import rng
 from ibal.envs import version_of
 from ibal.experiments.config import RunConfig, load_toml
+from ibal.learners.replayed import LEARNED
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError, Scalar
 from ibal.training import checkpoint
@@ -41,7 +42,7 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
         raise ConfigError(f"--init {run} has {source.seeds} seeds, this training {config.seeds}; both or the first: 1")
     one = jax.eval_shape(lambda: value_learner(env.spec, source.learner).init(rng.root(0)))
     template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((source.seeds, *leaf.shape), leaf.dtype), one)
-    found = checkpoint.restore(run / "checkpoints", template, part="learner")
+    found = checkpoint.restore(run / "checkpoints", template, part=f"learner/{LEARNED}")
     if found is None:
         raise ConfigError(f"--init {run} holds no checkpoint")
     for sentence in found.skipped:

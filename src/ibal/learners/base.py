@@ -1,4 +1,4 @@
-"""What a learner is."""
+"""What a learner is: the only thing of it that a training knows."""
 
 from __future__ import annotations
 
@@ -6,20 +6,44 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jaxtyping import Array, Bool, Float, Int
 
 from ibal.types import Episodes, Policy
 
 
-class Learner(NamedTuple):
-    """Three functions over an explicit state.
+class Progress(NamedTuple):
+    """How far a training has come (scalars): the environment steps played so far, and the share of all that is still to
+    come, for learning rates that follow it. ``alone``: these episodes were played for the adversary alone, so the team
+    must neither learn from them nor keep them; None: none of a training ever are."""
 
-    ``init(key) -> state``; ``policy(state, epsilon[]) -> Policy`` plays with what has been learned and a share
-    ``epsilon`` of random actions; ``update(key, state, episodes, chosen[b], left[]) -> (state, metrics)`` does one
-    gradient step on the episodes with these indices; ``key`` is another one at every step of every run, ``left`` the
-    share of the training that is still to come, for learning rates that follow it. ``metrics`` are scalars under fixed
-    names.
+    env_steps: Int[Array, ""]
+    left: Float[Array, ""]
+    alone: Bool[Array, ""] | None = None
+
+
+class Learner(NamedTuple):
+    """Three functions over an explicit state. A training calls them in turns: play, update, play, …
+
+    ``init(key) -> state``; ``policy(state, progress) -> Policy`` plays as one does while learning (``select`` explores;
+    ``weights()`` are those of the team alone); ``update(key, state, episodes, progress) -> (state, metrics)`` learns
+    from the episodes that this policy has just played. How often, and whether older ones are used again, is the
+    learner's own business. ``metrics`` are scalars under fixed names: "updates" counts the gradient steps, "loss" must
+    be finite wherever there were any; the others are means over them, NaN where there were none.
     """
 
     init: Callable[[jax.Array], Any]
-    policy: Callable[[Any, jax.Array], Policy]
+    policy: Callable[[Any, Progress], Policy]
+    update: Callable[[jax.Array, Any, Episodes, Progress], tuple[Any, dict[str, jax.Array]]]
+
+
+class BatchLearner(NamedTuple):
+    """A learner that does one gradient step on any episodes; ``learners.replayed.with_replay`` makes a ``Learner`` of
+    it.
+
+    ``update(key, state, episodes, chosen[b], left[]) -> (state, metrics)`` learns from the episodes with these indices;
+    ``key`` is another one at every step of every run, ``left`` as in ``Progress``.
+    """
+
+    init: Callable[[jax.Array], Any]
+    policy: Callable[[Any, Progress], Policy]
     update: Callable[[jax.Array, Any, Episodes, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]

@@ -6,6 +6,7 @@ pair (o~, a^) of ``Episodes``: the attacked observation and the intended action 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
 from ibal.learners import ernie, optim
-from ibal.learners.base import Learner
+from ibal.learners.base import BatchLearner, Progress
 from ibal.learners.config import ValueConfig
 from ibal.learners.packing import Reobserve, Rows, pack, rows, slots
 from ibal.nets import agents, pymarl
@@ -45,11 +46,14 @@ class ValueState(NamedTuple):
     updates: Int[Array, ""]
 
 
-def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | None = None) -> Learner:
+def value_learner(
+    spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | None = None,
+    epsilon: Callable[[Array], Array] = lambda env_steps: jnp.float32(0),
+) -> BatchLearner:  # fmt: skip
     """Build the learner of an environment of size ``spec``.
 
     ``reobserve`` is the training adversary's, if it has one: it turns stored clean observations into those the team
-    saw.
+    saw. ``epsilon`` gives the share of random actions after so many environment steps.
     """
     mix = mixer(config.mixer)
     optimiser = optim.make(config)
@@ -64,9 +68,9 @@ def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | Non
         target = jax.tree.map(jnp.copy, params)
         return ValueState(params, target, optimiser.init(params), jnp.int32(0))
 
-    def policy(state: ValueState, epsilon: Float[Array, ""]) -> Policy:
+    def policy(state: ValueState, progress: Progress) -> Policy:
         greedy = pymarl.pymarl_agent(spec, config.hidden).bind(state.params.agent)
-        return greedy._replace(select=partial(epsilon_greedy, epsilon))
+        return greedy._replace(select=partial(epsilon_greedy, epsilon(progress.env_steps)))
 
     def update(
         key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""]
@@ -84,7 +88,7 @@ def value_learner(spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | Non
         metrics["grad_norm"] = optax.tree.norm(gradient)
         return ValueState(params, _follow(params, state.target, updates, config), moments, updates), metrics
 
-    return Learner(init, policy, update)
+    return BatchLearner(init, policy, update)
 
 
 def epsilon_greedy(

@@ -18,11 +18,11 @@ from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
-from ibal.learners.base import Learner
+from ibal.learners.base import BatchLearner, Progress
 from ibal.learners.config import ValueConfig
-from ibal.learners.value import value_learner
 from ibal.training.config import TrainConfig
-from ibal.training.loop import DEVICE, Trainer, epsilon
+from ibal.training.learner import batch_learner
+from ibal.training.loop import DEVICE, LEARNING, Trainer
 from ibal.training.memory import forecast
 from ibal.training.rollout import collect
 from ibal.training.runner import build
@@ -71,7 +71,7 @@ def step_flops(spec: EnvSpec, learner: ValueConfig) -> int:
 
 def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int = 3, repeats: int = 3) -> TrainSpeed:
     """Train for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
-    learn = value_learner(env.spec, learner)
+    learn = batch_learner(env.spec, learner, train, natural())
     make = build(env, learner, train, 1, natural())
     started = time.perf_counter()
     state, _ = make.chunk(make.init(rng.root(0)[None]))
@@ -85,14 +85,14 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
         started = time.perf_counter()
         state, metrics = jax.block_until_ready(make.chunk(state))
         whole += time.perf_counter() - started
-        updates += int(metrics["updates"].sum())
-        padding.append(float(metrics["padding"].mean()))
+        updates += int(metrics[LEARNING]["updates"].sum())
+        padding.append(float(metrics[LEARNING]["padding"].mean()))
     steps = int(state.progress.env_steps[0]) - before
     iterations = repeats * train.chunk
 
     one = jax.jit(tree.at)(state, 0)
     keys = rng.episodes(rng.root(1), train.envs)
-    policy = learn.policy(one.learner, epsilon(one.progress.env_steps, train))
+    policy = learn.policy(one.learner.learned, Progress(one.progress.env_steps, jnp.float32(1)))
     rollout = jax.jit(lambda: collect(env, policy, natural(), (), keys).episodes)
     episodes = jax.block_until_ready(rollout())
     lockstep = int(episodes.length.max())
@@ -100,11 +100,13 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
         "environment": iterations * seconds(_steps_only(env, keys, lockstep)),
         "policy": iterations * seconds(_policy_only(env, policy, keys, lockstep)),
     }
-    chosen = jnp.asarray(np.random.default_rng(0).choice(int(one.replay.filled), learner.batch, replace=False))
+    chosen = jnp.asarray(np.random.default_rng(0).choice(int(one.learner.replay.filled), learner.batch, replace=False))
     update = jax.jit(learn.update)
-    update_s = seconds(lambda: update(rng.root(0), one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+    update_s = seconds(
+        lambda: update(rng.root(0), one.learner.learned, one.learner.replay.episodes, chosen, jnp.float32(1))
+    )
     spans["learner"] = updates * update_s
-    useful = step_flops(env.spec, learner) * int(one.replay.episodes.length[chosen].sum())
+    useful = step_flops(env.spec, learner) * int(one.learner.replay.episodes.length[chosen].sum())
     return TrainSpeed(
         steps_per_s=steps / whole,
         **{name: span / whole for name, span in spans.items()},
@@ -117,15 +119,17 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
     )
 
 
-def _everywhere(learn: Learner, one: TrainState, chosen: jax.Array) -> float:
+def _everywhere(learn: BatchLearner, one: TrainState, chosen: jax.Array) -> float:
     """Return the seconds of an update that every device makes for a seed of its own."""
     devices = jax.local_devices()
     if len(devices) == 1:
         update = jax.jit(learn.update)
-        return seconds(lambda: update(rng.root(0), one.learner, one.replay.episodes, chosen, jnp.float32(1)))
+        return seconds(
+            lambda: update(rng.root(0), one.learner.learned, one.learner.replay.episodes, chosen, jnp.float32(1))
+        )
     spread = NamedSharding(Mesh(np.array(devices), (DEVICE,)), P(DEVICE))
     copy = jax.jit(lambda one: jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), one))
-    states, episodes = jax.device_put(copy((one.learner, one.replay.episodes)), spread)
+    states, episodes = jax.device_put(copy((one.learner.learned, one.learner.replay.episodes)), spread)
 
     def mine(states: Any, episodes: Any) -> Any:
         new, _ = learn.update(rng.root(0), tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))

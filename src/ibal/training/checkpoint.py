@@ -235,6 +235,9 @@ def _read(path: Path, template: Any, expect: Mapping[str, Any], part: str) -> tu
     for name, value in expect.items():
         if extra.get(name) != value:
             raise _Unusable(f"was written with another {name} ({extra.get(name)}; wanted {value})")
+    if any(leaf["name"] == "replay/position" for leaf in about["leaves"]):
+        for leaf in about["leaves"]:
+            leaf["name"] = _as_now(leaf["name"])
     inside = [leaf for leaf in about["leaves"] if f"{leaf['name']}/".startswith(f"{part}/" * bool(part))]
     stored = {leaf["name"]: leaf for leaf in inside}
     wanted, tree = jax.tree_util.tree_flatten_with_path(template)
@@ -250,6 +253,14 @@ def _read(path: Path, template: Any, expect: Mapping[str, Any], part: str) -> tu
         _as_wanted(arrays[name], stored[name]["key"], like) for name, (_, like) in zip(names, wanted, strict=True)
     ]
     return jax.tree_util.tree_unflatten(tree, leaves), about["step"], extra
+
+
+def _as_now(name: str) -> str:
+    """Return what a part of the state is called since learners have their old episodes in their own keeping."""
+    if name == "progress/owed":
+        return "learner/owed"
+    head, _, rest = name.partition("/")
+    return {"learner": f"learner/learned/{rest}", "replay": f"learner/replay/{rest}"}.get(head, name)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], memoryview]:

@@ -10,6 +10,7 @@ import jax
 
 from ibal import rng, tree
 from ibal.evaluation.room import MIB, MemoryRefused, available, size
+from ibal.learners import replayed
 from ibal.learners.config import ValueConfig
 from ibal.learners.value import row_group
 from ibal.training.config import TrainConfig
@@ -28,15 +29,15 @@ def predict(state: TrainState, spec: EnvSpec, learner: ValueConfig, train: Train
     ``state`` may be abstract (``jax.eval_shape``) and has the axis of seeds. On a CPU everything counts, the process as
     it stands included; on an accelerator only what lies there does.
     """
-    replay = tree.nbytes(state.replay)
-    recorded = replay // train_capacity(state) * train.envs
+    replay = tree.nbytes(state.learner.replay)
+    recorded = replay // replayed.capacity(state.learner) * train.envs
     slots = row_group(spec.n_agents, learner.batch) * (spec.horizon + 1)
     wide = spec.n_agents * (spec.obs_size + 3 * spec.n_actions + 26 * learner.hidden) + 5 * spec.state_size + 600
     parts = {
         "replay": replay,
         "rollout": 2 * recorded,
         "learner": 4 * seeds * slots * wide,
-        "networks": 3 * tree.nbytes((state.learner, state.attacker)),
+        "networks": 3 * tree.nbytes((replayed.learned(state.learner), state.attacker)),
     }
     return parts if jax.default_backend() != "cpu" else {"process": _resident(), "compiler": COMPILER, **parts}
 
@@ -49,12 +50,7 @@ def forecast(
     key = jax.eval_shape(lambda: rng.root(0))
     empty = jax.eval_shape(make.init, jax.ShapeDtypeStruct((seeds,), key.dtype))
     parts = predict(empty, spec, learner, train, seeds)
-    return empty, parts, check(parts, train, train_capacity(empty))
-
-
-def train_capacity(state: TrainState) -> int:
-    """Return how many episodes the replay of one seed holds."""
-    return state.replay.episodes.length.shape[-1]
+    return empty, parts, check(parts, train, replayed.capacity(empty.learner))
 
 
 def check(parts: dict[str, int], train: TrainConfig, capacity: int) -> str:

@@ -19,16 +19,16 @@ from ibal.adversaries.base import Adversary, Threat, natural
 from ibal.contract import advice
 from ibal.evaluation.episodes import check_games, play
 from ibal.files import Claim, claimed
+from ibal.learners import replayed
 from ibal.learners.config import ValueConfig
-from ibal.learners.value import value_learner
-from ibal.nets import pymarl
 from ibal.nets.agents import Agent
 from ibal.nets.bundle import save_bundle
 from ibal.options import LARGEST, ConfigError
-from ibal.training import checkpoint, memory, replay
+from ibal.training import checkpoint, memory
 from ibal.training.config import TrainConfig
+from ibal.training.learner import agent_for, learner_for, weights_of
 from ibal.training.log import Log
-from ibal.training.loop import FAULT, Trainer, compiled, trainer
+from ibal.training.loop import FAULT, LEARNING, Trainer, compiled, trainer
 from ibal.training.signals import asked_to_stop
 from ibal.training.state import TrainState
 from ibal.types import Env
@@ -72,7 +72,7 @@ def run(
     """
     with ExitStack() as stack:
         held = claim or stack.enter_context(claimed(out))
-        team = pymarl.pymarl_agent(env.spec, learner.hidden)
+        team = agent_for(env.spec, learner)
         adversary = adversary or natural()
         meta = {"version": env.spec.version} | (meta or {})
         this = _Run(env, learner, train, seeds, out, log, meta, team, adversary.threat, held)
@@ -90,9 +90,10 @@ def _run(this: _Run, adversary: Adversary, pretrained: Any, resume: bool) -> dic
         if pretrained is not None and played == 0:
             # A copy: what goes into a chunk is used up.
             mine = jax.tree.map(
-                lambda given, own: jnp.copy(jnp.broadcast_to(given, own.shape)), pretrained, state.learner
-            )
-            state = state._replace(learner=mine)
+                lambda given, own: jnp.copy(jnp.broadcast_to(given, own.shape)), pretrained,
+                replayed.learned(state.learner),
+            )  # fmt: skip
+            state = state._replace(learner=replayed.with_learned(state.learner, mine))
         saved = time.monotonic()
         if played == 0 and train.eval_every < train.steps:  # a curve needs a beginning: with --init it is no zero
             _evaluate(this, state, train.eval_episodes)
@@ -130,7 +131,7 @@ def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
     try:
         empty, parts, line = memory.forecast(make, spec, this.learner, train, len(this.seeds))
         this.log.note(line)
-        weights = jax.eval_shape(lambda params: tree.at(params, 0), empty.learner.params.agent)
+        weights = jax.eval_shape(lambda params: tree.at(params, 0), weights_of(empty.learner))
         check_games(this.env, this.team, max(train.eval_episodes, FINAL_EPISODES), weights)
     except memory.MemoryRefused as refused:
         raise TrainingError(str(refused)) from None
@@ -139,9 +140,11 @@ def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
 
 def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
     """Put the compiled program together (it compiles at its first call)."""
-    reobserve = adversary.reobserve if "obs" in adversary.threat.channels else None
-    learn = value_learner(env.spec, learner, reobserve)
-    return compiled(lambda axis: trainer(env, learn, adversary, learner.batch, train, axis), seeds)
+
+    def make(axis: str | None) -> Trainer:
+        return trainer(env, learner_for(env, learner, train, adversary, axis), adversary, train, axis)
+
+    return compiled(make, seeds)
 
 
 def use_compilation_cache() -> str | None:
@@ -175,9 +178,9 @@ def _begin(this: _Run, make: Trainer, empty: TrainState, resume: bool) -> tuple[
     this.log.begin(found.step)
     if this.train.checkpoint_replay == "full":
         return found.state, found.step
-    capacity = memory.train_capacity(empty)
-    grow = jax.vmap(lambda ring: replay.grown(ring, capacity))
-    return found.state._replace(replay=grow(found.state.replay)), found.step
+    capacity = replayed.capacity(empty.learner)
+    grow = jax.vmap(lambda learner: replayed.lengthened(learner, capacity))
+    return found.state._replace(learner=grow(found.state.learner)), found.step
 
 
 def _restored(this: _Run, empty: TrainState) -> checkpoint.Restored | None:
@@ -199,17 +202,22 @@ def _report(this: _Run, state: TrainState, metrics: dict[str, Any], seconds: flo
     """Log a chunk, one line per seed; return the environment steps of the seed that has fewest."""
     host: dict[str, Any] = jax.tree.map(np.asarray, metrics)  # [seed, iteration]
     faults = host.pop(FAULT)
+    of_learner = sorted(host[LEARNING], key=lambda name: name != "loss")
+    host = dict(sorted((host.pop(LEARNING) | host).items()))
     steps = np.asarray(state.progress.env_steps)
     for i, seed in enumerate(this.seeds):
         played = tree.at(faults, i)
         if said := referee.complaint(played, this.env.spec, this.threat, referee.STORED_LARGEST, "iteration"):
             raise TrainingError(f"seed {seed}: {said}{advice(said.whose)}. {_kept(this)}")
-        learned = host["updates"][i] > 0
-        record = {name: _mean(value[i][learned] if name in _LEARNING else value[i]) for name, value in host.items()}
+        record = {
+            name: _mean(value[i][~np.isnan(value[i])] if name in of_learner else value[i])
+            for name, value in host.items()
+        }  # fmt: skip
         record |= {"env_steps": int(steps[i]), "updates": int(host["updates"][i].sum())}
         if state.progress.extra is not None:  # played for the adversary alone
             record["extra_steps"] = int(state.progress.extra[i])
-        broken = [name for name in _LEARNING if not np.isfinite(host[name][i][learned]).all()]
+        learning = host["updates"][i] > 0
+        broken = [name for name in of_learner if not (np.isfinite(host[name][i]) | ~learning).all()]
         broken += [name for name, value in host.items() if np.isinf(value[i]).any()]
         if broken:
             raise TrainingError(
@@ -225,9 +233,6 @@ def _kept(this: _Run) -> str:
     folder = this.out / "checkpoints"
     kept = checkpoint.checkpoints(folder)
     return f"The last good checkpoint is kept in {folder}" if kept else "There is no checkpoint yet to go on from"
-
-
-_LEARNING = ("loss", "td_error", "q_taken", "target", "grad_norm", "padding")
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -255,7 +260,7 @@ def _evaluate(this: _Run, state: TrainState, episodes: int) -> list[dict[str, An
 
 def _weights(state: TrainState, seed: int) -> Any:
     """Return the agent of one seed on one device: what lies on many is computed by all of them."""
-    return jax.device_put(tree.at(state.learner.params.agent, seed), jax.local_devices()[0])
+    return jax.device_put(tree.at(weights_of(state.learner), seed), jax.local_devices()[0])
 
 
 def _save(this: _Run, state: TrainState, played: int) -> None:
@@ -282,9 +287,9 @@ def as_saved(state: TrainState, train: TrainConfig) -> TrainState:
     """Leave of the replay what a checkpoint shall hold, in whole iterations of episodes."""
     if train.checkpoint_replay == "full":
         return state
-    tenth = memory.train_capacity(state) // 10 // train.envs * train.envs
+    tenth = replayed.capacity(state.learner) // 10 // train.envs * train.envs
     count = tenth if train.checkpoint_replay == "tail" else 0
-    return state._replace(replay=jax.vmap(lambda ring: replay.newest(ring, count))(state.replay))
+    return state._replace(learner=jax.vmap(lambda learner: replayed.shortened(learner, count))(state.learner))
 
 
 def _export(this: _Run, state: TrainState, folder: str, suffix: str = "") -> None:

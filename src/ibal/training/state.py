@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float, Int
-
-from ibal.training.replay import Replay
+from jaxtyping import Array, Int
 
 
-class Progress(NamedTuple):
-    """Counters of one seed; ``owed`` is the fraction of a gradient step that is still to be done. ``extra`` are the
-    environment steps that were played for the adversary alone, which the others do not count; None: it needs none."""
+class Counters(NamedTuple):
+    """Counters of one seed. ``extra`` are the environment steps that were played for the adversary alone, which the
+    others do not count; None: it needs none."""
 
     iteration: Int[Array, ""]
     env_steps: Int[Array, ""]
     episodes: Int[Array, ""]
-    owed: Float[Array, ""]
     extra: Int[Array, ""] | None = None
 
 
@@ -27,5 +24,4 @@ class TrainState(NamedTuple):
     key: jax.Array
     learner: Any
     attacker: Any
-    replay: Replay
-    progress: Progress
+    progress: Counters

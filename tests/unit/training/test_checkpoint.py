@@ -330,3 +330,23 @@ while True:
 def test_a_file_whose_name_is_a_digit_of_another_kind_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "²³.safetensors").write_bytes(b"")
     assert checkpoint.checkpoints(tmp_path) == []
+
+
+def test_a_training_begun_when_the_replay_lay_beside_the_learner_goes_on(tmp_path: Path) -> None:
+    before = {
+        "key": jnp.arange(2), "learner": {"params": jnp.ones(3)}, "replay": {"position": jnp.int32(4)},
+        "progress": {"owed": jnp.float32(0.5), "env_steps": jnp.int32(7)},
+    }  # fmt: skip
+    now = {
+        "key": before["key"], "progress": {"env_steps": jnp.int32(7)},
+        "learner": {
+            "learned": {"params": jnp.ones(3)}, "replay": {"position": jnp.int32(4)}, "owed": jnp.float32(0.5)
+        },
+    }  # fmt: skip
+    checkpoint.save(tmp_path / "c", 7, before)
+    found = checkpoint.restore(tmp_path / "c", jax.eval_shape(lambda: now))
+    assert found is not None
+    jax.tree.map(np.testing.assert_array_equal, found.state, now)
+    part = checkpoint.restore(tmp_path / "c", jax.eval_shape(lambda: now["learner"]["learned"]), part="learner/learned")
+    assert part is not None
+    np.testing.assert_array_equal(part.state["params"], np.ones(3))

@@ -35,7 +35,7 @@ from ibal.training import memory, runner
 from ibal.training.checkpoint import CheckpointError, checkpoints
 from ibal.training.config import TrainConfig
 from ibal.training.log import Log, read_metrics
-from ibal.training.loop import Trainer
+from ibal.training.loop import LEARNING, Trainer
 from ibal.training.runner import TrainingError, run
 from ibal.training.signals import asked_to_stop
 from ibal.types import Env
@@ -256,7 +256,7 @@ def test_a_second_training_is_not_let_into_the_folder(tmp_path: Path) -> None:
 def fresh() -> Any:
     """A learner's state of one seed, that of no training here."""
     make = runner.build(ENV, LEARNER, TRAIN, 1, natural())
-    return make.init(rng.root(7)[None]).learner
+    return make.init(rng.root(7)[None]).learner.learned
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], None]:
@@ -264,7 +264,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], None]:
     report = runner._report
 
     def spoiled(this: Any, state: Any, metrics: dict[str, Any], seconds: float) -> int:
-        return report(this, state, metrics | {name: metrics[name] * jnp.float32(jnp.nan)}, seconds)
+        broken = metrics[LEARNING] | {name: metrics[LEARNING][name] * jnp.float32(jnp.nan)}
+        return report(this, state, metrics | {LEARNING: broken}, seconds)
 
     return lambda: monkeypatch.setattr(runner, "_report", spoiled)
 

@@ -147,7 +147,7 @@ def push() -> Adversary:
 
 def test_without_attack_the_bold_way_is_best() -> None:
     env = cliff()
-    learned = trained(env, natural()).learner.params
+    learned = trained(env, natural()).learner.learned.params
     # The second step is worth 1 + 0.2; it counts half, and is not reached by a fall.
     np.testing.assert_allclose(values(env, learned), [0.4 + 0.2 + 0.6, 1 + 0.2 + 0.6, -2 + 0.2], atol=0.1)
     np.testing.assert_allclose(returns(env, learned), 2 * (1 + BONUS), rtol=1e-5)
@@ -159,7 +159,7 @@ def test_without_attack_the_bold_way_is_best() -> None:
 def test_under_attack_what_was_meant_is_judged_by_what_came_of_it() -> None:
     env = cliff()
     state = trained(env, push())
-    episodes, learned = state.replay.episodes, state.learner.params
+    episodes, learned = state.learner.replay.episodes, state.learner.learned.params
     # The second step is worth 0.4 + 0.2. Bold: half of the time 1 and half of that, half of the time -2 and the end.
     meant = [0.4 + 0.2 + 0.3, 0.5 * (1 + 0.3) + 0.5 * -2 + 0.2, -2 + 0.2]
     np.testing.assert_allclose(values(env, learned), meant, atol=0.1)
@@ -228,16 +228,18 @@ def test_what_is_seen_is_learned_from_whether_it_is_rebuilt_or_stored() -> None:
     rebuilt, stored = (trained(env, fog(rebuild)) for rebuild in (True, False))
     for state in (rebuilt, stored):
         for sign, hand in IN_FOG.items():
-            np.testing.assert_allclose(values(env, state.learner.params, sign), np.array(hand) + BONUS, atol=0.15)
+            np.testing.assert_allclose(
+                values(env, state.learner.learned.params, sign), np.array(hand) + BONUS, atol=0.15
+            )
         # Half of the episodes show a 0 in clear weather or fog; the others let it go right.
-        won = returns(env, state.learner.params, fog(True)) - BONUS
+        won = returns(env, state.learner.learned.params, fog(True)) - BONUS
         np.testing.assert_allclose(np.unique(won), [0.5, 1.0], rtol=1e-5)
         assert (won > 0.75).mean() == pytest.approx(1 / 4, abs=0.1)
     for sign in IN_FOG:  # the same games, the same lessons; two programs round differently
-        one, other = (values(env, state.learner.params, sign) for state in (rebuilt, stored))
+        one, other = (values(env, state.learner.learned.params, sign) for state in (rebuilt, stored))
         np.testing.assert_allclose(one, other, atol=0.01)
 
-    clean, seen = rebuilt.replay.episodes, stored.replay.episodes
+    clean, seen = rebuilt.learner.replay.episodes, stored.learner.replay.episodes
     assert clean.seen is None
     np.testing.assert_array_equal(clean.obs, seen.obs)
     np.testing.assert_array_equal(clean.memory.mask, seen.memory.mask)

@@ -33,10 +33,10 @@ def test_a_metric_called_win_is_what_makes_a_game_one_that_can_be_won() -> None:
 @pytest.mark.parametrize("env", [LEAK, CLIMBING], ids=["leak", "climbing"])
 def test_a_training_logged_a_win_rate_of_zero_where_nothing_can_be_won(env: Env) -> None:
     learner = Learner(
-        lambda key: jnp.float32(0), lambda state, epsilon: random_policy(env.spec),
-        lambda key, state, episodes, chosen, left: (state, {"loss": state}),
+        lambda key: jnp.float32(0), lambda state, progress: random_policy(env.spec),
+        lambda key, state, episodes, progress: (state, {"loss": state}),
     )  # fmt: skip
-    made = trainer(env, learner, natural(), 4, TrainConfig(envs=2, replay=4, learn_from=2, chunk=1))
+    made = trainer(env, learner, natural(), TrainConfig(envs=2, replay=4, learn_from=2, chunk=1))
     _, metrics = jax.eval_shape(lambda key: made.chunk(made.init(key)), rng.root(0))  # nothing is compiled
     assert ("win" in metrics) == (env is CLIMBING)
     assert "return" in metrics

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ibal import rng
-from ibal.training import replay
+from ibal.learners import replay
 from ibal.types import Episodes
 
 
