@@ -20,7 +20,8 @@ def main(tiny: bool = False, out: Path | None = None) -> ibal.Evaluation:
     if tiny:
         budget = {"preset": "smoke", "steps": 200, "seeds": 2}
     runs = {name: ibal.train(env, method=name, **budget) for name in ("vanilla", "rand-act" if tiny else "ibal")}
-    table = ibal.evaluate({name: run.teams for name, run in runs.items()}, "standard", episodes=16 if tiny else 1024)
+    attacks = ["natural", "random-act"] if tiny else "standard"
+    table = ibal.evaluate({name: run.teams for name, run in runs.items()}, attacks, episodes=16 if tiny else 1024)
     for row in table.summary.select("policy", "attack", "win_rate", "win_rate_sd", "win_rate_interval").to_dicts():
         print(row)
     if out is not None:

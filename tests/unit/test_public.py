@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -27,9 +30,31 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = ibal.mke
 
 
-def test_importing_the_package_or_the_table_imports_no_jax() -> None:
-    code = "import sys, ibal, ibal.envs; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_importing_the_package_or_its_tables_imports_nothing_heavy() -> None:
+    lists = "ibal.environments(), ibal.attacks(), ibal.methods(), ibal.learners()"
+    code = f"import sys, ibal, ibal.envs; {lists}; print({{'jax', 'polars', 'matplotlib', 'numpy'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_what_type_checkers_see_is_what_there_is() -> None:
+    """The names under TYPE_CHECKING, where each lives, and those that are resolved are the same."""
+    tree = ast.parse(Path(ibal.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    homes = {name: f"ibal.{home}" for home, names in ibal._HOME.items() for name in names}
+    assert typed == homes
+    assert {*homes, "__version__"} == {*ibal.__all__}
+    for name, home in homes.items():
+        assert getattr(importlib.import_module(home), name) is getattr(ibal, name) or name == "learners"
+
+
+def test_every_public_function_says_what_it_takes_gives_and_refuses() -> None:
+    for function in (ibal.train, ibal.fit, ibal.evaluate, ibal.watch):
+        told = inspect.getdoc(function) or ""
+        assert all(part in told for part in ("Args:", "Returns:", "Raises:", "```python")), function
+        for name in inspect.signature(function).parameters:
+            assert re.search(rf"^    [\w, ]*\b{name}\b[\w, ]*:", told, re.MULTILINE), f"{function}: {name}"
 
 
 def test_extras_promised_libraries_that_no_code_uses() -> None:
