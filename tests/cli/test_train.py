@@ -13,7 +13,6 @@ import pytest
 
 from ibal.cli.main import main
 from ibal.cli.train import parse
-from ibal.envs.smac.rules import NEWEST
 from ibal.experiments.config import RunConfig, load_toml, save_toml
 from ibal.experiments.presets import PRESETS
 from ibal.learners.config import ValueConfig
@@ -49,7 +48,7 @@ def configured(*argv: str) -> RunConfig:
 
 
 def test_no_flags_mean_the_defaults() -> None:
-    assert configured() == RunConfig(env_options=(("version", NEWEST),))
+    assert configured() == RunConfig()
 
 
 def test_the_preset_is_overridden_by_the_file_and_that_by_the_flags(tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_the_preset_is_overridden_by_the_file_and_that_by_the_flags(tmp_path: Pa
     )  # fmt: skip
     assert (config.learner.lr, config.learner.td_lambda, config.train.chunk, config.train.steps) == (1e-3, 0.5, 5, 1000)
     assert (config.env, config.seed, config.seeds) == ("smac/8m", 2, 3)
-    assert dict(config.env_options) == {"step_mul": 2, "obs_last_action": True, "version": NEWEST}
+    assert dict(config.env_options) == {"step_mul": 2, "obs_last_action": True}
 
 
 def test_a_continued_team_does_not_explore_from_the_beginning_again() -> None:

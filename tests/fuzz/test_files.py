@@ -37,7 +37,7 @@ from ibal.cli.main import main
 from ibal.cli.output import CommandError
 from ibal.evaluation.bank import attackers_in
 from ibal.evaluation.matrix import Plan, _found, _keep
-from ibal.evaluation.results import COLUMNS, read_episodes
+from ibal.evaluation.results import COLUMNS, VERSION, read_episodes
 from ibal.evaluation.teams import teams_of
 from ibal.experiments.config import RunConfig, load_toml, to_toml
 from ibal.files import CLAIM, Busy, claimed
@@ -380,9 +380,10 @@ ROWS = pl.DataFrame(
         "policy": ["p"] * 4, "method": ["ibal"] * 4, "seed": [0, 0, 1, 1], "env": ["smac/3m"] * 4,
         "attack": ["natural", "interaction"] * 2, "perturbation": ["none"] * 4, "episode": [0] * 4, "key_seed": [0] * 4,
         "attacker": [0] * 4, "win": [True, False, True, True], "return": [1.0, 2.0, 3.0, 4.0], "length": [3] * 4,
-        "attacked": [0.0] * 4,
+        "attacked": [0.0] * 4, "version": ["2026-11"] * 4,
     }
 )  # fmt: skip
+WHOLE = [*COLUMNS, *VERSION]
 PART = ROWS.select(
     pl.int_range(4, dtype=pl.Int32).alias("episode"), pl.col("attacker").cast(pl.Int32), "win", "return",
     pl.col("length").cast(pl.Int32), "attacked", pl.lit(0.5).alias("noise"),
@@ -477,8 +478,8 @@ def test_episodes_of_an_evaluation(here: Path, data: st.DataObject, capsys: pyte
         (folder / "summary.json").write_text(json.dumps(summary))
     with sentence(here, "episodes.parquet"):
         rows = read_episodes(folder)
-        assert rows.schema == pl.Schema(COLUMNS)
-        assert not is_said or rows.equals(ROWS.select(list(COLUMNS)))
+        assert rows.schema == pl.Schema(COLUMNS | VERSION)
+        assert not is_said or rows.equals(ROWS.select(WHOLE))
     for table in ([], ["--table", "7"], ["--table", "8", "--format", "latex"]):
         assert main(["report", str(folder), "--quiet", *table]) in (0, 2)
         streams = capsys.readouterr()
@@ -495,7 +496,7 @@ def test_summary(here: Path, data: st.DataObject) -> None:
     summary = {"entries": [], "episodes": 4, "episodes_sha256": hashlib.sha256(parquet(ROWS)).hexdigest()}
     (folder / "summary.json").write_bytes(data.draw(damaged(text_of(summary)) | altered(summary).map(text_of)))
     with sentence(here, "summary.json"):
-        assert read_episodes(folder).equals(ROWS.select(list(COLUMNS)))
+        assert read_episodes(folder).equals(ROWS.select(WHOLE))
 
 
 @share(TESTS)
