@@ -4,6 +4,7 @@
     python3 dev.py demo              train a robust team and a fragile one, attack both, show what happens
     python3 dev.py test [...]        lint, format, types, tests; what follows goes to pytest
     python3 dev.py test --all        the same with the thorough tests: every attack on 3m, more maps
+    python3 dev.py docs              build the site of the documentation: build/docs/index.html; warnings are errors
     python3 dev.py run <command ...> run the ibal command: python3 dev.py run env list
     python3 dev.py setup             only make .venv, with everything for development
 
@@ -31,18 +32,23 @@ def main(argv: "list[str]") -> int:
         return 2
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
     if command == "demo" and not rest:
-        install(dev=False)
+        install()
         say("ibal " + " ".join(DEMO))
         return call("-m", "ibal", *DEMO)
     if command == "run" and rest:
-        install(dev=False)
+        install()
         return call("-m", "ibal", *rest)
     if command == "setup" and not rest:
-        install(dev=True)
+        install("dev")
         return 0
     if command == "test":
-        install(dev=True)
+        install("dev")
         return test(rest)
+    if command == "docs" and not rest:
+        install("docs")
+        done = call("-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "build/docs")
+        say("FAILED" if done else "build/docs/index.html")
+        return done
     print((__doc__ or "").strip(), file=sys.stdout if command in ("-h", "--help") else sys.stderr)
     return 0 if command in ("-h", "--help") else 2
 
@@ -78,10 +84,10 @@ def test(pytest_args: "list[str]") -> int:
     return 1 if failed else 0
 
 
-def install(dev: bool) -> None:
+def install(group: str = "") -> None:
     """Make .venv and install ibal in it, editable, unless that was done for these very requirements."""
     wanted = hashlib.sha256(b"".join((ROOT / f).read_bytes() for f in ("pyproject.toml", "constraints.txt")))
-    stamp = VENV / ("ibal-dev.stamp" if dev else "ibal.stamp")
+    stamp = VENV / (f"ibal-{group}.stamp" if group else "ibal.stamp")
     if stamp.exists() and stamp.read_text() == wanted.hexdigest():
         return
     if not PYTHON.exists():
@@ -90,7 +96,7 @@ def install(dev: bool) -> None:
     say("installing into .venv (a few minutes the first time)")
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     must([*pip, "pip>=25.1"])  # the first with --group
-    must([*pip, "-c", "constraints.txt", "-e", ".", *(["--group", "dev"] if dev else [])])
+    must([*pip, "-c", "constraints.txt", "-e", ".", *(["--group", group] if group else [])])
     (VENV / "ibal.stamp").write_text(wanted.hexdigest())
     stamp.write_text(wanted.hexdigest())
 

@@ -63,10 +63,9 @@ def evaluate(
         ConfigError: what cannot be played, in one sentence (UnknownName for a name); ContractError: code of your own
         that breaks its contract; OSError: ``out`` cannot be written, Busy: another process does.
 
-    ```python
-    table = ibal.evaluate({"qmix": plain.teams, "ibal": robust.teams}, attacks=["natural", "random", attacker])
-    table.summary.select("policy", "attack", "win_rate", "win_rate_interval")
-    ```
+    Example:
+        >>> table = ibal.evaluate({"qmix": plain.teams, "ibal": robust.teams}, attacks=["natural", "random", attacker])
+        >>> table.summary.select("policy", "attack", "win_rate", "win_rate_interval")
 
     Source: IBAL section 5; intervals by the rule of ``evaluation.stats``.
     """

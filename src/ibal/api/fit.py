@@ -44,9 +44,8 @@ def fit(
         ConfigError: an attack that learns nothing, a team that is several; ValueError: an option that is impossible in
         this environment, or a team that does not show what the attack must know.
 
-    ```python
-    attacker = ibal.fit("interaction", run.teams[0])
-    ```
+    Example:
+        >>> attacker = ibal.fit("interaction", run.teams[0])
 
     Source: IBAL Appendix D.1: fit it to other teams than those you evaluate for the "unseen" attack.
     """

@@ -6,9 +6,8 @@ from __future__ import annotations
 def environments() -> dict[str, str]:
     """Return the environments by name, each with a line of help.
 
-    ```python
-    ibal.environments()["smac/3m"]  # '3 agents against 3, 60 steps'
-    ```
+    Example:
+        >>> ibal.environments()["smac/3m"]  # '3 agents against 3, 60 steps'
     """
     from ibal.envs import TABLE
 

@@ -68,10 +68,9 @@ def train(
         TrainingError: the training does not fit into memory, or its loss is no longer finite.
         ContractError: an environment or an attack of your own breaks its contract.
 
-    ```python
-    run = ibal.train("smac/8m", method="ibal", preset="laptop", steps=1_000_000, seeds=3)
-    run.teams[0].save("ibal-8m.safetensors")
-    ```
+    Example:
+        >>> run = ibal.train("smac/8m", method="ibal", preset="laptop", steps=1_000_000, seeds=3)
+        >>> run.teams[0].save("ibal-8m.safetensors")
 
     Source: IBAL Algorithm 1; the learners are PyMARL's (``learners.value``).
     """

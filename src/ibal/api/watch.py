@@ -45,9 +45,8 @@ def watch(
     Raises:
         ConfigError: what cannot be played, or drawn: an environment without ``frame`` or ``EnvSpec.scene``.
 
-    ```python
-    ibal.watch(run.teams[0], attacker, episode=3)
-    ```
+    Example:
+        >>> ibal.watch(run.teams[0], attacker, episode=3)
     """
     check_seed("seed", seed)
     check_count("episode", episode)
