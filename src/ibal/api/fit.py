@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, called_name, is_att
 from ibal.api.records import Attacker
 from ibal.api.telling import telling
 from ibal.evaluation.bank import learns, variant
-from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker, policy_of
+from ibal.experiments.fitting import FitPlan, about, as_fitted, fit_attacker, policy_of
 from ibal.options import ConfigError, with_options
 from ibal.registry import Own
 
@@ -58,9 +57,8 @@ def fit(
         victim = teams[0]
         note(f"fitting {name} to {victim.policy} …")
         state = fit_attacker(config, victim.env, policy_of(victim), plan)
-    about = {"victim": victim.policy, "victim_seed": victim.seed, "victim_sha256": victim.digest, **asdict(plan)}
     digest = hashlib.sha256(as_bytes(state)).hexdigest()
-    done = Attacker(name, as_fitted(config), state, victim.env.spec, digest, about)
+    done = Attacker(name, as_fitted(config), state, victim.env.spec, digest, about(victim, plan))
     if out is not None:
         done.save(out)
     return done

@@ -141,6 +141,10 @@ def policy_of(team: Team) -> Policy:
 def save_fitted(path: Path, attack: str, config: Any, team: Team, plan: FitPlan) -> Any:
     """Fit an attack to a team, write the bundle and return the state."""
     state = fit_attacker(config, team.env, policy_of(team), plan)
-    about = {"victim": team.policy, "victim_seed": team.seed, "victim_sha256": team.digest, **asdict(plan)}
-    save_attacker(path, attack, as_fitted(config), team.env.spec, state, about)
+    save_attacker(path, attack, as_fitted(config), team.env.spec, state, about(team, plan))
     return state
+
+
+def about(team: Team, plan: FitPlan) -> dict[str, Any]:
+    """Return what a card says of an attacker: to whom it was fitted, and how long."""
+    return {"victim": team.policy, "victim_seed": team.seed, "victim_sha256": team.digest, **asdict(plan)}
