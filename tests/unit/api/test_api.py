@@ -214,7 +214,7 @@ def test_a_fitted_attacker_is_the_same_in_memory_and_in_a_file(tmp_path: Path) -
         action=ActionConfig(hidden=(8,), batch=32),
     )  # fmt: skip
     attacker = ibal.fit(config, "random", env="toy/leak", episodes=8, steps=3, quiet=True)
-    assert attacker.attack == "ibal.adversaries.config:InteractionConfig"
+    assert attacker.attack == "ibal.adversaries.interaction:InteractionConfig"
     named = ibal.Attacker("interaction", attacker.config, attacker.state, attacker.spec, attacker.digest, attacker.meta)
     named.save(tmp_path / "a.safetensors")
     options: dict[str, Any] = {"episodes": 4, "env": "toy/leak", "quiet": True}
