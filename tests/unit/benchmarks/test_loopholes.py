@@ -47,6 +47,7 @@ def test_only_won_games_tell_how_they_were_won():
     assert suspect([lost._replace(first=float("nan")), clean._replace(first=7.0), clean]) == 1
 
 
+@pytest.mark.thorough  # a training and two programs more, for a benchmark
 def test_a_hunt_trains_watches_and_writes(tmp_path, monkeypatch, capsys):
     words = ["--maps", "3m", "--against", "abs-2", "--steps", "200", "--preset", "smoke", "--games", "2"]
     monkeypatch.setattr(sys, "argv", ["loopholes.py", *words, "--out", str(tmp_path), "--json"])

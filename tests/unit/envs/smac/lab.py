@@ -150,7 +150,11 @@ def _compiled() -> Any:
         return jax.lax.scan(loop, units, jax.random.split(key, LOOPS))[1]
 
     many = jax.vmap(one, in_axes=(0, 0, 0, 0, None))
-    return jax.jit(lambda u, a, w, key, spread: many(u, a, w, jax.random.split(key, WIDE), spread))
+    # The suite compiles in haste (conftest.py), but this program runs thousands of times.
+    well = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+    return jax.jit(
+        lambda u, a, w, key, spread: many(u, a, w, jax.random.split(key, WIDE), spread), compiler_options=well
+    )
 
 
 def life(film: Units, field: int, unit: int) -> np.ndarray:
