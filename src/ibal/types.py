@@ -226,6 +226,9 @@ class Policy(NamedTuple):
     ``start() -> carry``; ``scores(carry, obs[n, o], avail[n, a], last_action[n]) -> (carry, scores[n, a])`` (Q-values
     or logits; ``last_action`` is -1 before the first step); ``select(key, scores, avail) -> actions[n]``.
 
+    ``kind`` says what the scores are: "value", what the actions are expected to bring; "logit", log-probabilities of
+    the legal actions; "nothing", made up for a rule that chooses.
+
     ``reveals`` says what an attacker can do with it: "gradient", its scores rank the actions and have gradients;
     "scores", they rank the actions only; "nothing", they are made up. ``weights()`` and ``apply(weights, carry, obs,
     avail, last_action)``, the same as ``scores`` with the parameters as an argument, are for attackers that work on
@@ -238,6 +241,7 @@ class Policy(NamedTuple):
     reveals: str = "gradient"
     weights: Callable[[], Any] | None = None
     apply: Callable[[Any, Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]] | None = None
+    kind: str = "value"
 
 
 class Episodes(NamedTuple):

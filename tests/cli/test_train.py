@@ -57,11 +57,13 @@ def test_the_preset_is_overridden_by_the_file_and_that_by_the_flags(tmp_path: Pa
     preset, file = ("--preset", "laptop"), ("--config", str(path))
     assert configured(*preset).learner == PRESETS["laptop"].learner
     config = configured(*file, *preset)
+    assert isinstance(config.learner, ValueConfig)
     assert (config.learner.lr, config.learner.optimiser, config.train.steps, config.seeds) == (0.25, "adam", 9, 3)
     config = configured(
         *preset, *file, "--learner.lr", "1e-3", "--train.chunk=5", "--steps", "1_000", "--env", "8m", "--seed", "2",
         "--env-option", "step_mul=2", "--env-option", "obs_last_action=true", "--learner.td_lambda", "0.5",
     )  # fmt: skip
+    assert isinstance(config.learner, ValueConfig)
     assert (config.learner.lr, config.learner.td_lambda, config.train.chunk, config.train.steps) == (1e-3, 0.5, 5, 1000)
     assert (config.env, config.seed, config.seeds) == ("smac/8m", 2, 3)
     assert dict(config.env_options) == {"step_mul": 2, "obs_last_action": True}

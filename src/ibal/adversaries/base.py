@@ -22,10 +22,11 @@ from ibal.types import Actions, EnvSpec, Episodes, Policy, TimeStep
 class Threat:
     """What an adversary may see and change; reports print it and tests hold the adversary to it.
 
-    ``knowledge``: any of "scores" (the victim's), "gradient" (of its scores), "weights" (the victim's own) and "state"
-    (the true one). ``channels``: "obs", "act". ``agents``: how many agents it may touch at a step (None: all); ``eps``:
-    largest change of one observation entry; ``dims``: largest number of changed entries per agent; ``p``: share of
-    steps on which it acts. ``excess``: how many of ``dims`` are beyond the budget that the paper gives such an attack.
+    ``knowledge``: any of "scores" (the victim's), "values" (that they are expected returns), "gradient" (of its
+    scores), "weights" (the victim's own) and "state" (the true one). ``channels``: "obs", "act". ``agents``: how many
+    agents it may touch at a step (None: all); ``eps``: largest change of one observation entry; ``dims``: largest
+    number of changed entries per agent; ``p``: share of steps on which it acts. ``excess``: how many of ``dims`` are
+    beyond the budget that the paper gives such an attack.
     """
 
     knowledge: tuple[str, ...] = ()
@@ -124,10 +125,12 @@ def adversary(
 def refusal(threat: Threat, policy: Policy) -> str | None:
     """Say what the attack must know of a victim and this one does not show; None: nothing."""
     shown = {"scores": ("scores",), "gradient": ("scores", "gradient")}.get(policy.reveals, ())
+    shown += ("values",) * (policy.kind == "value" and policy.reveals != "nothing")
     shown += ("weights",) * (policy.weights is not None and policy.apply is not None)
     missing = [word for word in threat.knowledge if word != "state" and word not in shown]
     words = {
-        "scores": "scores of its actions", "gradient": "scores that have a gradient", "weights": "weights to work on",
+        "scores": "scores of its actions", "values": "values of its actions, not probabilities",
+        "gradient": "scores that have a gradient", "weights": "weights to work on",
     }  # fmt: skip
     return words[missing[0]] if missing else None
 

@@ -19,7 +19,7 @@ from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat
 from ibal.types import Episodes, TimeStep
 
-KNOWLEDGE = ("scores", "gradient", "weights", "state")
+KNOWLEDGE = ("scores", "values", "gradient", "weights", "state")
 
 
 def chain(*parts: Adversary) -> Adversary:

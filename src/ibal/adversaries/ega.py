@@ -137,7 +137,7 @@ def ega(config: EgaConfig, spec: EnvSpec) -> Adversary:
         return state._replace(replay=replay), metrics
 
     return adversary(
-        threat=Threat(knowledge=("scores", "state"), channels=("act",), agents=1),
+        threat=Threat(knowledge=("scores", "values", "state"), channels=("act",), agents=1),
         init=lambda key: _init(key, config, spec),
         begin=begin,
         act=act,

@@ -15,6 +15,7 @@ from ibal.adversaries.base import Adversary, ObsView, Threat, adversary
 from ibal.adversaries.budget import within_box
 from ibal.adversaries.groups import draw_members
 from ibal.adversaries.limits import among, at_least
+from ibal.ops.categorical import ILLEGAL
 from ibal.types import EnvSpec
 
 
@@ -47,8 +48,9 @@ class PgdConfig(FgsmConfig):
 
 def fgsm(config: FgsmConfig, spec: EnvSpec) -> Adversary:
     """At every step ``config.agents`` random agents see up to eps more or less in every entry: ``config.steps`` steps
-    of sign(dQ_i(a*) / do_i) downhill, a* being the best action of the clean observation. The dead are drawn too, and
-    left alone. Results are not clipped to the range of observations. Raises ValueError where there are not so many."""
+    of sign(dQ_i(a*) / do_i) downhill, a* being the best action of the clean observation (of a team that chooses by
+    chance: d log pi_i(a*) / do_i). The dead are drawn too, and left alone. Results are not clipped to the range of
+    observations. Raises ValueError where there are not so many."""
     n, agents = spec.n_agents, among(f"{type(config).__name__}.agents", config.agents, spec)
     count = jnp.int32(agents)
     size = config.eps if config.steps == 1 else 2.5 * config.eps / config.steps  # PGD's usual: it can cross the box
@@ -77,10 +79,20 @@ def best_actions(view: ObsView) -> Int[Array, "n"]:
 
 
 def uphill(view: ObsView, obs: Float[Array, "n o"], actions: Int[Array, "n"]) -> Float[Array, "n o"]:
-    """Return the sign of d Q_i(actions_i) / d o_i at ``obs`` for every agent; the hidden state is a constant."""
+    """Return the sign of d Q_i(actions_i) / d o_i at ``obs`` for every agent; the hidden state is a constant.
+
+    Of a team that chooses by chance it is that of d log pi_i(actions_i) / d o_i, taken from log pi(a) - log(1 - pi(a)):
+    the same sign, also where pi(a) is 1 as far as float32 can tell.
+    """
 
     def total(obs: Float[Array, "n o"]) -> Float[Array, ""]:
         _, scores = view.policy.scores(view.carry, obs, view.step.avail, view.last_action)
-        return jnp.take_along_axis(scores, actions[:, None], axis=1).sum()
+        taken = jnp.take_along_axis(scores, actions[:, None], axis=1)
+        if view.policy.kind != "logit":
+            return taken.sum()
+        others = view.step.avail & (jnp.arange(scores.shape[1])[None] != actions[:, None])
+        rest = jax.nn.logsumexp(jnp.where(others, scores, ILLEGAL), axis=1)
+        # Nothing to be done where there is no other action: the sum over none would be of illegal ones.
+        return jnp.where(others.any(1), taken[:, 0] - rest, 0.0).sum()
 
     return jnp.sign(jax.grad(total)(obs))

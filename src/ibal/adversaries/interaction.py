@@ -393,7 +393,8 @@ def _chooser(
         assert state.phi is not None
         weights = None
         if config.action.marginal == "M2":
-            weights = jax.nn.softmax(jnp.where(view.step.avail, view.scores / TEMPERATURE, -jnp.inf), axis=1)
+            heat = 1.0 if view.policy.kind == "logit" else TEMPERATURE  # log-probabilities say it themselves
+            weights = jax.nn.softmax(jnp.where(view.step.avail, view.scores / heat, -jnp.inf), axis=1)
         step, actions = view.step, view.actions.astype(jnp.int32)
         moment = _Moment(memory.past, actions, step.avail, memory.group, step.alive, weights)
         return found(who.any(), state.phi.params, moment)

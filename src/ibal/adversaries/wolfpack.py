@@ -118,7 +118,9 @@ def wolfpack(config: WolfpackConfig, spec: EnvSpec) -> Adversary:
         scores = jnp.asarray(episodes.memory.scores)
         return planner.update(key, config, spec, state, episodes, scores, feedback)
 
-    knowledge = ("scores",) + ("weights",) * (config.followup == "change" and followers > 0) + ("state",) * planned
+    knowledge = (
+        ("scores", "values") + ("weights",) * (config.followup == "change" and followers > 0) + ("state",) * planned
+    )
     return adversary(
         threat=Threat(knowledge=knowledge, channels=("act",), agents=max(1, followers)),
         init=(lambda key: planner.init(key, config, spec)) if planned else None,

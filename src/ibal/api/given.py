@@ -8,6 +8,8 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
+
 from ibal import envs, rng
 from ibal.adversaries import built
 from ibal.adversaries.base import Adversary
@@ -15,8 +17,8 @@ from ibal.adversaries.referee import check_functions, check_policy
 from ibal.api.records import Attacker, Team
 from ibal.evaluation import bank, matrix, teams
 from ibal.evaluation.bank import Bank, described, is_own, learns
-from ibal.nets.bundle import TeamPolicy
-from ibal.nets.pymarl import check_fits, pymarl_agent
+from ibal.nets.bundle import TeamPolicy, agent_of
+from ibal.nets.pymarl import check_fits
 from ibal.options import ConfigError, Scalar
 from ibal.types import Env, Policy
 
@@ -113,11 +115,11 @@ def _teams(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> lis
 def _weights(name: str, policy: TeamPolicy, here: World, like: matrix.Team | None = None) -> matrix.Team:
     """Let weights play in an environment."""
     check_fits(Path(name), policy.params, here.env.spec)
-    size = policy.params.hidden_size
-    player = MADE.players.setdefault((_identity(here), size), pymarl_agent(here.env.spec, size))
+    size = type(policy.params).__name__, policy.params.hidden_size
+    player = MADE.players.setdefault((_identity(here), size), agent_of(policy.params, here.env.spec))
     if like is not None:
         return like._replace(env=here.env, world=_identity(here), player=player, own=here.own)
-    digest = hashlib.sha256(b"".join(bytes(leaf) for leaf in policy.params)).hexdigest()
+    digest = hashlib.sha256(b"".join(bytes(leaf) for leaf in jax.tree.leaves(policy.params))).hexdigest()
     meta = policy.meta
     about = {"env_steps": meta.get("env_steps"), "checked": policy.checked}
     return matrix.Team(

@@ -21,11 +21,10 @@ from ibal.experiments.config import CONFIG_FILE, RunConfig, apply_overrides, loa
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import apply_preset
 from ibal.experiments.run import CONSOLE, train_run
-from ibal.learners import LEARNERS
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import LearnerConfig, named
 from ibal.nets.bundle import TeamPolicy, find_policies, load_policy
 from ibal.options import ConfigError, Scalar
-from ibal.registry import Own, UnknownName, hint
+from ibal.registry import Own
 from ibal.training.log import read_metrics
 from ibal.types import EnvSpec
 
@@ -33,7 +32,7 @@ from ibal.types import EnvSpec
 def train(
     env: GivenEnv | None = None, method: str | GivenAttack | None = None, *, steps: int | None = None,
     seed: int | None = None, seeds: int | None = None, preset: str | None = None,
-    learner: str | ValueConfig | None = None, method_options: Mapping[str, Scalar] | None = None,
+    learner: str | LearnerConfig | None = None, method_options: Mapping[str, Scalar] | None = None,
     settings: Mapping[str, Any] | None = None,
     init: str | Path | None = None, config: RunConfig | None = None, out: str | Path | None = None,
     resume: bool = False, quiet: bool = False,
@@ -49,8 +48,8 @@ def train(
         steps: environment steps of every seed; the training ends with the iteration that reaches them.
         seed, seeds: the seeds ``seed .. seed + seeds - 1``, each a team of its own.
         preset: "paper" (the default's values), "laptop" (learns fastest on a few cores) or "smoke" (learns nothing).
-        learner: how it learns: a name of ``ibal.learners()``, or a ``ValueConfig``; None: as ``preset`` or ``config``
-            says.
+        learner: how it learns: a name of ``ibal.learners()``, a ``ValueConfig`` or a ``PpoConfig``; None: as
+            ``preset`` or ``config`` says.
         method_options: options of the method's attack, as ``{"masks": "random"}``.
         settings: any other field by its dotted name, as ``{"train.envs": 64, "learner.lr": 1e-3}``.
         init: a run folder whose networks it begins with.
@@ -72,7 +71,8 @@ def train(
         >>> run = ibal.train("smac/8m", method="ibal", preset="laptop", steps=1_000_000, seeds=3)
         >>> run.teams[0].save("ibal-8m.safetensors")
 
-    Source: IBAL Algorithm 1; the learners are PyMARL's (``learners.value``).
+    Source: IBAL Algorithm 1; the learners are PyMARL's (``learners.value``), MAPPO and IPPO
+    (``learners.ppo``).
     """
     if resume and out is None:
         raise ConfigError("resume=True continues the training in a folder; say which: out=…")
@@ -80,8 +80,9 @@ def train(
     base = RunConfig() if config is None else config
     if folder is not None and resume and (folder / CONFIG_FILE).exists():
         base = load_toml(folder / CONFIG_FILE)
-    base = base if preset is None else apply_preset(preset, base)
     here = _recorded(base, resume) if env is None else world(env)
+    if preset is not None:
+        base = apply_preset(preset, replace(base, env=here.name, learner=_learner(learner, base.learner)))
     given = base.method if resume else Own(base.method)  # a folder is data: what it names as code is not run
     asked = given if method is None else method
     name = given if method is None else Own(asked if isinstance(asked, str) else called_name(asked))
@@ -121,14 +122,10 @@ def _recorded(config: RunConfig, resume: bool) -> World:
     return named_world(TABLE.resolve(Own(config.env)), newest | options)
 
 
-def _learner(given: str | ValueConfig | None, base: ValueConfig) -> ValueConfig:
-    if isinstance(given, ValueConfig):
-        return given
+def _learner(given: str | LearnerConfig | None, base: LearnerConfig) -> LearnerConfig:
     if given is None:
         return base
-    if given not in LEARNERS:
-        raise UnknownName(f'unknown learner "{given}".{hint(given, LEARNERS)} Learners: {", ".join(LEARNERS)}')
-    return replace(base, mixer=given)
+    return named(given, base) if isinstance(given, str) else given
 
 
 def _adversary(given: Any, spec: EnvSpec) -> Adversary:

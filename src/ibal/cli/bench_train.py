@@ -16,6 +16,7 @@ from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, add_flags, coun
 from ibal.experiments.config import RunConfig
 from ibal.experiments.methods import method
 from ibal.experiments.presets import apply_preset
+from ibal.learners.config import ValueConfig, named
 from ibal.options import check_count, read_text
 from ibal.registry import Own
 
@@ -30,7 +31,8 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     output = output_of(args)
     try:
-        presets = {name: apply_preset(name) for name in args.presets.split(",")}
+        base = RunConfig(learner=named(args.learner, ValueConfig()))
+        presets = {name: apply_preset(name, base) for name in args.presets.split(",")}
         seeds = [check_count("--seeds", read_text(int, word)) for word in args.seeds.split(",")]
         maps = [_environment(word) for word in args.maps.split(",")]
         for word in filter(None, args.methods.split(",")):
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     out = Parser(prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
     out.add_argument("--presets", default="laptop,paper", help="presets, separated by commas")
+    out.add_argument("--learner", default="qmix", help="how the team learns, as in ibal train")
     out.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
     out.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
     out.add_argument("--cores", type=count_type("--cores", 0), default=0,

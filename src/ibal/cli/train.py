@@ -3,7 +3,10 @@
 ibal train --env smac/3m --preset laptop --steps 1_000_000 --seeds 3 --out runs/qmix-3m
 ibal train --out runs/qmix-3m --resume --steps 2_000_000
 
+ibal train --env smac/8m --learner mappo --preset paper --method ibal --out runs/mappo-8m
+
 What is set comes from the preset, then from the file of ``--config``, then from the other flags; the later wins.
+``--learner`` names how the team learns, and so which fields ``--learner.<field>`` has.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from ibal.experiments.config import CONFIG_FILE, NAMES, RunConfig, config_hash, 
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.files import Busy
-from ibal.learners.config import ValueConfig
+from ibal.learners import LEARNERS
+from ibal.learners.config import PpoConfig, ValueConfig, name_of, named
 from ibal.options import ConfigError, Scalar, field_types, pairs, read_scalar, read_text
 from ibal.registry import Own, closest, quoted
 from ibal.training.config import TrainConfig
@@ -36,6 +40,8 @@ class TrainArgs:
     """Train a team, or continue a training.
 
     What is set comes from the preset, then from the file of --config, then from the other flags; the later wins.
+    --learner NAME says how the team learns: qmix (the default), vdn, qplex, iql, mappo or ippo. What it can be told
+    besides stands below; of mappo and ippo: ibal train --learner mappo --help.
     """
 
     env: Annotated[str, tyro.conf.arg(metavar="NAME")] = "smac/3m"
@@ -75,11 +81,22 @@ class TrainArgs:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
+@dataclass(frozen=True)
+class PpoArgs(TrainArgs):
+    """Train a team that chooses by chance, or continue a training.
+
+    What is set comes from the preset, then from the file of --config, then from the other flags; the later wins. What
+    the fields of --train say of a replay and of random actions is for value learners only.
+    """
+
+    learner: PpoConfig = field(default_factory=PpoConfig)  # type: ignore[assignment]
+
+
 def main(argv: list[str]) -> int:
     """Run ``ibal train`` with the arguments after ``train``."""
     try:
         args, config = parse(argv)
-        out = args.out or Path("runs") / f"{config.learner.mixer}-{config.env.split('/')[-1].replace(':', '.')}"
+        out = args.out or Path("runs") / f"{name_of(config.learner)}-{config.env.split('/')[-1].replace(':', '.')}"
         return _train(args, config, out)
     except ConfigError as error:
         raise CommandError(str(error), WRONG_USE) from error
@@ -90,11 +107,13 @@ def parse(argv: list[str]) -> tuple[TrainArgs, RunConfig]:
 
     Raises ConfigError for what cannot be run and CommandError for a wrong option, each in one sentence.
     """
-    given = {} if {"-h", "--help"} & set(argv) else _given(argv)
+    argv, learner = _split(argv)
+    given = learner if {"-h", "--help"} & set(argv) else learner | _given(argv)
     base = _base(given)
     _check_ranges(given, base)
-    default = TrainArgs(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
-                        train=base.train)  # fmt: skip
+    record: Any = PpoArgs if isinstance(base.learner, PpoConfig) else TrainArgs
+    default = record(env=base.env, method=base.method, seed=base.seed, seeds=base.seeds, learner=base.learner,
+                     train=base.train)  # fmt: skip
     args = _parsed(argv, default)
     from ibal.envs import TABLE
     from ibal.envs import named as world
@@ -128,7 +147,7 @@ def _parsed(argv: list[str], default: TrainArgs) -> TrainArgs:
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                TrainArgs, prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,)
+                type(default), prog="ibal train", args=argv, default=default, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as end:
         if not end.code:
@@ -137,12 +156,29 @@ def _parsed(argv: list[str], default: TrainArgs) -> TrainArgs:
         raise CommandError(f"{words or 'cannot be read'}. All options: ibal train --help", WRONG_USE) from None
 
 
+def _split(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command line without ``--learner NAME``, and that: it decides which other options there are."""
+    rest, found, i = [], {}, 0
+    while i < len(argv):
+        name, equals, value = argv[i].partition("=")
+        i += 1
+        if name != "--learner":
+            rest.append(argv[i - 1])
+            continue
+        if not equals:
+            value, i = (argv[i] if i < len(argv) else "", i + 1)
+        if not value or value.startswith("--"):
+            raise CommandError(f"--learner needs a value: {', '.join(LEARNERS)}", WRONG_USE)
+        found = {"learner": value}
+    return rest, found
+
+
 def _given(argv: list[str]) -> dict[str, str]:
     """Return the options of the command line as text. Refuses an unknown name and a value of a wrong type."""
     types: dict[str, Any] = {f.name.replace("_", "-"): None for f in fields(TrainArgs)}
     types |= {"steps": int, "seed": int, "seeds": int}
-    for part, record in (("learner", ValueConfig), ("train", TrainConfig)):
-        del types[part]
+    del types["learner"], types["train"]
+    for part, record in (("learner", PpoConfig), ("learner", ValueConfig), ("train", TrainConfig)):
         types |= {f"{part}.{name.replace('_', '-')}": kind for name, kind in field_types(record).items()}
     flags = {f.name for f in fields(TrainArgs) if f.type == "bool"} | {name for name in types if types[name] is bool}
     given: dict[str, str] = {}
@@ -186,14 +222,38 @@ def _check_ranges(given: dict[str, str], base: RunConfig) -> None:
         types = field_types(type(record))
         words = {name.partition(".")[2].replace("-", "_"): text for name, text in given.items()
                  if name.startswith(f"{part}.") and text and not text.startswith("--")}  # fmt: skip
+        for name in words.keys() - types.keys():
+            flag = f"--{part}.{name.replace('_', '-')}"
+            raise CommandError(f'"{name_of(base.learner)}" has no option {flag}{_others(types)}', WRONG_USE)
         dataclasses.replace(record, **{name: read_text(types[name], text) for name, text in words.items()})
 
 
 def _base(given: dict[str, str]) -> RunConfig:
     """What the flags are applied to: the defaults (or what is resumed), then the preset, then the file."""
     base = load_toml(Path(given["out"]) / CONFIG_FILE) if _continues(given) else RunConfig()
-    base = apply_preset(given["preset"], base) if "preset" in given else base
+    if "learner" in given:
+        base = dataclasses.replace(base, learner=named(given["learner"], base.learner))
+    if "preset" in given:
+        asked = dataclasses.replace(base, env=_full(given["env"])) if "env" in given else base
+        base = dataclasses.replace(apply_preset(given["preset"], asked), env=base.env)
+        if "learner" in given:
+            base = dataclasses.replace(base, learner=named(given["learner"], base.learner))
     return load_toml(given["config"], base, own=True) if "config" in given else base
+
+
+def _full(env: str) -> str:
+    """Return the full name of an environment of the table; another name as it is, to be refused where it is made."""
+    from ibal.envs import TABLE
+
+    try:
+        return TABLE.resolve(Own(env))
+    except ValueError:
+        return env
+
+
+def _others(types: dict[str, Any]) -> str:
+    """Say which options a learner has."""
+    return f"; it has {', '.join(f'--learner.{name}'.replace('_', '-') for name in types if name != 'name')}"
 
 
 def _continues(given: dict[str, str]) -> bool:

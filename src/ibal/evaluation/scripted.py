@@ -31,7 +31,7 @@ def random_policy(spec: EnvSpec) -> Policy:
     def select(key: jax.Array, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Int[Array, "n"]:
         return jax.random.categorical(key, jnp.where(avail, scores, -jnp.inf), axis=1).astype(jnp.int32)
 
-    return Policy(_no_memory, scores, select, reveals="nothing")
+    return Policy(_no_memory, scores, select, reveals="nothing", kind="nothing")
 
 
 def stop_policy(spec: EnvSpec) -> Policy:
@@ -43,7 +43,7 @@ def stop_policy(spec: EnvSpec) -> Policy:
     def scores(carry: tuple[()], obs: jax.Array, avail: jax.Array, last: jax.Array) -> tuple[tuple[()], jax.Array]:
         return carry, jnp.broadcast_to(jnp.asarray(wanted)[None], avail.shape)
 
-    return Policy(_no_memory, scores, _best, reveals="nothing")
+    return Policy(_no_memory, scores, _best, reveals="nothing", kind="nothing")
 
 
 def nearest(spec: EnvSpec) -> Policy:
@@ -86,7 +86,7 @@ def _targeting(spec: EnvSpec, cost: Callable[[_Seen], jax.Array]) -> Policy:
         waiting = jnp.full((obs.shape[0], first), _NEVER).at[:, jnp.array(spec.idle_actions)].set(_WAIT)
         return carry, jnp.concatenate((waiting, values), axis=1)
 
-    return Policy(_no_memory, scores, _best, reveals="nothing")
+    return Policy(_no_memory, scores, _best, reveals="nothing", kind="nothing")
 
 
 def _columns(spec: EnvSpec, enemies: list[Block], m: int, feature: str) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,8 @@ from ibal.registry import Entry, Own, Registry
 
 if TYPE_CHECKING:
     from ibal.evaluation.matrix import Team
-    from ibal.nets.agents import Agent, PyMarlAgent
+    from ibal.nets import bundle
+    from ibal.nets.agents import Agent
     from ibal.types import Env, EnvSpec, Policy
 
 SCRIPTED = Registry(
@@ -45,7 +46,7 @@ class Found(NamedTuple):
 
     policy: str
     label: str
-    params: PyMarlAgent | None = None
+    params: bundle.Team | None = None
     meta: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     file: Path | None = None
     checked: bool = True
@@ -139,9 +140,9 @@ def _team(entry: Found, env: Env, identity: str, own: bool, made: Made) -> Team:
 
 
 def method_of(meta: dict[str, Any]) -> str:
-    """Name how a team was trained; the paper's methods are QMIX's, so any other mixer is said ("ibal-vdn")."""
+    """Name how a team was trained; the paper's methods are QMIX's, so any other learner is said ("ibal-vdn")."""
     learner = meta.get("config", {}).get("learner", {})
-    mixer = learner.get("mixer") if isinstance(learner, dict) else None
+    mixer = learner.get("mixer", learner.get("name")) if isinstance(learner, dict) else None
     mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"
     method = meta.get("method", "unknown")
     return method if mixer == "qmix" else f"{method}-{mixer}"
@@ -149,7 +150,8 @@ def method_of(meta: dict[str, Any]) -> str:
 
 def _player(entry: Found, env: Env, world: str, made: dict[tuple[str, Any], Policy | Agent]) -> Policy | Agent:
     """Make what plays, once for all weights of one size: one compilation."""
-    which = world, entry.label if entry.params is None else entry.params.hidden_size
+    of = entry.params
+    which = world, entry.label if of is None else (type(of).__name__, of.hidden_size)
     return made.setdefault(which, player(entry, env.spec))  # which also checks that the weights fit
 
 
@@ -158,7 +160,8 @@ def player(entry: Found, spec: EnvSpec) -> Policy | Agent:
 
     Raises ConfigError for weights of another size or a scripted policy of other environments, UnknownName for a name.
     """
-    from ibal.nets.pymarl import check_fits, pymarl_agent
+    from ibal.nets.bundle import agent_of
+    from ibal.nets.pymarl import check_fits
 
     if entry.params is None:
         return scripted(Own(entry.label), spec)
@@ -166,7 +169,7 @@ def player(entry: Found, spec: EnvSpec) -> Policy | Agent:
         check_fits(Path(entry.label), entry.params, spec)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return pymarl_agent(spec, entry.params.hidden_size)
+    return agent_of(entry.params, spec)
 
 
 def bound(entry: Found, spec: EnvSpec) -> Policy:

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from ibal import reading
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import LearnerConfig, PpoConfig, ValueConfig, named
 from ibal.options import (
     ConfigError,
     Scalar,
@@ -90,17 +90,18 @@ class RunConfig:
     """Seeds trained together in one program: seed, seed + 1, …"""
     init: str = ""
     """Run folder whose networks it began with; "": fresh ones."""
-    learner: ValueConfig = field(default_factory=ValueConfig)
-    """How it learns."""
+    learner: LearnerConfig = field(default_factory=ValueConfig)
+    """How it learns: fields of ``ValueConfig``, or of ``PpoConfig`` (name = "mappo" or "ippo")."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How much is collected, and how often one learns from it."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the field and says what is allowed, whoever makes it."""
         check_fields(self, names=("env", "method", "seed", "seeds", "init"))
-        for name, kind in (("learner", ValueConfig), ("train", TrainConfig)):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name, kinds in (("learner", (ValueConfig, PpoConfig)), ("train", (TrainConfig,))):
+            if not isinstance(getattr(self, name), kinds):
+                wanted = " or a ".join(kind.__name__ for kind in kinds)
+                raise ConfigError(f"{name} must be a {wanted}, not {getattr(self, name)!r}")
         for name in OPTIONS:
             object.__setattr__(self, name, _pairs(name, getattr(self, name)))
         if not self.env:
@@ -114,8 +115,9 @@ class RunConfig:
         check_seed("seed", self.seed)
         check_count("seeds", self.seeds, 1)
         check_seed("the last seed, seed + seeds - 1,", self.seed + self.seeds - 1)
-        why = "a batch is drawn from the stored"
-        check_order("learner.batch", self.learner.batch, "train.learn_from", self.train.learn_from, why)
+        if isinstance(self.learner, ValueConfig):
+            why = "a batch is drawn from the stored"
+            check_order("learner.batch", self.learner.batch, "train.learn_from", self.train.learn_from, why)
 
 
 def load_toml(path: str | Path, base: RunConfig = RunConfig(), own: bool = False) -> RunConfig:
@@ -215,6 +217,9 @@ def _merged(record: Record, table: Mapping[str, Any], where: str) -> Record:
         elif is_dataclass(old):
             if not isinstance(value, dict):
                 raise ConfigError(f"{name} must be a table with fields of its own, not {shown(value)}: write [{name}]")
+            if name == "learner" and "name" in value:
+                value = dict(value)
+                old = named(value.pop("name"), getattr(record, name))
             changes[name] = _merged(old, value, name)
         else:
             try:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ibal.learners.config import ValueConfig
-from ibal.options import Scalar, with_options
+from ibal.learners.config import LearnerConfig, ValueConfig, name_of
+from ibal.options import ConfigError, Scalar, with_options
 from ibal.registry import Own, UnknownName, hint, quoted
 
 if TYPE_CHECKING:
@@ -67,8 +67,16 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def learner_of(name: str, learner: ValueConfig) -> ValueConfig:
-    """Return ``learner`` with the method's options where it has the defaults. Raises UnknownName."""
+def learner_of(name: str, learner: LearnerConfig) -> LearnerConfig:
+    """Return ``learner`` with the method's options where it has the defaults. Raises UnknownName, or ConfigError for a
+    learner that has no such options."""
+    if not isinstance(learner, ValueConfig):
+        if method(name).learner:
+            raise ConfigError(
+                f'method {name} changes how values are learned, and "{name_of(learner)}" learns probabilities; train '
+                "it with a value learner, as --learner qmix"
+            )
+        return learner
     default = ValueConfig()
     changes = {k: v for k, v in method(name).learner.items() if getattr(learner, k) == getattr(default, k)}
     return replace(learner, **changes)

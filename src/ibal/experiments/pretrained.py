@@ -11,6 +11,8 @@ import jax
 from ibal import rng
 from ibal.envs import version_of
 from ibal.experiments.config import RunConfig, load_toml
+from ibal.learners.config import PpoConfig, ValueConfig, name_of
+from ibal.learners.ppo.mappo import ppo_learner
 from ibal.learners.replayed import LEARNED
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError, Scalar
@@ -28,21 +30,28 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
     if not (run / "config.toml").exists():
         raise ConfigError(f"--init {run} is no run folder: it has no config.toml")
     source = load_toml(run / "config.toml")
+    both = source.learner, config.learner
+    mixes = all(isinstance(of, ValueConfig) for of in both)
     for name, theirs, ours in (
         ("environment", source.env, config.env),
         ("version of the rules", _version(source), _version(config)),
         ("set of environment options", _listed(source.env_options), _listed(config.env_options)),
-        ("mixer", source.learner.mixer, config.learner.mixer),
+        ("mixer" if mixes else "learner", name_of(source.learner), name_of(config.learner)),
         ("hidden size", source.learner.hidden, config.learner.hidden),
-        ("optimiser", source.learner.optimiser, config.learner.optimiser),
+        ("optimiser", *(of.optimiser if isinstance(of, ValueConfig) else "adam" for of in both)),
     ):
         if theirs != ours:
             raise ConfigError(f"--init {run}: its {name} is {theirs}, this training has {ours}; they must be the same")
     if source.seeds not in (1, config.seeds):
         raise ConfigError(f"--init {run} has {source.seeds} seeds, this training {config.seeds}; both or the first: 1")
-    one = jax.eval_shape(lambda: value_learner(env.spec, source.learner).init(rng.root(0)))
+    learner = source.learner
+    if isinstance(learner, PpoConfig):
+        init, part = ppo_learner(env.spec, learner).init, "learner"
+    else:
+        init, part = value_learner(env.spec, learner).init, f"learner/{LEARNED}"
+    one = jax.eval_shape(lambda: init(rng.root(0)))
     template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((source.seeds, *leaf.shape), leaf.dtype), one)
-    found = checkpoint.restore(run / "checkpoints", template, part=f"learner/{LEARNED}")
+    found = checkpoint.restore(run / "checkpoints", template, part=part)
     if found is None:
         raise ConfigError(f"--init {run} holds no checkpoint")
     for sentence in found.skipped:

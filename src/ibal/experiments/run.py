@@ -34,6 +34,7 @@ from ibal.experiments.pretrained import learner_state
 from ibal.files import Claim, claimed
 from ibal.options import ConfigError
 from ibal.training import runner
+from ibal.training.learner import check_shown
 from ibal.training.log import METRICS_FILE, ConsoleKind, open_log
 from ibal.training.loop import workers_for
 from ibal.types import Env
@@ -65,6 +66,7 @@ def train_run(
         use_cores(config.seeds)
         env = _environment(config) if env is None else env
         adversary = _adversary(config, env) if adversary is None else adversary
+        check_shown(env.spec, config.learner, adversary.threat, f"method {config.method}")
         starts = config.init and not (resume and _began(out))
         pretrained = learner_state(Path(config.init), env, config, note) if starts else None
         train = config.train if kept else replace(config.train, checkpoint_replay="none", checkpoint_every=NEVER)

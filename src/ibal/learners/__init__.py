@@ -10,6 +10,8 @@ LEARNERS = {
     "vdn": "the same, values added up",
     "qplex": "the same, advantages mixed",
     "iql": "the same, every agent on its own",
+    "mappo": "policy gradients: a team that chooses by chance, and a critic that sees the state",
+    "ippo": "the same, the critic sees what each agent sees",
 }
 
 

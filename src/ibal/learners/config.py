@@ -1,16 +1,21 @@
-"""What a value learner is made of. Every field is one documented choice; the defaults are PyMARL's QMIX."""
+"""What learners are made of. Every field is one documented choice."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from ibal.options import check_count, check_fields, check_positive, check_within
+from ibal.learners import LEARNERS
+from ibal.options import check_count, check_fields, check_positive, check_within, shown
+from ibal.registry import UnknownName, hint
 
 
 @dataclass(frozen=True)
 class ValueConfig:
-    """Recurrent double-Q learning over a mixer. Source: PyMARL ``q_learner.py``, ``qmix.yaml``, ``default.yaml``."""
+    """Recurrent double-Q learning over a mixer; the defaults are QMIX.
+
+    Source: PyMARL ``q_learner.py``, ``qmix.yaml``, ``default.yaml``.
+    """
 
     mixer: Literal["iql", "vdn", "qmix", "qplex"] = "qmix"
     """How the agents' values become the team's; "iql": every agent learns alone from the team's reward."""
@@ -59,3 +64,77 @@ class ValueConfig:
             check_positive(f"learner.{name}", getattr(self, name))
         for name in ("smooth", "smooth_eps", "smooth_init"):
             check_positive(f"learner.{name}", getattr(self, name), zero=True)
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Proximal policy optimisation of a team that chooses by chance. The defaults are the official ones for SMAC.
+
+    Source: Yu et al. 2022 ("The surprising effectiveness of PPO in cooperative multi-agent games") and its code.
+    """
+
+    name: Literal["mappo", "ippo"] = "mappo"
+    """What judges the team: "mappo", a critic that sees the state of the world; "ippo", one that sees what each agent
+    sees."""
+    hidden: int = 64
+    """Size of the layers of actor and critic."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """How far advantages look ahead before they trust the critic."""
+    epochs: int = 15
+    """Times that the episodes just played are learned from."""
+    minibatches: int = 1
+    """Parts that an epoch is divided into, a gradient step each."""
+    chunk: int = 10
+    """Steps of the pieces that the recurrent networks are trained on; 0: whole episodes, with exact memories."""
+    clip: float = 0.2
+    """How far a probability (as a ratio) and a value may move away from those the episodes were played with."""
+    entropy: float = 0.01
+    """Weight of the entropy of the choices."""
+    huber: float = 10.0
+    """Error of a value, in its own units, beyond which the loss grows linearly."""
+    lr: float = 5e-4
+    """Learning rate of the actor (Adam, eps 1e-5)."""
+    critic_lr: float = 5e-4
+    """Learning rate of the critic."""
+    lr_anneal: bool = False
+    """Let both learning rates fall linearly to zero at the end of the training."""
+    grad_clip: float = 10.0
+    """Largest norm of the gradient, of actor and critic each."""
+    gain: float = 0.01
+    """Size of the actor's last weights at the beginning: small, so that all actions are nearly alike."""
+    mask_replaced: bool = False
+    """Learn nothing from choices that the training adversary replaced: they decided nothing, and only add noise."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be run, whoever makes it."""
+        check_fields(self, "learner")
+        for name in ("hidden", "epochs", "minibatches"):
+            check_count(f"learner.{name}", getattr(self, name), 1)
+        check_count("learner.chunk", self.chunk)
+        for name in ("gamma", "gae_lambda", "clip"):
+            check_within(f"learner.{name}", getattr(self, name), 0.0, 1.0)
+        for name in ("clip", "huber", "lr", "critic_lr", "grad_clip", "gain"):
+            check_positive(f"learner.{name}", getattr(self, name))
+        check_positive("learner.entropy", self.entropy, zero=True)
+
+
+LearnerConfig = ValueConfig | PpoConfig
+
+
+def named(name: Any, old: LearnerConfig) -> LearnerConfig:
+    """Return the learner called ``name``, with the settings of ``old`` if it is of the same kind. Raises UnknownName
+    with the closest."""
+    if name not in LEARNERS:
+        raise UnknownName(f"unknown learner {shown(name)}.{hint(str(name), LEARNERS)} Learners: {', '.join(LEARNERS)}")
+    if name in ("mappo", "ippo"):
+        ppo = old if isinstance(old, PpoConfig) else PpoConfig()
+        return replace(ppo, name=name)
+    value = old if isinstance(old, ValueConfig) else ValueConfig()
+    return replace(value, mixer=name)
+
+
+def name_of(learner: LearnerConfig) -> str:
+    """Return the name of a learner, as ``named`` takes it."""
+    return learner.name if isinstance(learner, PpoConfig) else learner.mixer

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal.types import Episodes
 
+AGENT_ROWS = 32  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
 Reobserve = Callable[[Any, jax.Array], jax.Array]
 
 
@@ -104,3 +105,33 @@ def rows(
         start=time == 0,
         end=inside & (time == length - 1),
     )
+
+
+def row_group(n_agents: int, batch: int) -> int:
+    """Return how many packed rows are worked on at a time; small on a CPU, because the last group is filled up with
+    padding. An accelerator takes them all: it waits for the steps of a recurrence, not for their width."""
+    if jax.default_backend() != "cpu":
+        return batch
+    return max(1, min(batch // 4, AGENT_ROWS // n_agents))
+
+
+def padded(packing: Packing, group: int) -> Packing:
+    """Add empty rows: the last of the groups that are read may reach beyond the last row."""
+    spare = -packing.episode.shape[0] % group
+    return packing._replace(
+        episode=jnp.pad(packing.episode, ((0, spare), (0, 0)), constant_values=-1),
+        time=jnp.pad(packing.time, ((0, spare), (0, 0))),
+    )
+
+
+def agent_inputs(batch: Rows) -> Float[Array, "t rn i"]:
+    """What the agents see, rows and agents side by side."""
+    t, r, n, a = batch.avail.shape
+    last = jax.nn.one_hot(batch.last_action, a)
+    names = jnp.broadcast_to(jnp.eye(n)[None, None], (t, r, n, n))
+    return jnp.concatenate((batch.obs, last, names), axis=-1).reshape(t, r * n, -1)
+
+
+def goes_on(batch: Rows) -> Float[Array, "t rn"]:
+    """Return 0 where an agent's history begins, rows and agents side by side."""
+    return jnp.repeat(1 - batch.start.astype(jnp.float32), batch.avail.shape[2], axis=1)

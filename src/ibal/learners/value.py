@@ -19,7 +19,7 @@ from ibal import rng, tree
 from ibal.learners import ernie, optim
 from ibal.learners.base import BatchLearner, Progress
 from ibal.learners.config import ValueConfig
-from ibal.learners.packing import Reobserve, Rows, pack, rows, slots
+from ibal.learners.packing import Reobserve, Rows, agent_inputs, goes_on, pack, padded, row_group, rows, slots
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import Mixer, mixer
@@ -27,7 +27,6 @@ from ibal.ops.returns import lambda_returns
 from ibal.types import EnvSpec, Episodes, Policy
 
 UNAVAILABLE = -1e7  # the value of an action that cannot be chosen (PyMARL: -9999999)
-AGENT_ROWS = 32  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
 
 
 class ValueParams(NamedTuple):
@@ -101,14 +100,6 @@ def epsilon_greedy(
     return jnp.argmax(jnp.where(avail, preference, -jnp.inf), axis=1).astype(jnp.int32)
 
 
-def row_group(n_agents: int, batch: int) -> int:
-    """Return how many packed rows are worked on at a time; small on a CPU, because the last group is filled up with
-    padding. An accelerator takes them all: it waits for the steps of a recurrence, not for their width."""
-    if jax.default_backend() != "cpu":
-        return batch
-    return max(1, min(batch // 4, AGENT_ROWS // n_agents))
-
-
 def _gradient(
     state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], mix: Mixer, config: ValueConfig,
     reobserve: Reobserve | None,
@@ -119,12 +110,7 @@ def _gradient(
     packing = pack(sizes, row_length)
     group = row_group(episodes.obs.shape[2], chosen.shape[0])
     count = episodes.length[chosen].sum()
-    # The last group may reach beyond the last row; empty rows are there to be read.
-    spare = -chosen.shape[0] % group
-    packing = packing._replace(
-        episode=jnp.pad(packing.episode, ((0, spare), (0, 0)), constant_values=-1),
-        time=jnp.pad(packing.time, ((0, spare), (0, 0))),
-    )
+    packing = padded(packing, group)
 
     def add(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         first, gradient, sums = carry
@@ -174,7 +160,7 @@ def _smoothness(
 
     def penalty(agent: PyMarlAgent) -> Float[Array, ""]:
         here = rng.stream(key, "noise")
-        return ernie.penalty(here, agent, _inputs(batch), keep, avail, valid & choice, spec.obs_size, config)
+        return ernie.penalty(here, agent, agent_inputs(batch), keep, avail, valid & choice, spec.obs_size, config)
 
     value, gradient = jax.value_and_grad(penalty)(state.params.agent)
     return gradient, value
@@ -185,12 +171,7 @@ def _by_agent(batch: Rows) -> tuple[Float[Array, "t rn"], Bool[Array, "t rn a"],
     have none)."""
     t, r, n, a = batch.avail.shape
     avail = batch.avail.reshape(t, r * n, a)
-    return _keep(batch), avail, avail.sum(-1) > 1
-
-
-def _keep(batch: Rows) -> Float[Array, "t rn"]:
-    """Return 0 where an agent's history begins, rows and agents side by side."""
-    return jnp.repeat(1 - batch.start.astype(jnp.float32), batch.avail.shape[2], axis=1)
+    return goes_on(batch), avail, avail.sum(-1) > 1
 
 
 def _loss(
@@ -198,7 +179,7 @@ def _loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Sum of squared TD errors over the valid slots, and the sums of what is logged."""
     mixed = partial(_mixed, mix.apply)
-    inputs = _inputs(batch)
+    inputs = agent_inputs(batch)
     q = _values(params.agent, inputs, batch)
     taken = mixed(params.mixer, q, batch.action, batch)
 
@@ -224,18 +205,10 @@ def _loss(
     return sums["loss"], sums
 
 
-def _inputs(batch: Rows) -> Float[Array, "t rn i"]:
-    """What the agents see, rows and agents side by side."""
-    t, r, n, a = batch.avail.shape
-    last = jax.nn.one_hot(batch.last_action, a)
-    names = jnp.broadcast_to(jnp.eye(n)[None, None], (t, r, n, n))
-    return jnp.concatenate((batch.obs, last, names), axis=-1).reshape(t, r * n, -1)
-
-
 def _values(agent: PyMarlAgent, inputs: Float[Array, "t rn i"], batch: Rows) -> Float[Array, "t r n a"]:
     """Values of all actions at every slot; unavailable ones count ``UNAVAILABLE``."""
     t, r, n, a = batch.avail.shape
-    _, q = agents.unroll(agent, agents.start(agent, r * n), inputs, _keep(batch))
+    _, q = agents.unroll(agent, agents.start(agent, r * n), inputs, goes_on(batch))
     return jnp.where(batch.avail, q.reshape(t, r, n, a), UNAVAILABLE)
 
 

@@ -8,10 +8,12 @@ What it sees is what the agents of value learners see: the observation, its own 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
@@ -21,6 +23,8 @@ from ibal.nets.recurrent import Recurrent
 from ibal.ops.categorical import log_policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ibal.types import EnvSpec, PRNGKey
 
 GAIN = 0.01  # of the head: at first all actions are nearly alike
@@ -37,7 +41,7 @@ def actor_agent(spec: EnvSpec, hidden: int) -> Agent:
     def start() -> Float[Array, "n h"]:
         return jnp.zeros((spec.n_agents, hidden), jnp.float32)
 
-    return Agent(start, scores, pymarl.greedy)
+    return Agent(start, scores, pymarl.greedy, kind="logit")
 
 
 def scores(
@@ -55,3 +59,38 @@ def scores(
 def sampled(key: PRNGKey, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Int[Array, "n"]:
     """Draw everybody's action from the probabilities of the legal ones."""
     return jax.random.categorical(rng.stream(key, "action"), jnp.where(avail, scores, -jnp.inf)).astype(jnp.int32)
+
+
+def tensors(params: Recurrent) -> dict[str, np.ndarray]:
+    """Return the weights by name: ``fc1.w`` [in, out], ``gru.h_w``, ``norm_in.scale`` …"""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.ascontiguousarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+def is_actor(held: Mapping[str, np.ndarray]) -> bool:
+    """Say whether a file of arrays holds such a network."""
+    return "norm_in.scale" in held
+
+
+def from_tensors(path: Path, held: Mapping[str, np.ndarray]) -> Recurrent:
+    """Put a network together. Raises ValueError that names ``path`` and says which array is missing or of a wrong
+    shape."""
+    hidden = held["fc1.b"].shape[-1] if "fc1.b" in held and held["fc1.b"].ndim else 0
+    inputs, outputs = (
+        held[name].shape[-1] if name in held and held[name].ndim else 0 for name in ("norm_in.scale", "head.b")
+    )
+    template = jax.eval_shape(lambda: recurrent.init(rng.root(0), max(inputs, 1), max(outputs, 1), max(hidden, 1), 1.0))
+    leaves = []
+    for where, like in jax.tree_util.tree_leaves_with_path(template):
+        name = jax.tree_util.keystr(where, simple=True, separator=".")
+        if name not in held or held[name].shape != like.shape:
+            found = f"has shape {held[name].shape}" if name in held else "is missing"
+            raise ValueError(f"{path} is no network of MAPPO: {name} {found}; wanted {like.shape}")
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, which is refused below
+            array = np.asarray(held[name], np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity")
+        leaves.append(jnp.asarray(array))
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)

@@ -60,16 +60,20 @@ class Agent(NamedTuple):
     """A ``Policy`` whose parameters are an argument: many weights share one compiled program.
 
     ``start() -> carry``; ``scores(params, carry, obs[n, o], avail[n, a], last_action[n]) -> (carry, scores[n, a])``;
-    ``select(key, scores, avail) -> actions[n]``.
+    ``select(key, scores, avail) -> actions[n]``; ``kind`` is that of the policy's scores.
     """
 
     start: Callable[[], Any]
     scores: Callable[[Any, Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
     select: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    kind: str = "value"
 
     def bind(self, params: Any) -> Policy:
         """Return the policy that plays with ``params``."""
-        return Policy(self.start, partial(self.scores, params), self.select, weights=lambda: params, apply=self.scores)
+        scores = partial(self.scores, params)
+        return Policy(
+            self.start, scores, self.select, weights=lambda: params, apply=self.scores, kind=self.kind
+        )  # fmt: skip
 
 
 def init(key: PRNGKey, input_size: int, n_actions: int, hidden: int = HIDDEN) -> PyMarlAgent:

@@ -7,7 +7,8 @@ is these two files; it is named by the first, the second, or what they have in c
     team.reset()
     actions = team.act(obs, avail)                           # obs [n, o], avail [n, a] -> actions [n], once per step
 
-The weights lie under PyMARL's names and in its layout, so whatever reads PyMARL's agents reads them. Neither the
+The weights of a value learner lie under PyMARL's names and in its layout, so whatever reads PyMARL's agents reads them;
+those of MAPPO and IPPO under the names of ``nets.recurrent``. Neither the
 environment nor the training code is needed to play.
 """
 
@@ -24,11 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save
 
 import ibal
+from ibal import reading
 from ibal.files import appear, aside_of
-from ibal.nets import agents, pymarl
-from ibal.nets.agents import PyMarlAgent
+from ibal.nets import actor, pymarl
+from ibal.nets.agents import Agent, PyMarlAgent
+from ibal.nets.recurrent import Recurrent
 from ibal.options import Scalar
 from ibal.reading import Unreadable, content, entries, table
 
@@ -39,14 +43,17 @@ FORMAT = 1
 WEIGHTS = (".safetensors", ".th")
 
 
+Team = PyMarlAgent | Recurrent  # what a bundle may hold: the agents of value learners, or those of MAPPO and IPPO
+
+
 class Bundle(NamedTuple):
     """Weights, and what the JSON file says of them."""
 
-    params: PyMarlAgent
+    params: Team
     meta: dict[str, Any]
 
 
-def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> None:
+def save_bundle(path: str | Path, params: Team, spec: EnvSpec, meta: Mapping[str, Any] | None = None) -> None:
     """Write ``path`` (``.safetensors``) and the JSON file of the same name.
 
     The JSON holds the environment's name, the version of its rules, sizes, names of actions and of observation
@@ -75,7 +82,10 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
     }
 
     def write(weights: Path, beside: Path) -> None:
-        pymarl.save_agent(params, weights)
+        if isinstance(params, Recurrent):
+            weights.write_bytes(save(actor.tensors(params)))
+        else:
+            pymarl.save_agent(params, weights)
         text = json.dumps(about | {"weights_crc32": zlib.crc32(weights.read_bytes())}, indent=1, allow_nan=False)
         beside.write_bytes(f"{text}\n".encode())
 
@@ -86,7 +96,7 @@ def save_bundle(path: str | Path, params: PyMarlAgent, spec: EnvSpec, meta: Mapp
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle. Raises FileNotFoundError, or ValueError that says what is wrong with one of its two files."""
     path = Path(path)
-    params, beside = pymarl.load_agent(path), _beside(path)
+    params, beside = load_weights(path), _beside(path)
     try:
         about = table(beside, {"format": int})
         if about["format"] != FORMAT:
@@ -103,6 +113,23 @@ def load_bundle(path: str | Path) -> Bundle:
     if is_other or (params.input_size, params.n_actions, params.hidden_size) != wanted:
         raise ValueError(f"{beside} describes other weights than those in {path.name}; export the policy again")
     return Bundle(params, about)
+
+
+def load_weights(path: Path) -> Team:
+    """Read the weights of a team, whichever network they are of. Raises FileNotFoundError, or ValueError that says what
+    is wrong with the file."""
+    if path.suffix == ".safetensors" and path.is_file():
+        held = reading.tensors(path)
+        if actor.is_actor(held):
+            return actor.from_tensors(path, held)
+    return pymarl.load_agent(path)
+
+
+def agent_of(params: Team, spec: EnvSpec) -> Agent:
+    """Return what plays with such weights, greedily; they are left open. Make it once for all weights of one kind and
+    size: every new one is compiled anew."""
+    make = actor.actor_agent if isinstance(params, Recurrent) else pymarl.pymarl_agent
+    return make(spec, params.hidden_size)
 
 
 def _beside(path: Path) -> Path:
@@ -194,7 +221,7 @@ def load_policy(path: str | Path) -> TeamPolicy:
     file = find_policies(path)[0]
     if file.suffix == ".safetensors" and _beside(file).exists():
         return TeamPolicy(*load_bundle(file))
-    return TeamPolicy(pymarl.load_agent(file), {}, checked=False)
+    return TeamPolicy(load_weights(file), {}, checked=False)
 
 
 class TeamPolicy:
@@ -204,7 +231,7 @@ class TeamPolicy:
     ``checked`` False: nothing says whether they are as they were written, or of which environment.
     """
 
-    def __init__(self, params: PyMarlAgent, meta: dict[str, Any], checked: bool = True) -> None:
+    def __init__(self, params: Team, meta: dict[str, Any], checked: bool = True) -> None:
         self.params = params
         self.meta = meta
         self.checked = checked
@@ -222,11 +249,10 @@ class TeamPolicy:
         """
         obs, avail = np.asarray(obs, np.float32), np.asarray(avail).astype(bool)
         self._check(obs, avail)
-        hidden = agents.start(self.params, obs.shape[0]) if self._hidden is None else self._hidden
+        hidden = jnp.zeros((obs.shape[0], self.params.hidden_size)) if self._hidden is None else self._hidden
         last = np.full(obs.shape[0], -1, np.int32) if self._last is None else self._last
-        self._hidden, values = pymarl.scores(
-            self.params, hidden, jnp.asarray(obs), jnp.asarray(avail), jnp.asarray(last)
-        )
+        scores: Any = actor.scores if isinstance(self.params, Recurrent) else pymarl.scores
+        self._hidden, values = scores(self.params, hidden, jnp.asarray(obs), jnp.asarray(avail), jnp.asarray(last))
         actions = np.where(avail, np.asarray(values), -np.inf).argmax(axis=1).astype(np.int32)
         self._last = actions.copy()
         return actions

@@ -272,8 +272,9 @@ def _layer(path: Path, tensors: Mapping[str, np.ndarray], weight: str, bias: str
     return jnp.asarray(w.T), jnp.asarray(b)
 
 
-def check_fits(path: Path, params: PyMarlAgent, spec: EnvSpec) -> None:
-    """Raise ValueError if weights do not fit an environment; ``path`` is only named in the message."""
+def check_fits(path: Path, params: Any, spec: EnvSpec) -> None:
+    """Raise ValueError if the weights of a team (any record with ``input_size`` and ``n_actions``) do not fit an
+    environment; ``path`` is only named in the message."""
     wanted = (spec.obs_size + spec.n_actions + spec.n_agents, spec.n_actions)
     found = (params.input_size, params.n_actions)
     if found == wanted:

@@ -44,7 +44,8 @@ class Recurrent(NamedTuple):
         return self.fc1.w.shape[1]
 
     @property
-    def output_size(self) -> int:
+    def n_actions(self) -> int:
+        """The number of outputs; of an actor they are its actions."""
         return self.head.w.shape[1]
 
 

@@ -124,7 +124,7 @@ def _sees(known: Sequence[str]) -> str:
     if white := [word for word in known if word in ("gradient", "weights")]:
         return f"white box (knows the team's {' and '.join(white)})"
     words = {"scores": "what the team thinks of every action", "state": "the true state"}
-    return f"knows {' and '.join(words[word] for word in known)}" if known else "black box"
+    return f"knows {' and '.join(words[word] for word in known if word in words)}" if known else "black box"
 
 
 def _changes(channels: Sequence[str]) -> str:

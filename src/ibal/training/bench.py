@@ -18,16 +18,16 @@ from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
-from ibal.learners.base import BatchLearner, Progress
-from ibal.learners.config import ValueConfig
+from ibal.learners.base import Progress
+from ibal.learners.config import LearnerConfig, PpoConfig
 from ibal.training.config import TrainConfig
-from ibal.training.learner import batch_learner
+from ibal.training.learner import batch_learner, learner_for
 from ibal.training.loop import DEVICE, LEARNING, Trainer
 from ibal.training.memory import forecast
 from ibal.training.rollout import collect
 from ibal.training.runner import build
 from ibal.training.state import TrainState
-from ibal.types import Env, EnvSpec
+from ibal.types import Env, EnvSpec, Episodes
 
 PAPER_HOURS = {"3m": 36.57, "2s3z": 42.22, "8m": 52.90, "MMM": 57.57}  # 10M steps of QMIX, paper, Table 14
 
@@ -55,23 +55,53 @@ def matmul_peak(size: int = 3072, repeats: int = 5) -> float:
     return 2 * size**3 / seconds(lambda: product(a), repeats) / 1e9
 
 
-def step_flops(spec: EnvSpec, learner: ValueConfig) -> int:
-    """Count the floating-point operations that learning from one time step of one episode takes.
+def step_flops(spec: EnvSpec, learner: LearnerConfig) -> int:
+    """Count the floating-point operations that a gradient step takes for one time step of one episode.
 
-    Online network and mixer forward (1), backward (2) and target forward (1); a multiply and an add are two.
-    Element-wise work, padding, one-hots and the optimiser are not counted.
+    Value learners: online network and mixer forward (1), backward (2) and target forward (1). Policy gradients: actor
+    and critic forward (1) and backward (2). A multiply and an add are two. Element-wise work, padding, one-hots and the
+    optimiser are not counted.
     """
     h, a, n, s = learner.hidden, spec.n_actions, spec.n_agents, spec.state_size
-    agent = (spec.obs_size + a + n) * h + 2 * h * 3 * h + h * a
+    seen, recurrent = spec.obs_size + a + n, 2 * h * 3 * h
+    if isinstance(learner, PpoConfig):
+        judged = spec.obs_size + n + s * (learner.name == "mappo")
+        return 3 * 2 * n * ((seen + judged) * h + 2 * (h * h + recurrent) + h * a + h)
     mixers = {"iql": 0, "vdn": 0, "qmix": s * (64 + 32 + 64 + 32) + 64 * 32 * n + 64 * 32 + 32 * n + 2 * 32}
     if learner.mixer not in mixers:
         raise ValueError(f'the operations of mixer "{learner.mixer}" are not counted; choose {", ".join(mixers)}')
-    return 4 * 2 * (n * agent + mixers[learner.mixer])
+    return 4 * 2 * (n * (seen * h + recurrent + h * a) + mixers[learner.mixer])
 
 
-def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int = 3, repeats: int = 3) -> TrainSpeed:
+class _Lesson(NamedTuple):
+    """A part of a training's learning that can be timed alone: ``update(state, episodes) -> state``, what it is given,
+    its gradient steps and its useful operations."""
+
+    update: Callable[[Any, Any], Any]
+    state: Any
+    episodes: Any
+    steps: int
+    flops: int
+
+
+def _lesson(env: Env, learner: LearnerConfig, train: TrainConfig, one: TrainState, played: Episodes) -> _Lesson:
+    """Return one gradient step of a value learner, or all that a policy gradient learns from the episodes played."""
+    key, flops = rng.root(0), step_flops(env.spec, learner)
+    if isinstance(learner, PpoConfig):
+        learn = learner_for(env, learner, train, natural())
+        now = Progress(jnp.int32(0), jnp.float32(1))
+        steps = learner.epochs * learner.minibatches
+        useful = learner.epochs * flops * int(played.length.sum())
+        return _Lesson(lambda s, e: learn.update(key, s, e, now)[0], one.learner, played, steps, useful)
+    held, batch = one.learner.replay, batch_learner(env.spec, learner, train, natural())
+    chosen = jnp.asarray(np.random.default_rng(0).choice(int(held.filled), learner.batch, replace=False))
+    useful = flops * int(held.episodes.length[chosen].sum())
+    update = lambda s, e: batch.update(key, s, e, chosen, jnp.float32(1))[0]  # noqa: E731
+    return _Lesson(update, one.learner.learned, held.episodes, 1, useful)
+
+
+def measure(env: Env, learner: LearnerConfig, train: TrainConfig, *, warm_up: int = 3, repeats: int = 3) -> TrainSpeed:
     """Train for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
-    learn = batch_learner(env.spec, learner, train, natural())
     make = build(env, learner, train, 1, natural())
     started = time.perf_counter()
     state, _ = make.chunk(make.init(rng.root(0)[None]))
@@ -92,7 +122,8 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
 
     one = jax.jit(tree.at)(state, 0)
     keys = rng.episodes(rng.root(1), train.envs)
-    policy = learn.policy(one.learner.learned, Progress(one.progress.env_steps, jnp.float32(1)))
+    plays = learner_for(env, learner, train, natural())
+    policy = plays.policy(one.learner, Progress(one.progress.env_steps, jnp.float32(1)))
     rollout = jax.jit(lambda: collect(env, policy, natural(), (), keys).episodes)
     episodes = jax.block_until_ready(rollout())
     lockstep = int(episodes.length.max())
@@ -100,52 +131,46 @@ def measure(env: Env, learner: ValueConfig, train: TrainConfig, *, warm_up: int 
         "environment": iterations * seconds(_steps_only(env, keys, lockstep)),
         "policy": iterations * seconds(_policy_only(env, policy, keys, lockstep)),
     }
-    chosen = jnp.asarray(np.random.default_rng(0).choice(int(one.learner.replay.filled), learner.batch, replace=False))
-    update = jax.jit(learn.update)
-    update_s = seconds(
-        lambda: update(rng.root(0), one.learner.learned, one.learner.replay.episodes, chosen, jnp.float32(1))
-    )
-    spans["learner"] = updates * update_s
-    useful = step_flops(env.spec, learner) * int(one.learner.replay.episodes.length[chosen].sum())
+    lesson = _lesson(env, learner, train, one, episodes)
+    update = jax.jit(lesson.update)
+    update_s = seconds(lambda: update(lesson.state, lesson.episodes))
+    spans["learner"] = updates / lesson.steps * update_s
     return TrainSpeed(
         steps_per_s=steps / whole,
         **{name: span / whole for name, span in spans.items()},
         rest=1 - sum(spans.values()) / whole,
         padding=float(np.mean(padding)),
-        gflops=useful / update_s / 1e9,
-        gflops_all=useful * len(jax.local_devices()) / _everywhere(learn, one, chosen) / 1e9,
-        update_ms=1e3 * update_s,
+        gflops=lesson.flops / update_s / 1e9,
+        gflops_all=lesson.flops * len(jax.local_devices()) / _everywhere(lesson) / 1e9,
+        update_ms=1e3 * update_s / lesson.steps,
         first_call_s=first,
     )
 
 
-def _everywhere(learn: BatchLearner, one: TrainState, chosen: jax.Array) -> float:
-    """Return the seconds of an update that every device makes for a seed of its own."""
+def _everywhere(lesson: _Lesson) -> float:
+    """Return the seconds of a lesson that every device takes for a seed of its own."""
     devices = jax.local_devices()
     if len(devices) == 1:
-        update = jax.jit(learn.update)
-        return seconds(
-            lambda: update(rng.root(0), one.learner.learned, one.learner.replay.episodes, chosen, jnp.float32(1))
-        )
+        update = jax.jit(lesson.update)
+        return seconds(lambda: update(lesson.state, lesson.episodes))
     spread = NamedSharding(Mesh(np.array(devices), (DEVICE,)), P(DEVICE))
     copy = jax.jit(lambda one: jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), one))
-    states, episodes = jax.device_put(copy((one.learner.learned, one.learner.replay.episodes)), spread)
+    states, episodes = jax.device_put(copy((lesson.state, lesson.episodes)), spread)
 
     def mine(states: Any, episodes: Any) -> Any:
-        new, _ = learn.update(rng.root(0), tree.at(states, 0), tree.at(episodes, 0), chosen, jnp.float32(1))
-        return jax.tree.map(lambda leaf: leaf[None], new)
+        return jax.tree.map(lambda leaf: leaf[None], lesson.update(tree.at(states, 0), tree.at(episodes, 0)))
 
     parts = {"mesh": spread.mesh, "in_specs": P(DEVICE), "out_specs": P(DEVICE), "check_vma": False}
     update = jax.jit(jax.shard_map(mine, **parts))
     return seconds(lambda: update(states, episodes), 8)
 
 
-def check_fits(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int) -> None:
+def check_fits(env: Env, learner: LearnerConfig, train: TrainConfig, seeds: int) -> None:
     """Raise MemoryRefused for more seeds in one program than there is room for; nothing is allocated."""
     forecast(build(env, learner, train, seeds, natural()), env.spec, learner, train, seeds)
 
 
-def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: int) -> tuple[float, float]:
+def seeds_together(env: Env, learner: LearnerConfig, train: TrainConfig, count: int) -> tuple[float, float]:
     """Return the steps per second of ``count`` seeds in one program, and of the same one after another."""
 
     def rate(seeds: int) -> float:
@@ -161,7 +186,7 @@ def seeds_together(env: Env, learner: ValueConfig, train: TrainConfig, count: in
 
 
 def relative_cost(
-    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, other: ValueConfig | None = None, *,
+    env: Env, learner: LearnerConfig, train: TrainConfig, adversary: Adversary, other: LearnerConfig | None = None, *,
     warm_up: int = 5, rounds: int = 8,
 ) -> tuple[float, list[float]]:  # fmt: skip
     """Return the wall-clock per environment step of training against ``adversary`` (with the learner ``other``, if it
@@ -170,7 +195,7 @@ def relative_cost(
     Chunks of the two alternate, so that noise of the machine falls on both; ``warm_up`` chunks of each come first.
     """
 
-    def start(against: Adversary, learns: ValueConfig) -> tuple[Trainer, TrainState]:
+    def start(against: Adversary, learns: LearnerConfig) -> tuple[Trainer, TrainState]:
         make = build(env, learns, train, 1, against)
         state = make.init(rng.root(0)[None])
         for _ in range(warm_up):

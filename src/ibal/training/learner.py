@@ -9,24 +9,33 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ibal import rng
-from ibal.adversaries.base import Adversary
+from ibal.adversaries.base import Adversary, Threat, refusal
 from ibal.learners import replayed
 from ibal.learners.base import BatchLearner, Learner, Progress
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import LearnerConfig, PpoConfig, ValueConfig, name_of
+from ibal.learners.packing import Reobserve
+from ibal.learners.ppo.mappo import ppo_learner
 from ibal.learners.replayed import with_replay
 from ibal.learners.value import value_learner
 from ibal.nets import pymarl
+from ibal.nets.actor import actor_agent
 from ibal.nets.agents import Agent
+from ibal.options import ConfigError
 from ibal.training.config import TrainConfig
 from ibal.training.rollout import collect
 from ibal.types import Env, EnvSpec, Episodes
 
 
 def learner_for(
-    env: Env, config: ValueConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None
+    env: Env, config: LearnerConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None
 ) -> Learner:
     """Build the learner that ``config`` describes, for a training against ``adversary``. ``axis`` names the axis that
-    the training is vmapped over, if any."""
+    the training is vmapped over, if any.
+
+    What ``train`` says of a replay and of exploring is for value learners: policy gradients need neither.
+    """
+    if isinstance(config, PpoConfig):
+        return ppo_learner(env.spec, config, _rebuilds(adversary))
     one = batch_learner(env.spec, config, train, adversary)
     example = recorded(env, one, adversary, train.envs)
     learner = with_replay(
@@ -43,12 +52,18 @@ def learner_for(
 
 def batch_learner(spec: EnvSpec, config: ValueConfig, train: TrainConfig, adversary: Adversary) -> BatchLearner:
     """Build the part of a value learner that does one gradient step."""
-    reobserve = adversary.reobserve if "obs" in adversary.threat.channels else None
-    return value_learner(spec, config, reobserve, lambda env_steps: epsilon(env_steps, train))
+    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train))
 
 
-def agent_for(spec: EnvSpec, config: ValueConfig) -> Agent:
+def _rebuilds(adversary: Adversary) -> Reobserve | None:
+    """Return what tells a learner what the team saw; None: it saw what is stored."""
+    return adversary.reobserve if "obs" in adversary.threat.channels else None
+
+
+def agent_for(spec: EnvSpec, config: LearnerConfig) -> Agent:
     """Return the team that plays greedily with what such a learner has learned."""
+    if isinstance(config, PpoConfig):
+        return actor_agent(spec, config.hidden)
     return pymarl.pymarl_agent(spec, config.hidden)
 
 
@@ -56,6 +71,15 @@ def weights_of(state: Any) -> Any:
     """Return what that team plays with, out of a learner's state (abstract or not, with or without an axis of seeds).
     Every learner keeps it as ``params.agent``."""
     return replayed.learned(state).params.agent
+
+
+def check_shown(spec: EnvSpec, config: LearnerConfig, threat: Threat, attack: str = "the attack") -> None:
+    """Raise ConfigError where an adversary must know more of a team than such a learner has."""
+    if missing := refusal(threat, agent_for(spec, config).bind(None)):
+        raise ConfigError(
+            f'{attack} needs the {missing}, and a team of "{name_of(config)}" has none: train it with a value learner, '
+            "as --learner qmix, or choose another method"
+        )
 
 
 def recorded(env: Env, learner: BatchLearner, adversary: Adversary, count: int) -> Episodes:

@@ -11,8 +11,8 @@ import jax
 from ibal import rng, tree
 from ibal.evaluation.room import MIB, MemoryRefused, available, size
 from ibal.learners import replayed
-from ibal.learners.config import ValueConfig
-from ibal.learners.value import row_group
+from ibal.learners.config import LearnerConfig, PpoConfig
+from ibal.learners.packing import row_group
 from ibal.training.config import TrainConfig
 from ibal.training.loop import Trainer
 from ibal.training.state import TrainState
@@ -23,27 +23,38 @@ from ibal.types import EnvSpec
 COMPILER = 950 * MIB
 
 
-def predict(state: TrainState, spec: EnvSpec, learner: ValueConfig, train: TrainConfig, seeds: int) -> dict[str, int]:
+def predict(
+    state: TrainState, spec: EnvSpec, learner: LearnerConfig, train: TrainConfig, seeds: int
+) -> dict[str, int]:  # fmt: skip
     """Return the bytes that each part of a training will take at its peak.
 
     ``state`` may be abstract (``jax.eval_shape``) and has the axis of seeds. On a CPU everything counts, the process as
     it stands included; on an accelerator only what lies there does.
     """
-    replay = tree.nbytes(state.learner.replay)
-    recorded = replay // replayed.capacity(state.learner) * train.envs
-    slots = row_group(spec.n_agents, learner.batch) * (spec.horizon + 1)
-    wide = spec.n_agents * (spec.obs_size + 3 * spec.n_actions + 26 * learner.hidden) + 5 * spec.state_size + 600
-    parts = {
-        "replay": replay,
-        "rollout": 2 * recorded,
-        "learner": 4 * seeds * slots * wide,
+    n, h = spec.n_agents, learner.hidden
+    if isinstance(learner, PpoConfig):
+        one = (spec.horizon + 1) * (2 * (2 * n * spec.obs_size + spec.state_size) + n * (spec.n_actions + 2) + 5)
+        whole = train.envs * (spec.horizon + 1) * n * (10 + 4 * h // (learner.chunk or spec.horizon))
+        slots = row_group(n, train.envs // learner.minibatches) * (spec.horizon + 1)
+        wide = n * (4 * spec.obs_size + 3 * spec.n_actions + 2 * spec.state_size + 60 * h)
+        parts = {"rollout": 2 * seeds * train.envs * one, "learner": 4 * seeds * (whole + slots * wide)}
+    else:
+        held = tree.nbytes(state.learner.replay)
+        slots = row_group(n, learner.batch) * (spec.horizon + 1)
+        wide = n * (spec.obs_size + 3 * spec.n_actions + 26 * h) + 5 * spec.state_size + 600
+        parts = {
+            "replay": held,
+            "rollout": 2 * (held // replayed.capacity(state.learner) * train.envs),
+            "learner": 4 * seeds * slots * wide,
+        }
+    parts |= {
         "networks": 3 * tree.nbytes((replayed.learned(state.learner), state.attacker)),
     }
     return parts if jax.default_backend() != "cpu" else {"process": _resident(), "compiler": COMPILER, **parts}
 
 
 def forecast(
-    make: Trainer, spec: EnvSpec, learner: ValueConfig, train: TrainConfig, seeds: int
+    make: Trainer, spec: EnvSpec, learner: LearnerConfig, train: TrainConfig, seeds: int
 ) -> tuple[TrainState, dict[str, int], str]:
     """Return the abstract state of a fresh training, what ``predict`` says of it, and ``check``'s line. Raises
     MemoryRefused; nothing is allocated."""
@@ -61,8 +72,10 @@ def check(parts: dict[str, int], train: TrainConfig, capacity: int) -> str:
     room = None if free is None else free + parts.get("process", 0)
     if room is None or total <= room:
         return line
-    fits = int((room - (total - parts["replay"])) / parts["replay"] * capacity * 0.95)
-    way = f"Try --train.replay {fits}" if fits >= train.learn_from else "Try fewer --seeds or --train.envs"
+    fits = 0
+    if capacity:
+        fits = int((room - (total - parts["replay"])) / parts["replay"] * capacity * 0.95)
+    way = f"Try --train.replay {fits}" if capacity and fits >= train.learn_from else "Try fewer --seeds or --train.envs"
     raise MemoryRefused(f"{line}; only {size(room)} are there. {way}")
 
 

@@ -20,13 +20,13 @@ from ibal.contract import advice
 from ibal.evaluation.episodes import check_games, play
 from ibal.files import Claim, claimed
 from ibal.learners import replayed
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import LearnerConfig
 from ibal.nets.agents import Agent
 from ibal.nets.bundle import save_bundle
 from ibal.options import LARGEST, ConfigError
 from ibal.training import checkpoint, memory
 from ibal.training.config import TrainConfig
-from ibal.training.learner import agent_for, learner_for, weights_of
+from ibal.training.learner import agent_for, check_shown, learner_for, weights_of
 from ibal.training.log import Log
 from ibal.training.loop import FAULT, LEARNING, Trainer, compiled, trainer
 from ibal.training.signals import asked_to_stop
@@ -44,7 +44,7 @@ class _Run(NamedTuple):
     """What does not change during a run."""
 
     env: Env
-    learner: ValueConfig
+    learner: LearnerConfig
     train: TrainConfig
     seeds: Sequence[int]
     out: Path
@@ -56,7 +56,7 @@ class _Run(NamedTuple):
 
 
 def run(
-    env: Env, learner: ValueConfig, train: TrainConfig, *, seeds: Sequence[int], out: Path, log: Log,
+    env: Env, learner: LearnerConfig, train: TrainConfig, *, seeds: Sequence[int], out: Path, log: Log,
     adversary: Adversary | None = None, pretrained: Any = None, resume: bool = False,
     meta: dict[str, Any] | None = None, claim: Claim | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -74,6 +74,7 @@ def run(
         held = claim or stack.enter_context(claimed(out))
         team = agent_for(env.spec, learner)
         adversary = adversary or natural()
+        check_shown(env.spec, learner, adversary.threat)
         meta = {"version": env.spec.version} | (meta or {})
         this = _Run(env, learner, train, seeds, out, log, meta, team, adversary.threat, held)
         return _run(this, adversary, pretrained, resume)
@@ -138,7 +139,7 @@ def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
     return empty, parts
 
 
-def build(env: Env, learner: ValueConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
+def build(env: Env, learner: LearnerConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
     """Put the compiled program together (it compiles at its first call)."""
 
     def make(axis: str | None) -> Trainer:

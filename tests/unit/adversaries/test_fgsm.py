@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
+from ibal.adversaries import build
 from ibal.adversaries.base import ObsView, refusal
 from ibal.adversaries.config import FgsmConfig, PgdConfig
 from ibal.evaluation.scripted import random_policy
 from ibal.nets.agents import init
 from ibal.nets.pymarl import pymarl_agent
+from ibal.ops.categorical import log_policy
 from ibal.types import Policy, TimeStep
 
 SPEC = make("toy/leak", n_agents=4, noise=1).spec
@@ -105,3 +107,43 @@ def test_options_and_victims_that_cannot_be() -> None:
     assert refusal(threat, linear()) is None
     assert refusal(threat, linear()._replace(reveals="scores")) == "scores that have a gradient"
     assert refusal(threat, random_policy(SPEC)) == "scores that have a gradient"
+
+
+def by_chance(slope: float) -> Policy:
+    """log-probabilities of logits that are ``slope`` times what is seen, as far as it goes."""
+
+    def scores(carry: jax.Array, obs: jax.Array, avail: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return carry, log_policy(slope * obs[:, :A], avail)
+
+    return Policy(lambda: jnp.zeros(()), scores, lambda key, s, avail: jnp.argmax(s, axis=1), kind="logit")
+
+
+def test_a_team_that_chooses_by_chance_is_attacked_in_its_probabilities() -> None:
+    """Raising the logit of another action counts as much as lowering that of the best one; a raw logit's gradient would
+    leave the others alone. Of p = 1 / (1 + e^-1) = 0.73106 a step of 0.1 leaves 1 / (1 + e^-0.8) = 0.68997."""
+    avail = np.zeros((N, A), bool)
+    avail[:, :2] = True
+    avail[1, 1] = False  # no choice: nothing to attack
+    shown = view(by_chance(1.0), avail)
+    obs = jnp.zeros((N, SIZE)).at[:, 0].set(1.0)
+    for policy, size in ((by_chance(1.0), 1.0), (by_chance(1.0), 60.0), (by_chance(60.0), 1.0)):
+        now = shown._replace(policy=policy, step=shown.step._replace(obs=size * obs))
+        moved = seen(FgsmConfig(agents=N), now) - size * np.asarray(obs)
+        np.testing.assert_allclose(moved[[0, 2], :2], [[-0.1, 0.1]] * 2, atol=1e-5)  # also where p is 1
+        assert (moved[1] == 0).all()
+        assert (moved[:, 2:] == 0).all()
+    left = policy_of(seen(FgsmConfig(agents=N), shown._replace(step=shown.step._replace(obs=obs))), avail)
+    np.testing.assert_allclose(left[0, 0], 0.68997, atol=1e-5)
+
+
+def policy_of(obs: np.ndarray, avail: np.ndarray) -> np.ndarray:
+    return np.exp(np.asarray(log_policy(jnp.asarray(obs[:, :A]), jnp.asarray(avail))))
+
+
+def test_who_needs_values_is_refused_probabilities() -> None:
+    team = by_chance(1.0)
+    for name in ("ega", "wolfpack", "wolfpack-random"):
+        assert refusal(build(name, SPEC).threat, team) == "values of its actions, not probabilities"
+        assert refusal(build(name, SPEC).threat, linear()._replace(weights=tuple, apply=team.scores)) is None
+    for name in ("random", "fgsm", "pgd", "atla", "interaction", "random-group"):
+        assert refusal(build(name, SPEC).threat, team) is None

@@ -160,7 +160,7 @@ def test_a_wrong_shape_is_one_sentence_instead_of_pages_of_jax(case: str) -> Non
         (natural()._replace(begin=3), r"begin is a int; a function \(key, state, step\) was expected"),
         (natural()._replace(threat={"channels": ACT}), "threat is a dict; a Threat was expected"),
         (adversary(threat=Threat(channels=("observation",))), r"threat.channels is \('observation',\); any of"),
-        (adversary(threat=Threat(knowledge=("values",))), r"threat.knowledge is \('values',\); any of"),
+        (adversary(threat=Threat(knowledge=("thoughts",))), r"threat.knowledge is \('thoughts',\); any of"),
         (adversary(threat=Threat(agents=-1)), "threat.agents is -1; None or a whole number"),
         (adversary(threat=Threat(eps=float("nan"))), "threat.eps is nan"),
         (adversary(threat=Threat(p=2.0)), "threat.p is 2.0; a share of the steps"),

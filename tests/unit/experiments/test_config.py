@@ -74,6 +74,7 @@ def test_a_file_holds_what_differs_from_the_defaults(tmp_path: Path) -> None:
 def test_a_file_goes_over_the_base_it_is_given(tmp_path: Path) -> None:
     base = apply_preset("smoke", RunConfig(seed=7, env_options=(("step_mul", 8), ("x", 1))))
     config = load_toml(written(tmp_path, FULL), base)
+    assert isinstance(config.learner, ValueConfig)
     assert (config.seed, config.learner.batch, config.train.envs, config.train.steps) == (7, 8, 8, 2_000_000)
     assert dict(config.env_options) == {"obs_last_action": True, "step_mul": 4, "x": 1}
 

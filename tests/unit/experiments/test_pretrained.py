@@ -34,11 +34,13 @@ def run_folder(folder: Path, config: RunConfig, seeds: tuple[int, ...] = (5,)) -
     folder.mkdir()
     save_toml(replace(config, seeds=len(seeds)), folder / "config.toml")
     state = {
-        "learner": jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(learned, seeds)),
+        "learner": {
+            "learned": jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(learned, seeds)),
+            "replay": jnp.zeros(1000),
+        },
         "learner_like": jnp.zeros(3),
         "attacker": {"phi": jnp.ones((1, 2))},
-        "replay": jnp.zeros(1000),
-    }
+    }  # fmt: skip
     save(folder / "checkpoints", 10, state)
     return folder
 
