@@ -2,6 +2,7 @@
 
     python benchmarks/resume.py                     # ten times kill -9 on a short 3m training
     python benchmarks/resume.py --kills 3 --seed 7 --json
+    python benchmarks/resume.py --kills 5 --learner mappo
 
 Prints where each kill fell. Exit status 1 if metrics or policies differ in one bit.
 """
@@ -29,21 +30,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--steps", type=int, default=150_000)
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--learner", default="qmix", help="how the team learns, as in ibal train")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     args = parser.parse_args(argv)
     draw = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as scratch:
         whole, torn = Path(scratch, "whole"), Path(scratch, "torn")
-        subprocess.run(command(whole, args.steps), check=True, capture_output=True)
+        subprocess.run(command(whole, args), check=True, capture_output=True)
         moments: list[dict[str, float]] = []
         for _ in range(args.kills):
             # Counted from where the last kill has left it: a moment of the clock would mostly fall into the start.
             further = draw.uniform(0, args.steps / args.kills)
-            moments.append(kill(torn, args.steps, further, draw.uniform(0, 0.4)))
+            moments.append(kill(torn, args, further, draw.uniform(0, 0.4)))
             common.log(
                 f"kill {len(moments)} at step {moments[-1]['step']:.0f}, {moments[-1]['new']:.0f} since the last"
             )
-        subprocess.run(command(torn, args.steps), check=True, capture_output=True)
+        subprocess.run(command(torn, args), check=True, capture_output=True)
         equal = check(whole, torn)
     common.log(f"{args.kills} kills: metrics and policy are {'equal, bit for bit' if equal else 'DIFFERENT'}")
     if args.json:
@@ -51,10 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if equal else 1
 
 
-def kill(out: Path, steps: int, further: float, later: float) -> dict[str, float]:
+def kill(out: Path, args: argparse.Namespace, further: float, later: float) -> dict[str, float]:
     """Go on with the training, and kill it ``later`` seconds after it has trained for ``further`` steps more."""
     before = reached(out)
-    process = subprocess.Popen(command(out, steps), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command(out, args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while reached(out) <= before + further and process.poll() is None:
         time.sleep(0.02)
     time.sleep(later)
@@ -68,11 +70,12 @@ def kill(out: Path, steps: int, further: float, later: float) -> dict[str, float
     return {"further": round(further), "later_s": round(later, 3), "step": reached(out), "new": reached(out) - before}
 
 
-def command(out: Path, steps: int) -> list[str]:
+def command(out: Path, args: argparse.Namespace) -> list[str]:
     """Start a training, or go on with it; it saves itself after every chunk."""
-    flags = ["--steps", str(steps), "--train.envs", "8", "--train.chunk", "4", "--train.replay", "256",
-             "--train.checkpoint-every", "0", "--train.eval-every", "2000", "--train.eval-episodes", "8",
-             "--learner.batch", "8", "--train.learn-from", "8"]  # fmt: skip
+    flags = ["--steps", str(args.steps), "--learner", args.learner, "--train.envs", "8", "--train.chunk", "4",
+             "--train.replay", "256", "--train.checkpoint-every", "0", "--train.eval-every", "2000",
+             "--train.eval-episodes", "8", "--train.learn-from", "8"]  # fmt: skip
+    flags += ["--learner.epochs", "2"] if args.learner in ("mappo", "ippo") else ["--learner.batch", "8"]
     return [sys.executable, "-m", "ibal", "train", "--env", "3m", "--out", str(out), "--resume", "--quiet", *flags]
 
 

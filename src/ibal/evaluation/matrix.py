@@ -41,6 +41,7 @@ from ibal.types import Env, Policy
 # Whatever decides what an episode brings: these and all that they import. Training, reports and commands do not.
 _ENGINE = (
     "ibal.evaluation.matrix", "ibal.evaluation.bank", "ibal.evaluation.scripted", "ibal.envs", "ibal.nets.pymarl",
+    "ibal.nets.actor",
 )  # fmt: skip
 _PART = {
     "episode": pl.Int32, "attacker": pl.Int32, "win": pl.Float64, "return": pl.Float64, "length": pl.Int32,

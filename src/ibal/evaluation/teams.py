@@ -140,11 +140,15 @@ def _team(entry: Found, env: Env, identity: str, own: bool, made: Made) -> Team:
 
 
 def method_of(meta: dict[str, Any]) -> str:
-    """Name how a team was trained; the paper's methods are QMIX's, so any other learner is said ("ibal-vdn")."""
+    """Name how a team was trained: the paper's methods are QMIX's, so any other learner is said, as in "ibal-vdn" and,
+    as in the paper's Table 13, "mappo" and "mappo-ibal"."""
     learner = meta.get("config", {}).get("learner", {})
-    mixer = learner.get("mixer", learner.get("name")) if isinstance(learner, dict) else None
-    mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"
+    said = learner if isinstance(learner, dict) else {}
     method = meta.get("method", "unknown")
+    if (name := said.get("name")) in ("mappo", "ippo"):
+        return name if method == "vanilla" else f"{name}-{method}"
+    mixer = said.get("mixer")
+    mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"
     return method if mixer == "qmix" else f"{method}-{mixer}"
 
 

@@ -33,7 +33,7 @@ PRESETS: dict[str, Preset] = {
         "learns fastest in wall-clock time on a few cores",
         ValueConfig(optimiser="adam", lr=5e-4, lr_anneal=True, td_lambda=0.6, target_every=100),
         TrainConfig(updates_per_episode=0.25),
-        PpoConfig(chunk=0, epochs=5),
+        PpoConfig(chunk=0, epochs=5, lr=1e-3, critic_lr=1e-3),
     ),
     "smoke": Preset(
         "a minute or two, nearly all of it compiling: shows that everything runs, learns nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ibal.learners.config import PpoConfig, ValueConfig
 from ibal.nets.agents import Agent
 from ibal.nets.bundle import agent_of, load_bundle, load_policy
 from ibal.options import ConfigError
-from ibal.training import memory, runner
+from ibal.training import bench, memory, runner
 from ibal.training.checkpoint import checkpoints
 from ibal.training.config import TrainConfig
 from ibal.training.learner import agent_for, learner_for
@@ -169,3 +170,11 @@ def test_memory_is_foretold_and_refused_without_a_replay_to_shorten() -> None:
     with pytest.raises(memory.MemoryRefused, match=r"Try fewer --seeds or --train\.envs"):
         memory.check(parts | {"learner": 2**60}, TRAIN, 0)
     del empty
+
+
+def test_the_operations_of_a_step_are_counted_by_hand() -> None:
+    # Actor: 3 + 2 + 2 inputs, two layers, 3 gates twice, 2 actions; critic: 6 of the state, 3 + 2 more, one value.
+    actor = (3 + 2 + 2) * 4 + 4 * 4 + 2 * 4 * 12 + 4 * 2
+    critic = (6 + 3 + 2) * 4 + 4 * 4 + 2 * 4 * 12 + 4
+    assert bench.step_flops(ENV.spec, PPO) == 3 * 2 * 2 * (actor + critic)  # forward, and backward for twice the price
+    assert bench.step_flops(ENV.spec, replace(PPO, name="ippo")) == 3 * 2 * 2 * (actor + critic - 6 * 4)
