@@ -3,6 +3,7 @@
     python benchmarks/env_speed.py                          # every part but compile
     python benchmarks/env_speed.py --parts compare          # ours / SMAX on 3m, 2s3z, 8m   (pip install jaxmarl)
     python benchmarks/env_speed.py --parts table growth --json
+    python benchmarks/env_speed.py --parts rules --beside 2026-11     # these rules / those of another version
     python benchmarks/env_speed.py --parts compile          # reset + step of all 23 maps
     python benchmarks/env_speed.py --parts table compile --maps lbf/10p    # any other environment with masks
 
@@ -29,8 +30,9 @@ from common import add_options, emit, log, parse_settings, table, versions
 from ibal.envs import TABLE, make
 from ibal.envs.smac.scenarios import SCENARIOS
 
-PARTS = ("compare", "table", "growth", "compile")
+PARTS = ("compare", "table", "growth", "rules", "compile")
 COMPARED = ("3m", "2s3z", "8m")
+PLAYED = ("3m", "2s3z", "8m", "MMM")
 PAPER = ("3m", "3s_vs_3z", "2s3z", "8m", "1c3s5z", "MMM")
 GROWING = ("3m", "8m", "MMM", "25m", "27m_vs_30m")
 BATCHES = (1, 32, 256, 1024)
@@ -144,26 +146,29 @@ def rate(runner: Runner, seconds: float, rounds: int) -> float:
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Ours and SMAX in turn, same map, same batch."""
-    rows = []
-    for name in args.maps or COMPARED:
-        pair = [compiled(world, args.batch) for world in (ours(name, args.settings), smax(name))]
-        steps = [steps_for(r, args.seconds) for r in pair]
-        rounds = [[r.batch * s / timed(r, s) for r, s in zip(pair, steps, strict=True)] for _ in range(args.rounds)]
-        ratios = [a / b for a, b in rounds]
-        rows.append(
-            {
-                "map": name,
-                "batch": args.batch,
-                "ours": statistics.median(a for a, _ in rounds),
-                "smax": statistics.median(b for _, b in rounds),
-                "ratio": statistics.median(ratios),
-                "ratio_low": min(ratios),
-                "ratio_high": max(ratios),
-                "compile_s": {"ours": pair[0].compile_s, "smax": pair[1].compile_s},
-            }
-        )
-        log(f"compared {name}")
-    return rows
+    return [in_turn(name, {"ours": ours(name, args.settings), "smax": smax(name)}, args)
+            for name in args.maps or COMPARED]  # fmt: skip
+
+
+def rules(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rules asked for and those of another version in turn, same map, same batch."""
+    return [in_turn(name, {"these": ours(name, args.settings), "beside": ours(name, {"version": args.beside})}, args)
+            for name in args.maps or PLAYED]  # fmt: skip
+
+
+def in_turn(name: str, worlds: dict[str, World], args: argparse.Namespace) -> dict[str, Any]:
+    """Measure two worlds, alternating; ``ratio`` is the first over the second, between neighbours."""
+    pair = [compiled(world, args.batch) for world in worlds.values()]
+    steps = [steps_for(r, args.seconds) for r in pair]
+    rounds = [[r.batch * s / timed(r, s) for r, s in zip(pair, steps, strict=True)] for _ in range(args.rounds)]
+    ratios = [a / b for a, b in rounds]
+    speeds = {which: statistics.median(speed[i] for speed in rounds) for i, which in enumerate(worlds)}
+    log(f"compared {name}")
+    return {
+        "map": name, "batch": args.batch, **speeds, "ratio": statistics.median(ratios), "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "compile_s": {which: runner.compile_s for which, runner in zip(worlds, pair, strict=True)},
+    }  # fmt: skip
 
 
 def batches(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -210,8 +215,10 @@ def compilation(args: argparse.Namespace) -> list[dict[str, Any]]:
 def show(result: dict[str, Any]) -> None:
     """Write the tables."""
     log()
-    if rows := result.get("compare"):
-        keys = ("ours", "smax", "ratio", "ratio_low", "ratio_high")
+    for part, names in (("compare", ("ours", "smax")), ("rules", ("these", "beside"))):
+        if not (rows := result.get(part)):
+            continue
+        keys = (*names, "ratio", "ratio_low", "ratio_high")
         table(("steps/s, batch " + str(rows[0]["batch"]), *keys), [(r["map"], *(r[k] for k in keys)) for r in rows])
         log()
     if rows := result.get("table"):
@@ -242,10 +249,11 @@ def main() -> None:
     parser.add_argument("--maps", nargs="+", type=known, metavar="MAP", help="names of `ibal env list`")
     parser.add_argument("--batch", type=int, default=256, help="environments of compare, growth and compile")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    parser.add_argument("--beside", default="2026-11", metavar="VERSION", help="rules: the version to compare with")
     parser.add_argument("--rounds", type=int, default=5, help="measurements; the median counts")
     args = parser.parse_args()
     args.settings = parse_settings(args.set)
-    parts = {"compare": compare, "table": batches, "growth": growth, "compile": compilation}
+    parts = {"compare": compare, "table": batches, "growth": growth, "rules": rules, "compile": compilation}
     result: dict[str, Any] = {"settings": args.settings, "seconds": args.seconds, "rounds": args.rounds, **versions()}
     result |= {part: parts[part](args) for part in PARTS if part in args.parts}
     show(result)
