@@ -189,15 +189,16 @@ def steer(
         square, inverse = jnp.where(firm, far_square, square), jnp.where(firm, far_inverse, inverse)
         distance = to_x * to_x + to_y * to_y
         threshold = jnp.maximum((distance - disc + square) * inverse, 0.0)
-        # The whole way: nearest to j after r.e < L, where the square of the distance is r^2 - (r.e)^2.
-        square = jnp.where(firm & (distance > disc), distance - disc, FAR)
+        if rules.swept:
+            # The whole way: nearest to j after r.e < L, where the square of the distance is r^2 - (r.e)^2; so j is hit
+            # if r.e > q, the root of r^2 - R^2. With q <= L the threshold of the end, (q^2 + L^2) / 2L, is between q
+            # and L, and this one condition holds both; with q > L only the end can be inside.
+            outside = distance - disc
+            passes = firm & (outside > 0) & (outside <= square)
+            threshold = jnp.where(passes, jnp.sqrt(jnp.maximum(outside, 0.0)), threshold)
         bits = jnp.zeros((), jnp.int32)
         for bit, (c, s) in enumerate(turns):
-            along = c * ahead + s * left
-            hit = along > threshold
-            if rules.swept:
-                hit = hit | ((along > 0) & (along * inverse < 0.5) & (along * along > square))
-            bits = bits | jnp.where(hit, 1 << bit, 0)
+            bits = bits | jnp.where(c * ahead + s * left > threshold, 1 << bit, 0)
         return bits
 
     longest = jnp.maximum(step, 1e-6)
