@@ -80,7 +80,7 @@ def test_a_version_names_rules_exactly() -> None:
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("2026-1", 'no version "2026-1" of the engine; did you mean "2026-11"?'),
+        ("2027-11", 'no version "2027-11" of the engine; did you mean "2026-11"?'),
         ("2026-11+pusch=1", "did you mean push=...?"),
         ("2026-11+push", "is no rule and its value"),
         ("2026-11+push=much", '"much" cannot be read'),

@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -21,7 +21,7 @@ from ibal.compat._actions import joint_action, write_back
 from ibal.compat._looking import Looking, Position, Unit
 from ibal.compat._process import require_jax, seed_of, worker
 from ibal.compat.heuristic import Heuristic
-from ibal.envs.smac.rules import Interface, Rules
+from ibal.envs.smac.rules import NEWEST, Interface, Rules
 from ibal.envs.smac.scenarios import scenario
 from ibal.options import check_seed
 
@@ -51,8 +51,12 @@ class StarCraft2Env(Looking):
     - ``save_replay`` writes the last episode as an HTML page into ``replay_dir`` (default: ``replays``); there is no
       .SC2Replay and no window to ``render`` in.
 
+    ``StarCraft2Env.version = "2026-11"``, set before the first ``reset``, plays by older rules of the engine.
+
     The first ``reset`` and ``step`` of a map compile for some seconds, once per process and set of options.
     """
+
+    version = NEWEST  # of the engine's rules
 
     def __init__(
         self,
@@ -197,7 +201,8 @@ class StarCraft2Env(Looking):
     def _game(self) -> Compiled:
         from ibal.compat._compiled import compiled
 
-        return compiled(self.map_name, self._interface, Rules(check_actions=not self.heuristic_ai))
+        rules = replace(Rules.of(self.version), check_actions=not self.heuristic_ai)
+        return compiled(self.map_name, self._interface, rules)
 
     def _play(self, chosen: list[int]) -> list[float]:
         """Play the actions, note them down for a replay, and return ``View.result``."""

@@ -220,5 +220,17 @@ _CHOICES = {
 }
 
 # Every set of rules that results were published with. Never change an entry: add one.
-VERSIONS = {"2026-11": Rules()}
+VERSIONS = {
+    "2026-11": Rules(),
+    # Found in a search against the real game from both sides; README.md beside this says how far it is from it.
+    "2026-12": Rules(
+        formation="contact", shrink="margin", slot="radius", head_start=0, detour_step=30, detour_most=120, swept=True,
+        quantities=Quantities(
+            scan_own=1.0, scan_other=1.0, near=1.0, chance=0.0, keep_scan=0.0, switch=1.0, medivacs=1.0,
+            answer_marching=1.0, help_radius=2.0, memory=24.0, wake=3.0, turn=4.0, crawler_bonus=0.0, melee_reach=0.2,
+            melee_detour=120.0, ranged_detour=120.0, cosine=0.0, look=6.0, look_melee=10.0, squeeze=0.0,
+            push_planted=0.2, yields=1.0,
+        ),
+    ),
+}  # fmt: skip
 NEWEST = list(VERSIONS)[-1]  # what is played unless another one is asked for

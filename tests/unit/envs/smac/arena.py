@@ -139,6 +139,6 @@ def step_keys(game: int, seed: int = 0) -> list[jax.Array]:
 
 
 @cache
-def arena(name: str) -> Arena:
-    """The map with its default options; where the head start is a program of its own, without it."""
-    return Arena(name) if terrain(scenario(name).terrain).box else Arena(name, head_start=0)
+def arena(name: str, **options: Any) -> Arena:
+    """The map with its default options and these; where the head start is a program of its own, without it."""
+    return Arena(name, **options) if terrain(scenario(name).terrain).box else Arena(name, head_start=0, **options)

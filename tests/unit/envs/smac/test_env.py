@@ -58,7 +58,7 @@ def test_illegal_actions_become_stop_and_are_counted(play: Play):
     now = play.step(ATTACK, 0, 77)
     assert float(now.metrics["illegal_actions"]) == 3
     assert np.flatnonzero(now.state[21:]).tolist() == [STOP, 9 + STOP, 18 + STOP]
-    assert (x_of(now.state) == x_of(before.state)).all()
+    np.testing.assert_allclose(x_of(now.state), x_of(before.state), atol=1e-5)  # bodies in touch may press
     assert float(play.step(EAST, NORTH, STOP).metrics["illegal_actions"]) == 0
 
 
