@@ -15,7 +15,7 @@ from ibal.adversaries import built
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.referee import check_functions, check_policy
 from ibal.api.records import Attacker, Team
-from ibal.evaluation import bank, matrix, teams
+from ibal.evaluation import bank, matrix, teams, worlds
 from ibal.evaluation.bank import Bank, described, is_own, learns
 from ibal.nets.bundle import TeamPolicy, agent_of
 from ibal.nets.pymarl import check_fits
@@ -44,8 +44,7 @@ def world(given: Any) -> World:
     one. Raises UnknownName, ConfigError or ContractError."""
     if isinstance(given, str):
         name, options = envs.named(given)
-        newest = {"version": known[-1]} if (known := envs.versions(name)) else {}
-        return named_world(name, newest | options)
+        return named_world(name, envs.newest(name) | options)
     if isinstance(given, Env):
         return World(given, f"own:{given.spec.name}", {}, True)
     if not callable(given):
@@ -57,7 +56,7 @@ def named_world(name: str, options: dict[str, Scalar]) -> World:
     """Make an environment with all its options; once in a program, unless it is code of the user's."""
     if ":" in name:  # may have changed since
         return World(envs.made(name, options), name, options, True)
-    identity = f"{name} {sorted(options.items())}"
+    identity = worlds.identity(name, options)
     if identity not in MADE.worlds:
         MADE.worlds[identity] = envs.made(name, options)
     return World(MADE.worlds[identity], name, options, False)
@@ -79,9 +78,7 @@ def team_list(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> 
         return [
             team._replace(policy=str(name)) for name, value in given.items() for team in team_list(value, env, note)
         ]
-    many = given if isinstance(given, Sequence) and not isinstance(given, str | tuple) else [given]
-    if isinstance(given, tuple) and not hasattr(given, "_fields"):
-        many = list(given)
+    many = _several(given)
     if not many:
         raise ConfigError("no team is given; give a name, a file, a run folder or the teams of a training")
     return [team for one in many for team in _teams(one, env, note)]
@@ -130,7 +127,7 @@ def _weights(name: str, policy: TeamPolicy, here: World, like: matrix.Team | Non
 
 def _identity(here: World) -> str:
     if not here.own:
-        return f"{here.name} {sorted(here.options.items())}"
+        return worlds.identity(here.name, here.options)
     identity = f"{here.name}:{id(here.env.step)}"
     MADE.worlds[identity] = here.env  # kept, so that no other one gets its identity
     return identity
@@ -173,6 +170,7 @@ def attack_list(given: Any, folder: Bank) -> Attacks:
 
 
 def _several(given: Any) -> list[Any]:
+    """Return what is given as a list: one thing alone, which a record is as well, or several."""
     is_one = isinstance(given, str) or hasattr(given, "_fields") or not isinstance(given, Sequence)
     return [given] if is_one else list(given)
 

@@ -15,7 +15,7 @@ from ibal.adversaries.base import Adversary
 from ibal.adversaries.referee import check_functions
 from ibal.api.given import MADE, GivenAttack, GivenEnv, World, called_name, changed, is_attack, named_world, world
 from ibal.api.records import Run, Team
-from ibal.envs import TABLE, as_recorded, versions
+from ibal.envs import TABLE, as_recorded, newest
 from ibal.evaluation.teams import teams_of
 from ibal.experiments.config import CONFIG_FILE, RunConfig, apply_overrides, load_toml
 from ibal.experiments.methods import learner_of
@@ -118,8 +118,8 @@ def _recorded(config: RunConfig, resume: bool) -> World:
     options = dict(config.env_options)
     if resume:
         return named_world(config.env, as_recorded(config.env, {"env_options": options}))
-    newest = {"version": known[-1]} if (known := versions(config.env)) else {}
-    return named_world(TABLE.resolve(Own(config.env)), newest | options)
+    name = TABLE.resolve(Own(config.env))
+    return named_world(name, newest(name) | options)
 
 
 def _learner(given: str | LearnerConfig | None, base: LearnerConfig) -> LearnerConfig:

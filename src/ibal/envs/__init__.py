@@ -65,6 +65,11 @@ def versions(name: str) -> tuple[str, ...]:
     return next((tuple(load(target)) for prefix, target in _VERSIONS.items() if name.startswith(prefix)), ())
 
 
+def newest(name: str) -> dict[str, str]:
+    """Return the option that plays the world ``name`` by its newest rules; none where they have no versions."""
+    return {"version": known[-1]} if (known := versions(name)) else {}
+
+
 def version_of(name: str, about: Mapping[str, Any]) -> str:
     """Return the version of the rules of the world ``name`` that something was made with, ``about`` being what it says
     of itself (``version``, or that option in ``env_options``). What says none is older than versions: of the first."""

@@ -190,7 +190,7 @@ def _world(
     """Make the environment to play in, once each, and tell by which rules if it may not be what is expected."""
     from ibal import envs
 
-    identity = f"{full} {sorted(options.items())}"
+    identity = worlds.identity(full, options)
     if identity not in made:
         try:
             made[identity] = envs.made(full, options)

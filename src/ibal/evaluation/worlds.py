@@ -27,6 +27,11 @@ def asked(text: str | None) -> Asked:
     return Asked(None, {}) if text is None else Asked(*envs.named(text))
 
 
+def identity(name: str, options: Mapping[str, Any]) -> str:
+    """Return what tells a world apart from the others of its name: the name with all options."""
+    return f"{name} {sorted(options.items())}"
+
+
 def version_of_all(ask: Asked, teams: Iterable[Mapping[str, Any]]) -> str:
     """Return the version that all of these teams were trained on, which those play that say none; "" if they differ."""
     found = {envs.version_of(about["env"], about) for about in teams if ask.name in (None, about.get("env", ""))
