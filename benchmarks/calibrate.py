@@ -41,6 +41,7 @@ from ibal.envs.smac.heuristic import heuristic_actions
 from ibal.envs.smac.perturb import perturbed
 from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.scenarios import SCENARIOS, scenario
+from ibal.game.keys import team_key, world_key
 from ibal.nets.pymarl import load_agent, pymarl_agent
 from ibal.types import Env
 
@@ -111,7 +112,7 @@ def _play(
 
     def begin(job: tuple[Any, Any]) -> tuple[Any, Any]:
         key, world = job
-        return env_reset(rng.world_key(key, 0), world)
+        return env_reset(world_key(key, 0), world)
 
     fresh = jax.lax.map(begin, (keys, worlds), batch_size=slots)
 
@@ -122,8 +123,8 @@ def _play(
         return _Slots(job, jnp.zeros(slots, jnp.int32), jnp.zeros(slots), state, step, carry, last)
 
     def advance(key: Any, world: Any, code: Any, slot: _Slots) -> _Slots:
-        carry, actions = team.act(params, code, rng.team_key(key, slot.clock), slot)
-        state, step = env_step(rng.world_key(key, slot.clock + 1), slot.state, actions, world)
+        carry, actions = team.act(params, code, team_key(key, slot.clock), slot)
+        state, step = env_step(world_key(key, slot.clock + 1), slot.state, actions, world)
         return _Slots(slot.job, slot.clock + 1, slot.total + step.reward, state, step, carry, actions)
 
     def body(loop: tuple[_Slots, Any, Games]) -> tuple[_Slots, Any, Games]:

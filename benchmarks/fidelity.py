@@ -34,6 +34,7 @@ from ibal.envs.smac.scenarios import SCENARIOS
 from ibal.evaluation.episodes import EpisodeResults, play
 from ibal.evaluation.scripted import stop_policy
 from ibal.evaluation.stats import wilson
+from ibal.game.keys import team_key, world_key
 from ibal.nets.mixers import qmix
 from ibal.nets.pymarl import load_agent, load_mixer, pymarl_agent
 from ibal.types import Env
@@ -78,15 +79,15 @@ def probe(env: Env, steps: int) -> Callable[[Any, qmix.QmixParams, jax.Array], P
         health |= env.spec.obs_layout.mask("own[0].shield")
 
     def walk(params: Any, mixer: qmix.QmixParams, key: jax.Array) -> Probe:
-        state, first = env.reset(rng.world_key(key, 0), env.params)
+        state, first = env.reset(world_key(key, 0), env.params)
 
         def advance(loop: tuple[Any, ...], clock: jax.Array) -> tuple[tuple[Any, ...], Probe]:
             state, step, carry, last, hit = loop
             over = step.terminated | step.truncated
             carry, q = agent.scores(params, carry, step.obs, step.avail, last)
-            actions = agent.select(rng.team_key(key, clock), q, step.avail)
+            actions = agent.select(team_key(key, clock), q, step.avail)
             chosen = jnp.take_along_axis(q, actions[:, None], axis=1)[:, 0]
-            state, after = env.step(rng.world_key(key, clock + 1), state, actions, env.params)
+            state, after = env.step(world_key(key, clock + 1), state, actions, env.params)
             hurt = (after.obs < first.obs - 1e-6)[:, health].any() | (after.reward > 0)
             joint = jax.nn.one_hot(actions, q.shape[1])
             row = Probe(qmix.apply(mixer, chosen, step.state, chosen, joint), after.reward, over, hit | hurt)

@@ -55,21 +55,6 @@ def episodes(key: Key[Array, ""], count: int, first: int = 0) -> Key[Array, "b"]
     return jax.vmap(lambda i: episode(key, i))(jnp.arange(first, first + count))
 
 
-def world_key(key: Key[Array, ""], clock: int | Array) -> Key[Array, ""]:
-    """Key of the environment's ``clock``-th call in the episode with this key: 0 is the reset."""
-    return at(stream(key, "env"), clock)
-
-
-def team_key(key: Key[Array, ""], clock: int | Array) -> Key[Array, ""]:
-    """Key of the policy's draw at step ``clock``."""
-    return at(stream(key, "policy"), clock)
-
-
-def attack_key(key: Key[Array, ""], hook: str) -> Key[Array, ""]:
-    """Key of an adversary's function ``hook``: "begin", "observe" or "act"; the last two fold the step in."""
-    return stream(stream(key, "attack"), hook)
-
-
 def _require_typed(key: Array) -> None:
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(f"expected a typed key from jax.random.key(seed), got an array of {key.dtype}{list(key.shape)}")

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries import referee
 from ibal.adversaries.base import Threat
-from ibal.adversaries.referee import Fault
 from ibal.cli.main import main
 from ibal.experiments.config import RunConfig
 from ibal.experiments.methods import adversary_of
+from ibal.game import referee
+from ibal.game.referee import Fault
 from ibal.nets import agents
 from ibal.nets.bundle import find_policies, save_bundle
 from ibal.registry import Own, UnknownName

@@ -23,6 +23,7 @@ LAYERS = (
     ("ops",),
     ("envs", "nets"),
     ("mi",),
+    ("game",),
     ("adversaries",),
     ("learners",),
     ("evaluation",),

@@ -84,7 +84,7 @@ def built(config: Any, spec: EnvSpec) -> Adversary:
 
     Raises ValueError for an option that is impossible there, ContractError if no adversary comes out.
     """
-    from ibal.adversaries.referee import check_functions
+    from ibal.game.referee import check_functions
 
     return check_functions(config.build(spec))
 

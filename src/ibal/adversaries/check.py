@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng, tree
-from ibal.adversaries import referee, turn
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView
-from ibal.adversaries.referee import TOLERANCE
-from ibal.adversaries.turn import Game
 from ibal.contract import ContractError
+from ibal.game import referee, turn
+from ibal.game.referee import TOLERANCE
+from ibal.game.turn import Game
 from ibal.types import Env, Episodes, Policy, TimeStep
 
 __all__ = ["ContractError", "Report", "check_adversary"]

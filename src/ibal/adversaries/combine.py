@@ -17,9 +17,7 @@ from jaxtyping import Array, Bool
 
 from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat
-from ibal.types import Episodes, TimeStep
-
-KNOWLEDGE = ("scores", "values", "gradient", "weights", "state")
+from ibal.types import KNOWLEDGE, Episodes, TimeStep
 
 
 def chain(*parts: Adversary) -> Adversary:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibal.adversaries.base import Adversary, ObsView, Threat, adversary
-from ibal.adversaries.budget import within_box
 from ibal.adversaries.groups import draw_members
 from ibal.adversaries.limits import among, at_least
+from ibal.adversaries.masks import within_box
 from ibal.ops.categorical import ILLEGAL
 from ibal.types import EnvSpec
 

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ibal import rng
-from ibal.adversaries import budget
+from ibal.adversaries import masks as masking
 from ibal.adversaries.groups import sizes
 from ibal.mi import action, club, descent, samples
 from ibal.mi.action import ActionParams
@@ -57,7 +57,7 @@ def apart(groups: np.ndarray) -> np.ndarray:
 
 def truth(spec: EnvSpec, groups: np.ndarray) -> np.ndarray:
     """Return bool[g, n, o]: the entries of agent i that describe an agent of the other group."""
-    return np.asarray(jax.vmap(partial(budget.truth, spec.obs_layout))(jnp.asarray(apart(groups))))
+    return np.asarray(jax.vmap(partial(masking.truth, spec.obs_layout))(jnp.asarray(apart(groups))))
 
 
 def masks(scores: np.ndarray, spec: EnvSpec, groups: np.ndarray, rule: Rule, dims: int | None = None) -> np.ndarray:
@@ -67,12 +67,12 @@ def masks(scores: np.ndarray, spec: EnvSpec, groups: np.ndarray, rule: Rule, dim
     the L = c x (size of the other group) entries of highest score, the paper to the letter. ``dims`` is c (None: as
     the attack has it). Raises ValueError where the layout names no block of another agent.
     """
-    members, s = budget.blocks(spec), jnp.asarray(scores, jnp.float32)
+    members, s = masking.blocks(spec), jnp.asarray(scores, jnp.float32)
     if rule == "block":
-        one = lambda others: budget.by_block(s, others, members, dims)  # noqa: E731
+        one = lambda others: masking.by_block(s, others, members, dims)  # noqa: E731
     else:
         c = sizes(spec).dims if dims is None else dims
-        one = lambda others: budget.by_dimension(budget.summed(s, others), others, c)  # noqa: E731
+        one = lambda others: masking.by_dimension(masking.summed(s, others), others, c)  # noqa: E731
     return np.asarray(jax.vmap(one)(jnp.asarray(apart(groups))))
 
 
@@ -86,7 +86,7 @@ def aim(scores: np.ndarray, spec: EnvSpec, groups: np.ndarray, hidden: np.ndarra
     """
     right, others = truth(spec, groups), apart(groups)
     told = np.maximum(np.einsum("gij,ijd->gid", others, np.asarray(scores, np.float64)), 0.0)
-    ally = budget.blocks(spec).any(0)
+    ally = masking.blocks(spec).any(0)
     out = {}
     for name, who in {"first": groups, "all": np.ones_like(groups)}.items():
         h, r, s = hidden[who], right[who], told[who]  # [agents, o]
@@ -107,7 +107,7 @@ def found(scores: np.ndarray, spec: EnvSpec, groups: np.ndarray) -> dict[str, di
 
     ``precision`` for the agents of G1 ("first") and for all, ``chance`` that of a block drawn at random.
     """
-    members = budget.blocks(spec)
+    members = masking.blocks(spec)
     chosen = np.einsum("ijd,sd->ijs", np.asarray(scores, np.float64), members).argmax(2)
     owner = spec.obs_layout.agents(spec.n_agents)[:, members.argmax(1)]  # [n, s]
     right = np.take_along_axis(owner, chosen, axis=1) == np.arange(spec.n_agents)[None]

@@ -13,10 +13,10 @@ import jax
 from ibal import envs, rng
 from ibal.adversaries import built
 from ibal.adversaries.base import Adversary
-from ibal.adversaries.referee import check_functions, check_policy
 from ibal.api.records import Attacker, Team
 from ibal.evaluation import bank, matrix, teams, worlds
 from ibal.evaluation.bank import Bank, described, is_own, learns
+from ibal.game.referee import check_functions, check_policy
 from ibal.nets.bundle import TeamPolicy, agent_of
 from ibal.nets.pymarl import check_fits
 from ibal.options import ConfigError, Scalar

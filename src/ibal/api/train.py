@@ -12,7 +12,6 @@ import polars as pl
 
 from ibal.adversaries import built
 from ibal.adversaries.base import Adversary
-from ibal.adversaries.referee import check_functions
 from ibal.api.given import MADE, GivenAttack, GivenEnv, World, called_name, changed, is_attack, named_world, world
 from ibal.api.records import Run, Team
 from ibal.envs import TABLE, as_recorded, newest
@@ -21,6 +20,7 @@ from ibal.experiments.config import CONFIG_FILE, RunConfig, apply_overrides, loa
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import apply_preset
 from ibal.experiments.run import CONSOLE, train_run
+from ibal.game.referee import check_functions
 from ibal.learners.config import LearnerConfig, named
 from ibal.nets.bundle import TeamPolicy, find_policies, load_policy
 from ibal.options import ConfigError, Scalar

@@ -16,6 +16,7 @@ from ibal.envs.smac.env import make
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
 from ibal.envs.smac.state import EnvState
+from ibal.game.keys import world_key
 from ibal.types import EnvSpec, Frame, TimeStep
 
 
@@ -90,11 +91,11 @@ def compiled(map_name: str, interface: Interface, rules: Rules) -> Compiled:
     env = make(scenario(map_name), interface=interface, rules=rules)
 
     def reset(key: jax.Array, episode: jax.Array) -> tuple[EnvState, View]:
-        state, step = env.reset(rng.world_key(rng.episode(key, episode), 0), env.params)
+        state, step = env.reset(world_key(rng.episode(key, episode), 0), env.params)
         return state, _view(state, step)
 
     def step(key: jax.Array, episode: jax.Array, state: EnvState, actions: jax.Array) -> tuple[EnvState, View]:
-        world = rng.world_key(rng.episode(key, episode), state.step + 1)
+        world = world_key(rng.episode(key, episode), state.step + 1)
         state, step = env.step(world, state, actions, env.params)
         return state, _view(state, step)
 

@@ -20,12 +20,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ibal import rng, tree
-from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary, natural
-from ibal.adversaries.referee import Fault
-from ibal.adversaries.turn import Game
 from ibal.contract import ContractError
 from ibal.evaluation.room import check_room
+from ibal.game import referee, turn
+from ibal.game.referee import Fault
+from ibal.game.turn import Game
 from ibal.nets.agents import Agent
 from ibal.types import Env, Policy
 

@@ -203,8 +203,8 @@ def _world(
 def scripted(name: Own, spec: EnvSpec) -> Policy:
     """Make a scripted policy, or one of the user's own. Raises ConfigError or UnknownName; an error inside the user's
     own function keeps its traceback."""
-    from ibal.adversaries.referee import check_policy
     from ibal.contract import ContractError, require_call
+    from ibal.game.referee import check_policy
 
     make, _ = SCRIPTED.load(name)
     try:

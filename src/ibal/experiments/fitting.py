@@ -19,12 +19,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.adversaries import referee
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
 from ibal.evaluation.bank import as_evaluated, learns
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.room import check_room
+from ibal.game import referee
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError, check_count, check_seed
 from ibal.training.rollout import collect

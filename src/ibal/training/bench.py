@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
+from ibal.game.keys import team_key, world_key
 from ibal.learners.base import Progress
 from ibal.learners.config import LearnerConfig, PpoConfig
 from ibal.training.config import TrainConfig
@@ -231,14 +232,14 @@ def _steps_only(env: Env, keys: jax.Array, count: int) -> Callable[[], Any]:
     """Resets and ``count`` steps of the environments alone, with the first available action."""
 
     def play() -> Any:
-        state, step = jax.vmap(lambda key: env.reset(rng.world_key(key, 0), env.params))(keys)
+        state, step = jax.vmap(lambda key: env.reset(world_key(key, 0), env.params))(keys)
 
         def advance(carry: Any, t: jax.Array) -> tuple[Any, None]:
             state, step = carry
             actions = jnp.argmax(step.avail, axis=-1).astype(jnp.int32)
 
             def one(key: jax.Array, state: Any, action: jax.Array) -> Any:
-                return env.step(rng.world_key(key, t + 1), state, action, env.params)
+                return env.step(world_key(key, t + 1), state, action, env.params)
 
             return jax.vmap(one)(keys, state, actions), None
 
@@ -258,7 +259,7 @@ def _policy_only(env: Env, policy: Any, keys: jax.Array, count: int) -> Callable
         def advance(loop: Any, t: jax.Array) -> tuple[Any, None]:
             carry, last = loop
             carry, scores = jax.vmap(policy.scores)(carry, step.obs, step.avail, last)
-            chosen = jax.vmap(lambda key, s, a: policy.select(rng.team_key(key, t), s, a))
+            chosen = jax.vmap(lambda key, s, a: policy.select(team_key(key, t), s, a))
             return (carry, chosen(keys, scores, step.avail)), None
 
         return jax.lax.scan(advance, (carry, nobody), jnp.arange(count))[0]

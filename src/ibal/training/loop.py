@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from ibal import rng, tree
-from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Feedback
 from ibal.envs.check import check_kept
+from ibal.game import referee
 from ibal.learners.base import Learner, Progress
 from ibal.training.config import TrainConfig
 from ibal.training.rollout import collect

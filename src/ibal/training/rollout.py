@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ibal import tree
-from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary
-from ibal.adversaries.referee import STORED_LARGEST, Fault
-from ibal.adversaries.turn import Game
+from ibal.game import referee, turn
+from ibal.game.referee import STORED_LARGEST, Fault
+from ibal.game.turn import Game
 from ibal.types import Env, Episodes, Policy, TimeStep
 
 STORED = jnp.float16  # observations and states lie within a few units of zero
@@ -92,7 +92,7 @@ def collect(
         return _Play(game._replace(step=step, memory=memory), length, over, fault), row
 
     def last_look(key: jax.Array, play: _Play) -> _Shown:
-        return show(play.game.step, turn.look(env, policy, adversary, attacker, key, play.length, play.game)[0])
+        return show(play.game.step, turn.look(env.spec, policy, adversary, attacker, key, play.length, play.game)[0])
 
     plays = jax.vmap(begin)(keys)
 

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import rng, tree
-from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Threat, natural
 from ibal.contract import advice
 from ibal.evaluation.episodes import check_games, play
 from ibal.files import Claim, claimed
+from ibal.game import referee
 from ibal.learners import replayed
 from ibal.learners.config import LearnerConfig
 from ibal.nets.agents import Agent

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ibal import rng
-from ibal.adversaries import referee, turn
 from ibal.adversaries.base import Adversary, natural
-from ibal.adversaries.referee import Fault
-from ibal.adversaries.turn import Game, Turn
+from ibal.game import referee, turn
+from ibal.game.referee import Fault
+from ibal.game.turn import Game, Turn
 from ibal.types import Env, Frame, Policy
 from ibal.viz.trajectory import Overlay, Trajectory
 
@@ -101,7 +101,7 @@ def _advance(
         # A zero that is hidden by a zero counts too, at steps where the adversary is at work: where another value in
         # its place would not have come through.
         other = game._replace(step=game.step._replace(obs=clean + 1))
-        through = turn.look(env, policy, adversary, attacker, key, t, other)[0] == other.step.obs
+        through = turn.look(env.spec, policy, adversary, attacker, key, t, other)[0] == other.step.obs
         masked |= mask & alive[:, None] & ~through
     group = remembered(after.memory, "group", alive.shape)
     groups = jnp.zeros(alive.shape, jnp.int32) if group is None else jnp.where(group, 1, jnp.where(group.any(), 2, 0))

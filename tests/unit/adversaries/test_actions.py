@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import make, rng
-from ibal.adversaries.occlude import retreat
 from ibal.adversaries.random import legal
-from ibal.adversaries.sparse import sparsely
+from ibal.adversaries.retreat import retreat
+from ibal.ops.compact import sparsely
 
 SPEC = make("3m").spec
 STOP, NORTH, SOUTH, EAST, WEST = 1, 2, 3, 4, 5

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries import atla
-from ibal.adversaries.atla import State
+from ibal.adversaries.atla import State, lesson
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.check import check_adversary
@@ -25,10 +24,10 @@ LEAK = make("toy/leak", n_agents=4, noise=1)
 SMALL = AtlaConfig(hidden=16, every=1, updates=32, minibatch=64, lr=3e-3, rounds=120)
 STEPS, SIGNAL = 5, 0.08
 # Compiled as wholes: operation by operation, most of the time would go into compiling.
-_samples = jax.jit(atla._samples, static_argnums=(0, 1))
-_loss = jax.jit(atla._loss, static_argnums=2)
-_init = jax.jit(atla._init, static_argnums=(1, 2))
-perceptron = jax.jit(atla.perceptron)
+_samples = jax.jit(lesson.samples_of, static_argnums=(0, 1))
+_loss = jax.jit(lesson.loss, static_argnums=2)
+_init = jax.jit(lesson.init, static_argnums=(1, 2))
+perceptron = jax.jit(lesson.perceptron)
 
 
 def signals() -> Env:

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from ibal import rng, tree
-from ibal.adversaries import ega_archive, ega_lesson
 from ibal.adversaries.base import ActView, Adversary, Feedback
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import EgaConfig
-from ibal.adversaries.ega import Log, Memory, State, ega, scheduled
-from ibal.adversaries.ega_archive import Entry, Member
-from ibal.adversaries.ega_lesson import Replay, Steps, budget
+from ibal.adversaries.ega import archive as ega_archive
+from ibal.adversaries.ega import lesson as ega_lesson
+from ibal.adversaries.ega.archive import Entry, Member
+from ibal.adversaries.ega.attack import Log, Memory, State, ega, scheduled
+from ibal.adversaries.ega.lesson import Replay, Steps, budget
 from ibal.evaluation.episodes import play
 from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker
 from ibal.nets.layers import Linear

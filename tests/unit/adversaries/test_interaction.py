@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries import budget, interaction_options
+from ibal.adversaries import masks
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import load_attacker, save_attacker
 from ibal.adversaries.config import InteractionConfig, OccludeRetreatConfig
 from ibal.adversaries.interaction import State, fit, fixed
+from ibal.adversaries.interaction.options import Masks
 from ibal.mi.config import ActionConfig, ClubConfig
 from ibal.registry import one_of
 from ibal.types import Episodes
@@ -82,7 +83,7 @@ def test_the_fitted_masks_are_the_blocks_of_the_other_group() -> None:
         memory = begin(jnp.int32(index))
         assert int(memory.group.sum()) == 2
         assert float(memory.p) == 0.5
-        truth = budget.truth(SPEC.obs_layout, budget.others(memory.group))
+        truth = masks.truth(SPEC.obs_layout, masks.others(memory.group))
         np.testing.assert_array_equal(memory.mask, truth)
 
 
@@ -203,7 +204,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
 def test_unknown_words_are_refused_with_the_nearest() -> None:
     # Called directly: in the tests the type checker is faster.
     with pytest.raises(ValueError, match='is "blocks"; did you mean "block"'):
-        one_of("InteractionConfig.masks", "blocks", interaction_options.Masks)
+        one_of("InteractionConfig.masks", "blocks", Masks)
 
 
 @pytest.mark.parametrize(
@@ -213,10 +214,10 @@ def test_unknown_words_are_refused_with_the_nearest() -> None:
 )
 def test_blocks_beyond_the_papers_budget_are_declared_and_can_be_cut(name: str, whole: int, paper: int) -> None:
     spec = make(name).spec
-    for masks in ("block", "truth"):
-        threat = InteractionConfig(masks=masks).build(spec).threat
+    for hidden in ("block", "truth"):
+        threat = InteractionConfig(masks=hidden).build(spec).threat
         assert (threat.dims, threat.excess) == (whole, whole - paper)
-        threat = InteractionConfig(masks=masks, cut=True).build(spec).threat
+        threat = InteractionConfig(masks=hidden, cut=True).build(spec).threat
         assert (threat.dims, threat.excess) == (paper, 0)
     assert InteractionConfig(masks="dimension").build(spec).threat.excess == 0
 
@@ -224,8 +225,8 @@ def test_blocks_beyond_the_papers_budget_are_declared_and_can_be_cut(name: str, 
 def test_a_cut_mask_hides_as_much_as_the_paper_allows() -> None:
     env = make("3s_vs_3z")
     _, step = jax.jit(env.reset)(rng.root(0), env.params)
-    for masks in ("truth", "block"):
-        config = InteractionConfig(masks=masks, cut=True, evaluation=True)
+    for hidden in ("truth", "block"):
+        config = InteractionConfig(masks=hidden, cut=True, evaluation=True)
         attack = config.build(env.spec)
         state = jax.jit(attack.init)(rng.root(0))
         # What tells most of agent j is the block of j: the scores are those of the truth, and none is like another.

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from ibal import rng
-from ibal.adversaries import planner, planner_nets
 from ibal.adversaries.base import Feedback
 from ibal.adversaries.bundle import adapted
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
+from ibal.adversaries.wolfpack import nets as planner_nets
+from ibal.adversaries.wolfpack import planner
 from ibal.evaluation.episodes import play
 from ibal.experiments.fitting import FitPlan, as_fitted, fit_attacker
 from ibal.nets.layers import Linear

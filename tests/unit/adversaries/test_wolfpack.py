@@ -12,7 +12,7 @@ import pytest
 from ibal import make, rng
 from ibal.adversaries.base import ActView, refusal
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
-from ibal.adversaries.wolfpack import alikeness, changes, most, starts, worst
+from ibal.adversaries.wolfpack.attack import alikeness, changes, most, starts, worst
 from ibal.evaluation.bank import learns
 from ibal.evaluation.scripted import random_policy
 from ibal.types import Policy, TimeStep

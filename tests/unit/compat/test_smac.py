@@ -16,6 +16,7 @@ from ibal.compat.smac import StarCraft2Env
 from ibal.envs.smac.env import make
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
+from ibal.game.keys import world_key
 from ibal.types import TimeStep
 
 # The constructor of smac.env.StarCraft2Env, in its order.
@@ -156,7 +157,7 @@ def test_episodes_are_those_of_an_evaluation_with_the_same_seed(monkeypatch: pyt
     for episode in rng.episodes(rng.root(7), 2):  # as ``ibal evaluate --seed 7`` has them
         env.reset()
         for clock in range(3):
-            wanted = jax.random.key_data(rng.world_key(episode, clock)) % 2**20
+            wanted = jax.random.key_data(world_key(episode, clock)) % 2**20
             assert env.get_obs()[2][:2].tolist() == wanted.tolist()
             env.step([1, 1, 1])
 

@@ -13,6 +13,7 @@ from ibal import rng
 from ibal.adversaries.base import Adversary, Threat, adversary
 from ibal.evaluation.episodes import EpisodeResults, play
 from ibal.evaluation.scripted import random_policy, stop_policy
+from ibal.game.keys import team_key, world_key
 from ibal.nets.agents import Agent
 from ibal.training.rollout import Rollout, collect
 from ibal.types import Env, Policy, TimeStep
@@ -32,13 +33,13 @@ def one_by_one(env: Env, policy: Policy, keys: jax.Array) -> list[tuple[float, i
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     scores, select = jax.jit(policy.scores), jax.jit(policy.select)
     for key in keys:
-        state, seen = reset(rng.world_key(key, 0), env.params)
+        state, seen = reset(world_key(key, 0), env.params)
         carry, total, clock = policy.start(), 0.0, 0
         last = jnp.full(env.spec.n_agents, -1, jnp.int32)
         while not (seen.terminated or clock >= env.spec.horizon):
             carry, values = scores(carry, seen.obs, seen.avail, last)
-            last = select(rng.team_key(key, clock), values, seen.avail)
-            state, seen = step(rng.world_key(key, clock + 1), state, last, env.params)
+            last = select(team_key(key, clock), values, seen.avail)
+            state, seen = step(world_key(key, clock + 1), state, last, env.params)
             total, clock = total + float(seen.reward), clock + 1
         rows.append((total, clock, bool(seen.metrics["win"]), float(seen.metrics["noise"])))
     return rows

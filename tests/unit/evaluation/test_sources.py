@@ -57,7 +57,7 @@ def test_the_engines_closure_has_whatever_its_modules_use() -> None:
         for entry in table.entries.values():
             load(entry.target)
     found = sources.closure(matrix._ENGINE)
-    assert {"ibal.evaluation.episodes", "ibal.adversaries.turn", "ibal.envs.smac.engine", "ibal.adversaries.wolfpack",
+    assert {"ibal.evaluation.episodes", "ibal.game.turn", "ibal.envs.smac.engine", "ibal.adversaries.wolfpack",
             "ibal.mi.club", "ibal.reading", "ibal.options"} <= set(found)  # fmt: skip
     for name in found:
         module = sys.modules.get(name)

@@ -1,5 +1,5 @@
 """Retreat: the action of an agent that leaves the fight, with nothing learned. The other half of ``occlude-retreat``,
-hiding the groups from each other, is ``budget.truth``."""
+hiding the groups from each other, is ``masks.truth``."""
 
 from __future__ import annotations
 

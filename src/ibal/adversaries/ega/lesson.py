@@ -13,8 +13,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
-from ibal.adversaries.ega_archive import Member, divergence, probabilities, soft_value
-from ibal.adversaries.ega_options import EgaOptions
+from ibal.adversaries.ega.archive import Member, divergence, probabilities, soft_value
+from ibal.adversaries.ega.options import EgaOptions
 from ibal.nets.layers import Mlp, apply
 from ibal.ops.among import among, drawn
 from ibal.ops.rmsprop import rmsprop

@@ -24,9 +24,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
-from ibal.adversaries.ega_archive import Entry, Member, choose, consider, probabilities
-from ibal.adversaries.ega_lesson import Replay, Steps, budget, lesson, optimiser, recorded, remembered
-from ibal.adversaries.ega_options import EgaOptions
+from ibal.adversaries.ega.archive import Entry, Member, choose, consider, probabilities
+from ibal.adversaries.ega.lesson import Replay, Steps, budget, lesson, optimiser, recorded, remembered
+from ibal.adversaries.ega.options import EgaOptions
 from ibal.nets.layers import apply, mlp
 from ibal.types import EnvSpec, Episodes, PRNGKey, TimeStep
 

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float16, Int
 
 from ibal import rng
-from ibal.adversaries import planner
 from ibal.adversaries.base import ActView, Adversary, Feedback, Threat, adversary, worst
-from ibal.adversaries.sparse import sparsely
-from ibal.adversaries.wolfpack_options import Start, WolfpackOptions
+from ibal.adversaries.wolfpack import planner
+from ibal.adversaries.wolfpack.options import Start, WolfpackOptions
+from ibal.ops.compact import sparsely
 from ibal.types import Actions, EnvSpec, Episodes, Policy, PRNGKey, TimeStep
 
 

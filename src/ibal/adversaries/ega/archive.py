@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.adversaries.ega_options import EgaOptions
+from ibal.adversaries.ega.options import EgaOptions
 from ibal.nets.layers import Mlp, apply
 from ibal.types import PRNGKey
 

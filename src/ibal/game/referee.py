@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from ibal import tree
-from ibal.adversaries.base import Adversary, Threat
-from ibal.adversaries.combine import KNOWLEDGE
 from ibal.contract import ContractError, require_call
 from ibal.envs.check import check_kept, kind
-from ibal.types import Env, EnvSpec, Policy, TimeStep
+from ibal.game.decide import Turn
+from ibal.types import KNOWLEDGE, Adversary, Env, EnvSpec, Policy, Threat, TimeStep
 
 TOLERANCE = 1e-5  # rounding of a projection or of a rebuilt observation, relative where entries are above 1
 LARGEST = float(np.finfo(np.float32).max)
@@ -34,14 +33,6 @@ class Fault(NamedTuple):
 
     code: Int[Array, "*e"]
     step: Int[Array, "*e"]
-
-
-class Turn(NamedTuple):
-    """What was seen, meant and done."""
-
-    seen: Float[Array, "n o"]
-    intended: Int[Array, "n"]
-    executed: Int[Array, "n"]
 
 
 # In the order in which they are looked at: those of a decision, then those of the world that it leads to.

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
-from ibal.adversaries import referee
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
-from ibal.adversaries.referee import Turn
 from ibal.contract import ContractError
 from ibal.evaluation.episodes import play
 from ibal.evaluation.scripted import random_policy
+from ibal.game import referee
+from ibal.game.keys import attack_key
+from ibal.game.referee import Turn
 from ibal.training.rollout import collect
 from ibal.types import Env, Policy, TimeStep
 
@@ -187,7 +188,7 @@ def test_a_rollout_says_which_game_was_not_fair() -> None:
         threat=Threat(channels=ACT),
     )
     keys = rng.episodes(rng.root(0), 8)
-    struck = [bool(jax.random.bernoulli(rng.attack_key(key, "begin"))) for key in keys]
+    struck = [bool(jax.random.bernoulli(attack_key(key, "begin"))) for key in keys]
     assert 0 < sum(struck) < 8
     fault = jax.jit(lambda: collect(ENV, RANDOM, strikes, (), keys).fault)()
     np.testing.assert_array_equal(np.asarray(fault.code) >= 0, struck)

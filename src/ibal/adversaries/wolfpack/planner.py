@@ -34,7 +34,7 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 
 from ibal import rng, tree
 from ibal.adversaries.base import Feedback, worst
-from ibal.adversaries.planner_nets import (
+from ibal.adversaries.wolfpack.nets import (
     Falls,
     Moment,
     Plan,
@@ -46,7 +46,7 @@ from ibal.adversaries.planner_nets import (
     onward,
     through,
 )
-from ibal.adversaries.wolfpack_options import WolfpackOptions
+from ibal.adversaries.wolfpack.options import WolfpackOptions
 from ibal.nets.agents import linear
 from ibal.ops.adam import adam
 from ibal.ops.among import among, drawn
