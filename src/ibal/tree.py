@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
 T = TypeVar("T")
@@ -33,6 +34,11 @@ def select(index: Any, options: Sequence[T]) -> T:
 def stack(trees: Sequence[T], axis: int = 0) -> T:
     """Stack equal trees along a new axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis), *trees)
+
+
+def on_host(trees: Sequence[T]) -> T:
+    """Stack equal trees along a new first axis, as NumPy arrays."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def at(tree: T, index: Any) -> T:

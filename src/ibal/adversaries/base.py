@@ -13,7 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ibal.types import Actions, ActView, Adversary, EnvSpec, Feedback, ObsView, Policy, Threat
+from ibal.game.referee import refusal
+from ibal.types import Actions, ActView, Adversary, EnvSpec, Feedback, ObsView, Threat
 
 __all__ = [
     "ActView", "Adversary", "Feedback", "NaturalConfig", "ObsView", "Threat", "adversary", "natural", "refusal",
@@ -38,19 +39,6 @@ def adversary(
         reobserve,
         alone,
     )
-
-
-def refusal(threat: Threat, policy: Policy) -> str | None:
-    """Say what the attack must know of a victim and this one does not show; None: nothing."""
-    shown = {"scores": ("scores",), "gradient": ("scores", "gradient")}.get(policy.reveals, ())
-    shown += ("values",) * (policy.kind == "value" and policy.reveals != "nothing")
-    shown += ("weights",) * (policy.weights is not None and policy.apply is not None)
-    missing = [word for word in threat.knowledge if word != "state" and word not in shown]
-    words = {
-        "scores": "scores of its actions", "values": "values of its actions, not probabilities",
-        "gradient": "scores that have a gradient", "weights": "weights to work on",
-    }  # fmt: skip
-    return words[missing[0]] if missing else None
 
 
 def worst(scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Actions:

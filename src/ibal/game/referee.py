@@ -248,6 +248,20 @@ def check_policy(policy: Any) -> Policy:
     return policy
 
 
+def refusal(threat: Threat, policy: Any) -> str | None:
+    """Say what the attack must know of a victim (a ``Policy``, or another record with ``reveals`` and ``kind``), and
+    this one does not show; None: nothing."""
+    shown = {"scores": ("scores",), "gradient": ("scores", "gradient")}.get(policy.reveals, ())
+    shown += ("values",) * (policy.kind == "value" and policy.reveals != "nothing")
+    shown += ("weights",) * (getattr(policy, "weights", None) is not None and policy.apply is not None)
+    missing = [word for word in threat.knowledge if word != "state" and word not in shown]
+    words = {
+        "scores": "scores of its actions", "values": "values of its actions, not probabilities",
+        "gradient": "scores that have a gradient", "weights": "weights to work on",
+    }  # fmt: skip
+    return words[missing[0]] if missing else None
+
+
 def bare(env: Env) -> Env:
     """Return an environment without its parameters and its picture: what compiled programs are told apart by."""
     return env._replace(params=None, frame=None)

@@ -17,7 +17,7 @@ from ibal.game.decide import Decision, Turn, decide
 from ibal.game.keys import attack_key, team_key, world_key
 from ibal.types import ActView, Adversary, Env, EnvSpec, ObsView, Policy, TimeStep
 
-__all__ = ["Game", "Turn", "advance", "begin", "decision", "look"]
+__all__ = ["Game", "Turn", "act", "advance", "begin", "decision", "look"]
 
 
 class Game(NamedTuple):
@@ -51,6 +51,18 @@ def look(
     return referee.seen_of(spec, "observe", seen, game.step.obs), memory
 
 
+def act(
+    spec: EnvSpec, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game,
+    memory: Any, seen: Float[Array, "n o"], scores: Float[Array, "n a"], intended: Int[Array, "n"],
+) -> tuple[Int[Array, "n"], Any]:  # fmt: skip
+    """Return what is done at time ``t`` instead of what was meant, and what the adversary remembers then."""
+    view = ActView(game.step, game.carry, game.last_action, policy, t, seen, scores, intended)
+    here = rng.at(attack_key(key, "act"), t)
+    executed, memory = called("attack", "act", adversary.act, here, attacker, memory, view)
+    memory = referee.remembered("act", game.memory, memory)
+    return referee.actions_of(spec, "act", executed), memory
+
+
 def decision(
     spec: EnvSpec, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: Int[Array, ""], game: Game
 ) -> Decision:
@@ -68,14 +80,10 @@ def decision(
     def select(scores: jax.Array) -> jax.Array:
         return referee.actions_of(spec, "policy.select", policy.select(team_key(key, t), scores, now.avail))
 
-    def act(memory: Any, seen: jax.Array, scores: jax.Array, intended: jax.Array) -> tuple[jax.Array, Any]:
-        view = ActView(now, game.carry, game.last_action, policy, t, seen, scores, intended)
-        here = rng.at(attack_key(key, "act"), t)
-        executed, memory = called("attack", "act", adversary.act, here, attacker, memory, view)
-        memory = referee.remembered("act", game.memory, memory)
-        return referee.actions_of(spec, "act", executed), memory
+    def replace(memory: Any, seen: jax.Array, scores: jax.Array, intended: jax.Array) -> tuple[jax.Array, Any]:
+        return act(spec, policy, adversary, attacker, key, t, game, memory, seen, scores, intended)
 
-    return decide(lambda: look(spec, policy, adversary, attacker, key, t, game), scores, select, act)
+    return decide(lambda: look(spec, policy, adversary, attacker, key, t, game), scores, select, replace)
 
 
 def advance(

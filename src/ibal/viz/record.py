@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from ibal import rng
+from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
 from ibal.game import referee, turn
 from ibal.game.referee import Fault
@@ -72,10 +72,10 @@ def record(
         if bool(game.step.terminated) or bool(game.step.truncated):
             break
     referee.require_fair(fault, env.spec, attacking.threat)
-    row = _stack(rows)
+    row = tree.on_host(rows)
     overlay = Overlay() if adversary is None else Overlay(row.groups, row.turn.seen, row.masked)
     return Trajectory(
-        _stack(frames), _stack(steps), row.turn.intended, row.turn.executed, overlay, label, enemy_units
+        tree.on_host(frames), tree.on_host(steps), row.turn.intended, row.turn.executed, overlay, label, enemy_units
     )  # fmt: skip
 
 
@@ -131,7 +131,3 @@ def _enemy_units(state: Any, n_agents: int) -> np.ndarray | None:
     """Read how agents number the enemies, from environments that shuffle the numbers at reset."""
     order = getattr(state, "enemy_order", None)
     return None if order is None else np.asarray(order) + n_agents
-
-
-def _stack(records: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *records)
