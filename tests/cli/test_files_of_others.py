@@ -108,7 +108,7 @@ def test_weights_without_their_json_play_and_are_said_to_be_unchecked(
         ({"method": "\x1b[2Jhello"}, "a text without control characters was expected"),
         ({"hidden": 1e300}, '"hidden" is 1e+300; a whole number was expected'),
         ({"n_agents": True}, '"n_agents" is true; a whole number was expected'),
-        ({"format": 7}, "has format 7; this version reads format 1"),
+        ({"format": 7}, "has format 7; this version reads format 2"),
     ],
 )
 def test_a_policys_json_of_wrong_types_is_one_sentence(

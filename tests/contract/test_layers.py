@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("contract",),
     ("types", "tree", "registry", "files", "reading"),
-    ("options",),
+    ("options", "bundle"),
     ("rng",),
     ("ops",),
     ("envs", "nets"),

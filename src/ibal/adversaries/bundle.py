@@ -6,9 +6,6 @@ attacker = load_attacker("attackers/a.safetensors", env.spec)     # (attack, con
 
 from __future__ import annotations
 
-import json
-import platform
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,18 +14,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 
-import ibal
-from ibal import reading
+from ibal import bundle, reading
 from ibal.adversaries import TABLE
 from ibal.envs import version_of
-from ibal.files import appear_bytes
-from ibal.reading import Unreadable, as_type, content, entries, table
+from ibal.reading import Unreadable, as_type
 from ibal.registry import Own, UnknownName
 from ibal.types import EnvSpec
 
-FORMAT = 1
+ATTACKER = bundle.Kind(
+    "attacker", "an attacker bundle", "fit the attacker again",
+    {"attack": str, "config": dict[str, Any], "state_size": int, "meta": dict[str, Any]},
+    {},
+)  # fmt: skip
 
 
 class Attacker(NamedTuple):
@@ -49,28 +47,13 @@ def save_attacker(
     the adversary it builds; ``meta`` what JSON can hold: victim, episodes, seed, ... Raises ValueError for another
     suffix, OSError where the files cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: an attacker bundle is a .safetensors file and a .json file beside it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    appear_bytes(path, as_bytes(state))
-    about = {
-        "format": FORMAT,
-        "attack": TABLE.resolve(Own(attack)),
-        "config": asdict(config),
-        **_sizes(spec),
-        "version": spec.version,
-        "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
-        "meta": dict(meta or {}),
-        "crc32": zlib.crc32(path.read_bytes()),
-    }
-    text = json.dumps(about, indent=1, allow_nan=False) + "\n"
-    appear_bytes(path.with_suffix(".json"), text.encode())
+    about = {"attack": TABLE.resolve(Own(attack)), "config": asdict(config), "meta": dict(meta or {})}
+    bundle.write(Path(path), ATTACKER, _arrays(state), spec, about)
 
 
 def as_bytes(state: Any) -> bytes:
     """Return what an adversary has learned as the content of a safetensors file."""
-    return save({name: np.asarray(leaf) for name, leaf in _named(state)})
+    return bundle.as_bytes(_arrays(state))
 
 
 def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> Attacker:
@@ -80,26 +63,11 @@ def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> At
     Raises FileNotFoundError, or ValueError that says what is wrong with a file or that it is of another environment.
     """
     path = Path(path)
-    beside = path.with_suffix(".json")
-    for file in (path, beside):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"{file} does not exist; an attacker bundle is {path.stem}.safetensors and {path.stem}.json together"
-            )
-    try:
-        about = table(beside, {"format": int})
-        if about["format"] != FORMAT:
-            raise ValueError(f"{beside} has format {about['format']}; this version reads format {FORMAT}")
-        about = entries(about, str(beside), _REQUIRED, {"versions": dict[str, str], "version": str})
-    except Unreadable as error:
-        raise ValueError(f"{error}: it does not describe an attacker. Fit the attacker again") from error
-    fitted = {name: about[name] for name in _sizes(spec)}
-    if zlib.crc32(content(path)) != about["crc32"]:
-        raise ValueError(f"{beside} describes another attacker than {path.name}; fit the attacker again")
-    if fitted != _sizes(spec):
-        raise ValueError(
-            f"{path} was fitted in {_said(fitted)}, but this is {_said(_sizes(spec))}; fit an attacker here"
-        )
+    about = bundle.described(path, ATTACKER)
+    here = bundle.sizes(spec)
+    fitted = {name: about[name] for name in here}
+    if fitted != here:
+        raise ValueError(f"{path} was fitted in {_said(fitted)}, but this is {_said(here)}; fit an attacker here")
     if (theirs := version_of(spec.name, about)) != spec.version:
         raise ValueError(
             f'{path} was fitted on version "{theirs}" of the rules of {spec.name}, but "{spec.version}" is played; fit '
@@ -107,18 +75,12 @@ def load_attacker(path: str | Path, spec: EnvSpec, own: Own | None = None) -> At
         )
     attack = own if own is not None and about["attack"] == own else about["attack"]
     try:
-        config = as_type(TABLE.load(attack)[0], about["config"], f'{beside}: "config"')
+        config = as_type(TABLE.load(attack)[0], about["config"], f'{bundle.beside(path)}: "config"')
         return Attacker(attack, config, _read(path, config.build(spec).init), about["meta"])
     except UnknownName as error:
-        raise UnknownName(f"{beside}: {error}") from error
+        raise UnknownName(f"{bundle.beside(path)}: {error}") from error
     except Unreadable as error:
         raise ValueError(f"{error}; fit the attacker again") from error
-
-
-_REQUIRED = {
-    "attack": str, "config": dict[str, Any], "env": str, "n_agents": int, "n_actions": int, "obs_size": int,
-    "state_size": int, "crc32": int, "meta": dict[str, Any],
-}  # fmt: skip
 
 
 def adapted(state: Any, init: Callable[[jax.Array], Any]) -> Any:
@@ -151,15 +113,12 @@ def _read(path: Path, init: Callable[[jax.Array], Any]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
+def _arrays(state: Any) -> dict[str, np.ndarray]:
+    return {name: np.asarray(leaf) for name, leaf in _named(state)}
+
+
 def _named(state: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path).lstrip("."), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
-
-
-def _sizes(spec: EnvSpec) -> dict[str, Any]:
-    return {
-        "env": spec.name, "n_agents": spec.n_agents, "n_actions": spec.n_actions, "obs_size": spec.obs_size,
-        "state_size": spec.state_size,
-    }  # fmt: skip
 
 
 def _said(sizes: Mapping[str, Any]) -> str:

@@ -14,33 +14,33 @@ environment nor the training code is needed to play.
 
 from __future__ import annotations
 
-import json
-import platform
-import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 
-import ibal
-from ibal import reading
-from ibal.files import appear, aside_of
+from ibal import bundle, reading
 from ibal.nets import actor, pymarl
 from ibal.nets.agents import Agent, PyMarlAgent
 from ibal.nets.recurrent import Recurrent
 from ibal.options import Scalar
-from ibal.reading import Unreadable, content, entries, table
 
 if TYPE_CHECKING:
     from ibal.types import EnvSpec
 
-FORMAT = 1
 WEIGHTS = (".safetensors", ".th")
+POLICY = bundle.Kind(
+    "policy", "a policy bundle", "export the policy again",
+    {"hidden": int},
+    {
+        "inputs": list[str], "action_names": list[str], "obs_features": list[str], "seed": int | None,
+        "env_steps": int | None, "env_options": dict[str, Scalar] | None, "method": str, "config_hash": str,
+        "config": dict[str, Any],
+    },
+)  # fmt: skip
 
 
 Team = PyMarlAgent | Recurrent  # what a bundle may hold: the agents of value learners, or those of MAPPO and IPPO
@@ -61,57 +61,25 @@ def save_bundle(path: str | Path, params: Team, spec: EnvSpec, meta: Mapping[str
     hold). Raises ValueError if the weights do not fit ``spec``, OSError where the files cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: a bundle is a .safetensors file and a .json file beside it")
     pymarl.check_fits(path, params, spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = actor.tensors(params) if isinstance(params, Recurrent) else pymarl.agent_tensors(params)
     about = {
-        "format": FORMAT,
-        "env": spec.name,
-        "version": spec.version,
-        "n_agents": spec.n_agents,
-        "n_actions": spec.n_actions,
-        "obs_size": spec.obs_size,
-        "state_size": spec.state_size,
         "hidden": params.hidden_size,
         "inputs": ["obs", "last_action", "agent_id"],
         "action_names": list(spec.action_names),
         "obs_features": list(spec.obs_layout.names),
-        "versions": {"ibal": ibal.__version__, "jax": jax.__version__, "python": platform.python_version()},
         **(meta or {}),
     }
-
-    def write(weights: Path, beside: Path) -> None:
-        if isinstance(params, Recurrent):
-            weights.write_bytes(save(actor.tensors(params)))
-        else:
-            pymarl.save_agent(params, weights)
-        text = json.dumps(about | {"weights_crc32": zlib.crc32(weights.read_bytes())}, indent=1, allow_nan=False)
-        beside.write_bytes(f"{text}\n".encode())
-
-    # Both are ready before either takes its name: who is killed in between leaves what ``_beside`` puts together.
-    appear(path.with_suffix(".json"), lambda beside: appear(path, lambda weights: write(weights, beside)))
+    bundle.write(path, POLICY, arrays, spec, about)
 
 
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle. Raises FileNotFoundError, or ValueError that says what is wrong with one of its two files."""
     path = Path(path)
-    params, beside = load_weights(path), _beside(path)
-    try:
-        about = table(beside, {"format": int})
-        if about["format"] != FORMAT:
-            raise ValueError(f"{beside} has format {about['format']}; this version reads format {FORMAT}")
-        about = entries(about, str(beside), _REQUIRED, _OPTIONAL)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{beside} does not exist; a bundle is {path.name} and {beside.name} together"
-        ) from None
-    except Unreadable as error:
-        raise ValueError(f"{error}: it does not describe a policy bundle. Export the policy again") from error
+    params, about = load_weights(path), bundle.described(path, POLICY)
     wanted = about["obs_size"] + about["n_actions"] + about["n_agents"], about["n_actions"], about["hidden"]
-    is_other = zlib.crc32(content(path)) != about["weights_crc32"]
-    if is_other or (params.input_size, params.n_actions, params.hidden_size) != wanted:
-        raise ValueError(f"{beside} describes other weights than those in {path.name}; export the policy again")
+    if (params.input_size, params.n_actions, params.hidden_size) != wanted:
+        raise ValueError(f"{bundle.beside(path)} describes another policy than {path.name}; {POLICY.again}")
     return Bundle(params, about)
 
 
@@ -130,27 +98,6 @@ def agent_of(params: Team, spec: EnvSpec) -> Agent:
     size: every new one is compiled anew."""
     make = actor.actor_agent if isinstance(params, Recurrent) else pymarl.pymarl_agent
     return make(spec, params.hidden_size)
-
-
-def _beside(path: Path) -> Path:
-    """Return the file that describes the weights in ``path``: the one of their name, unless a training was killed when
-    new weights had taken theirs and their description not yet."""
-    named, ready = path.with_suffix(".json"), aside_of(path.with_suffix(".json"))
-    if ready.is_file():
-        with suppress(Unreadable, OSError):
-            if table(ready, {"weights_crc32": int})["weights_crc32"] == zlib.crc32(content(path)):
-                return ready
-    return named
-
-
-_REQUIRED = {
-    "env": str, "n_agents": int, "n_actions": int, "obs_size": int, "hidden": int, "weights_crc32": int,
-}  # fmt: skip
-_OPTIONAL = {
-    "state_size": int, "inputs": list[str], "action_names": list[str], "obs_features": list[str],
-    "versions": dict[str, str], "seed": int | None, "env_steps": int | None, "env_options": dict[str, Scalar] | None,
-    "version": str, "method": str, "config_hash": str, "config": dict[str, Any],
-}  # fmt: skip
 
 
 def find_policies(path: str | Path) -> list[Path]:
@@ -219,7 +166,7 @@ def load_policy(path: str | Path) -> TeamPolicy:
     Raises FileNotFoundError, or ValueError that says what is wrong with a file.
     """
     file = find_policies(path)[0]
-    if file.suffix == ".safetensors" and _beside(file).exists():
+    if file.suffix == ".safetensors" and bundle.beside(file).exists():
         return TeamPolicy(*load_bundle(file))
     return TeamPolicy(load_weights(file), {}, checked=False)
 

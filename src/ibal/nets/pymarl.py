@@ -144,7 +144,7 @@ def save_agent(params: PyMarlAgent, path: str | Path, mixer: QmixParams | None =
     path = Path(path)
     if path.suffix == ".th" and mixer is not None:
         raise ValueError(f"{path}: PyMARL keeps agent and mixer in two .th files; use export_pymarl, or .safetensors")
-    _write(path, _agent_tensors(params) | {f"mixer.{name}": value for name, value in _mixer_tensors(mixer).items()})
+    _write(path, agent_tensors(params) | {f"mixer.{name}": value for name, value in _mixer_tensors(mixer).items()})
 
 
 def export_pymarl(
@@ -158,7 +158,7 @@ def export_pymarl(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     suffix, other = (".th", ".safetensors") if _has_torch() else (".safetensors", ".th")
-    parts = {"agent": _agent_tensors(params)} | ({} if mixer is None else {"mixer": _mixer_tensors(mixer)})
+    parts = {"agent": agent_tensors(params)} | ({} if mixer is None else {"mixer": _mixer_tensors(mixer)})
     for name, tensors in parts.items():
         _write(folder / f"{name}{suffix}", tensors)
     for name in ("agent", "mixer"):
@@ -184,7 +184,8 @@ def import_pymarl(folder: str | Path, spec: EnvSpec | None = None) -> tuple[PyMa
     return params, load_mixer(mixer, spec) if _read(mixer) else VdnParams()
 
 
-def _agent_tensors(params: PyMarlAgent) -> dict[str, np.ndarray]:
+def agent_tensors(params: PyMarlAgent) -> dict[str, np.ndarray]:
+    """Return the weights under PyMARL's names and in its layout."""
     tensors: dict[str, np.ndarray] = {}
     for name, w, b in zip(_AGENT_LAYERS, params[0::2], params[1::2], strict=True):
         tensors |= zip(_NAMES[name], (_transposed(w), np.asarray(b)), strict=True)

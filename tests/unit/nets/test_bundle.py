@@ -153,7 +153,7 @@ def test_shapes_that_do_not_fit_are_refused(file: Path) -> None:
 
 
 def test_what_is_wrong_with_a_bundle_is_said(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a bundle is a \.safetensors file"):
+    with pytest.raises(ValueError, match=r"a policy bundle is a \.safetensors file"):
         save_bundle(tmp_path / "x.th", weights(), SPEC)
     with pytest.raises(ValueError, match="It fits no map of SMAC v1"):
         save_bundle(tmp_path / "x.safetensors", weights(spec=make("toy/two-step").spec), SPEC)
@@ -164,21 +164,35 @@ def test_what_is_wrong_with_a_bundle_is_said(file: Path, tmp_path: Path) -> None
     beside = file.with_suffix(".json")
     text = beside.read_text()
     for wrong, message in [
-        (text.replace('"hidden": 8', '"hidden": 9'), "describes other weights than those in seed-0.safetensors"),
-        (text.replace('"format": 1', '"format": 2'), "has format 2; this version reads format 1"),
+        (text.replace('"hidden": 8', '"hidden": 9'), "describes another policy than seed-0.safetensors"),
+        (text.replace('"format": 2', '"format": 3'), "has format 3; this version reads format 2"),
         (text[:50], "is not JSON: .*: it does not describe a policy bundle"),
         ("{}", r'lacks "format": it does not describe a policy bundle. Export the policy again'),
-        ('{"format": 1}', 'lacks "env"'),
+        ('{"format": 2}', 'lacks "env"'),
     ]:
         beside.write_text(wrong)
         with pytest.raises(ValueError, match=message):
             ibal.load_policy(file)
     beside.write_text(text)
     pymarl.save_agent(weights(1), file)
-    with pytest.raises(ValueError, match="describes other weights"):
+    with pytest.raises(ValueError, match="describes another policy"):
         load_bundle(file)
     beside.unlink()
-    with pytest.raises(FileNotFoundError, match=r"a bundle is seed-0\.safetensors and seed-0\.json together"):
+    with pytest.raises(FileNotFoundError, match=r"a policy bundle is seed-0\.safetensors and seed-0\.json together"):
+        load_bundle(file)
+
+
+def test_a_file_of_the_first_format_is_read_and_one_of_another_kind_refused(file: Path) -> None:
+    """The first format had no kind, and its sum went by another name."""
+    beside = file.with_suffix(".json")
+    about, before = json.loads(beside.read_text()), load_bundle(file)
+    assert (about.pop("kind"), about.pop("format")) == ("policy", 2)
+    beside.write_text(json.dumps({"format": 1, **about, "weights_crc32": about.pop("crc32")}))
+    after = load_bundle(file)
+    np.testing.assert_array_equal(after.params[0], before.params[0])
+    assert {name: after.meta[name] for name in about if name != "format"} == {n: before.meta[n] for n in about}
+    beside.write_text(json.dumps({"format": 2, "kind": "attacker", **about, "crc32": before.meta["crc32"]}))
+    with pytest.raises(ValueError, match=r"describes a bundle of another kind \(attacker\), not a policy bundle"):
         load_bundle(file)
 
 
