@@ -1,0 +1,179 @@
+"""Train here, test here: does a team that learned on this engine fail where one of the real game fails?
+
+    ibal train --env smac/8m --preset laptop --steps 1_000_000 --seed K --out runs/8m-K          # K = 0, 1, 2
+    python benchmarks/closed_loop.py runs/* --out docs/results/closed-loop/rows.json
+
+Run folders of vanilla QMIX are played under the columns of the paper's vanilla row and with one agent less (abs-1), and
+their learning curves are read at 0.5M and 1M steps. What is printed (Markdown, on standard output): the mean of the
+seeds beside the paper's number, the mean absolute difference over Rand, HP-10, HP-15, HP-20 and Dis-1, and the curves
+beside the range of the real runs (``learning.json``: test win rates of QMIX in pymarl-rlc, SC2 4.10, mean over 60,000
+steps to either side). ``--out`` keeps a row per run: what is in it is not played again, so it can be started again
+whenever more runs are finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import log
+
+from ibal.report import published, tables
+
+PAPER = "Vanilla QMIX"
+COLUMNS = {
+    **{name: tables.COLUMNS[name] for name in ("Natural", "Rand", "FGSM", "HP-10", "HP-15", "HP-20", "Dis-1")},
+    "abs-1": ("natural", "abs-1"),
+}
+SCORED = ("Rand", "HP-10", "HP-15", "HP-20", "Dis-1")
+WITHIN = 60_000  # environment steps to either side of a point of a learning curve, as of the real ones
+POINTS = (500_000, 1_000_000)
+Row = dict[str, Any]
+
+
+def paper_row(name: str) -> dict[str, float]:
+    """Win rates (0 to 1) of the paper's vanilla QMIX on a map, by column; empty for a map that it has not."""
+    found: dict[str, float] = {}
+    for number in (7, 8, 9, 10):
+        row = published.table(number).data.get(name, {}).get(PAPER, {})
+        found |= {column: row[column].mean / 100 for column in COLUMNS if column in row}
+    return found
+
+
+def curve(entries: Iterable[Mapping[str, Any]], at: int) -> float | None:
+    """Mean win rate of the evaluations of a training within ``WITHIN`` steps of ``at``; None where there is none."""
+    near = [e["win"] for e in entries if e.get("kind") == "eval" and abs(e["env_steps"] - at) <= WITHIN]
+    return float(np.mean(near)) if near else None
+
+
+def apart(ours: Mapping[str, float], theirs: Mapping[str, float], columns: Sequence[str] = SCORED) -> float:
+    """Mean absolute difference over some columns; those that one of the two lacks do not count."""
+    both = [column for column in columns if column in ours and column in theirs]
+    return float(np.mean([abs(ours[c] - theirs[c]) for c in both])) if both else float("nan")
+
+
+def means(rows: Sequence[Row], names: Iterable[str]) -> dict[str, float]:
+    """Mean over runs of every column that all of them have."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in names
+            if all(row.get(name) is not None for row in rows)}  # fmt: skip
+
+
+def verdict(value: float, low: float, high: float) -> str:
+    """Say whether a value (to two digits, as the real ones are given) lies in the range of the real runs."""
+    value = round(value, 2)
+    if low <= value <= high:
+        return "in"
+    return f"{value - high:.2f} above" if value > high else f"{low - value:.2f} below"
+
+
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+    """Group rows by map and steps, in the order in which they come."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["map"], row["steps"]), []).append(row)
+    return found
+
+
+def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
+    """Lay out what was found, as Markdown."""
+    lines = ["| map | steps, seeds | |" + "".join(f" {name} |" for name in COLUMNS) + " mean difference |",
+             "|---|---|---|" + "---|" * (len(COLUMNS) + 1)]  # fmt: skip
+    by_steps: dict[int, list[float]] = {}
+    for (name, steps), group in grouped(rows).items():
+        ours, theirs = means(group, COLUMNS), paper_row(name)
+        distance = apart(ours, theirs)
+        by_steps.setdefault(steps, []).append(distance)
+        spread = {c: float(np.std([row[c] for row in group], ddof=1)) for c in ours} if len(group) > 1 else {}
+        cells = [f"{ours[c]:.2f}" + (f" ±{spread[c]:.2f}" if c in spread else "") if c in ours else "" for c in COLUMNS]
+        about = f"| {name} | {steps / 1e6:g}M, {len(group)} | here | "
+        lines.append(about + " | ".join(cells) + f" | {distance:.2f} |")
+        cells = [f"{theirs[c]:.2f}" if c in theirs else "" for c in COLUMNS]
+        lines.append("| | | paper | " + " | ".join(cells) + " | |")
+    lines += [""] + [
+        f"Mean over the maps, {steps / 1e6:g}M steps: {np.mean(found):.3f}" for steps, found in by_steps.items()
+    ]
+    lines += ["", "| map, steps of training | at | here, seeds | here, mean | real, mean (range) | |",
+              "|---|---|---|---|---|---|"]  # fmt: skip
+    for (name, steps), group in grouped(rows).items():
+        for point in POINTS:
+            values = [row["curve"][str(point)] for row in group if row["curve"].get(str(point)) is not None]
+            wanted = [r for r in real if (r["map"], r["steps"]) == (name, point)]
+            if not values:
+                continue
+            mean, each = float(np.mean(values)), " ".join(f"{v:.2f}" for v in values)
+            end = "| | |"
+            if wanted:
+                r = wanted[0]
+                end = f"| {r['mean']:.2f} ({r['low']:.2f}-{r['high']:.2f}) | {verdict(mean, r['low'], r['high'])} |"
+            lines.append(f"| {name}, {steps / 1e6:g}M | {point / 1e6:g}M | {each} | {mean:.2f} {end}")
+    return "\n".join(lines)
+
+
+def played(run: Path, episodes: int) -> Row:
+    """Play the team of a run folder under every column, in the world that it was trained in."""
+    import ibal
+    from ibal.experiments.config import load_toml
+
+    config = load_toml(run / "config.toml")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    attacks = [cell[0] for cell in COLUMNS.values() if cell[1] == "none"]
+    worlds = [cell[1] for cell in COLUMNS.values() if cell[1] != "none"]
+    found = [
+        ibal.evaluate(str(run), attacks, "none", episodes=episodes, quiet=True),
+        ibal.evaluate(str(run), "natural", worlds, episodes=episodes, quiet=True),
+    ]
+    wins = {(e["attack"], e["perturbation"]): e["win_rate"] for one in found for e in one.entries}
+    return {
+        "map": config.env.removeprefix("smac/"), "steps": config.train.steps, "seed": config.seed,
+        "version": str(found[0].rows["version"][0]), "method": config.method, "episodes": episodes,
+        **{name: wins[cell] for name, cell in COLUMNS.items()},
+        "curve": {str(point): curve(lines, point) for point in POINTS},
+    }  # fmt: skip
+
+
+def finished(run: Path) -> bool:
+    """Whether a training has come to its end: it writes its policies last."""
+    from ibal.experiments.config import load_toml
+
+    if not (run / "config.toml").is_file() or not list((run / "policy").glob("*.safetensors")):
+        return False
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    return last["env_steps"] >= load_toml(run / "config.toml").train.steps
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    from ibal.files import replace_text
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="*", help="run folders; what has not finished is left out")
+    parser.add_argument("--out", type=Path, default=Path("closed-loop.json"), help="JSON file that keeps the rows")
+    parser.add_argument("--episodes", type=int, default=512, help="of a run and column")
+    args = parser.parse_args()
+    rows: list[Row] = json.loads(args.out.read_text()) if args.out.exists() else []
+    known = {(row["map"], row["steps"], row["seed"]) for row in rows}
+    for run in args.runs:
+        if not finished(run):
+            log(f"{run}: not finished, left out")
+            continue
+        from ibal.experiments.config import load_toml
+
+        config = load_toml(run / "config.toml")
+        if (config.env.removeprefix("smac/"), config.train.steps, config.seed) in known:
+            continue
+        row = played(run, args.episodes)
+        log(f"{run}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
+        rows.append(row)
+        rows.sort(key=lambda r: (r["steps"], r["map"], r["seed"]))
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(args.out, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+    real = json.loads(Path(__file__).with_name("learning.json").read_text())
+    print(told(rows, real))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The closed loop: what is compared with the paper and with the real learning curves, and how."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+
+import closed_loop
+from closed_loop import apart, curve, finished, means, paper_row, told, verdict
+
+
+def row(seed: int, **changes: object) -> dict[str, object]:
+    wins = dict.fromkeys(closed_loop.COLUMNS, 0.5)
+    return {"map": "8m", "steps": 1_000_000, "seed": seed, "version": "2026-12", **wins,
+            "curve": {"500000": 0.8, "1000000": None}, **changes}  # fmt: skip
+
+
+def test_the_row_of_the_paper_comes_from_its_tables():
+    """Tables 8 and 9, "Vanilla QMIX" on 8m, in percent."""
+    assert paper_row("8m") == pytest.approx(
+        {"Natural": 0.928, "Rand": 0.83, "FGSM": 0.757, "HP-10": 0.543, "HP-15": 0.525, "HP-20": 0.0, "Dis-1": 0.133}
+    )
+    assert paper_row("5m_vs_6m") == {}
+
+
+def test_a_point_of_a_curve_is_the_mean_of_the_evaluations_around_it():
+    entries = [{"kind": "eval", "env_steps": s, "win": w} for s, w in ((439_999, 0.0), (440_000, 0.2), (560_000, 0.6))]
+    assert curve([*entries, {"kind": "chunk", "env_steps": 500_000, "win": 1.0}], 500_000) == pytest.approx(0.4)
+    assert curve(entries, 1_000_000) is None
+
+
+def test_only_what_both_have_is_compared():
+    assert apart({"Rand": 0.5, "HP-10": 0.9, "Natural": 1.0}, {"Rand": 0.8, "HP-10": 0.8, "Natural": 0.0}) == (
+        pytest.approx(0.2)
+    )
+    assert means([row(0, Rand=0.2), row(1, Rand=0.6)], ["Rand"]) == {"Rand": pytest.approx(0.4)}
+    assert means([row(0), row(1, Rand=None)], ["Rand"]) == {}
+
+
+def test_a_value_is_in_or_out_of_the_range_of_the_real_runs():
+    assert verdict(0.764, 0.76, 0.93) == "in"
+    assert verdict(0.756, 0.76, 0.93) == "in"  # .76, with the two digits that the real ones have
+    assert verdict(1.0, 0.76, 0.93) == "0.07 above"
+    assert verdict(0.7, 0.76, 0.93) == "0.06 below"
+
+
+def test_the_table_gives_the_mean_of_the_seeds_beside_the_paper():
+    real = json.loads(Path(closed_loop.__file__).with_name("learning.json").read_text())
+    page = told([row(0, Rand=0.73), row(1, Rand=0.93)], real)
+    # |.83 - .83|, |.5 - .543|, |.5 - .525|, |.5 - 0|, |.5 - .133|: .935 / 5
+    assert "| 8m | 1M, 2 | here | 0.50 ±0.00 | 0.83 ±0.14 |" in page
+    assert "Mean over the maps, 1M steps: 0.187" in page
+    assert "| 8m, 1M | 0.5M | 0.80 0.80 | 0.80 | 0.88 (0.76-0.93) | in |" in page
+
+
+def test_a_training_that_goes_on_is_left_out(tmp_path):
+    assert not finished(tmp_path)
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "seed-0.safetensors").touch()
+    (tmp_path / "config.toml").write_text('env = "smac/3m"\n[train]\nsteps = 100\n')
+    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 99}\n')
+    assert not finished(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 99}\n{"env_steps": 101}\n')
+    assert finished(tmp_path)
