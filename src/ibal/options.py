@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -40,6 +41,31 @@ def pairs(flag: str, words: Iterable[str]) -> dict[str, str]:
             raise ConfigError(f'{flag.removesuffix(":")}: "{name}" is given twice')
         found[name] = value
     return found
+
+
+def bracketed(text: str, example: str) -> tuple[str, dict[str, str]]:
+    """Read ``name`` or ``name[option=value,...]``, as every command and function takes environments and attacks: the
+    name, and its options as texts.
+
+    Raises ConfigError for brackets that hold no options; ``example`` shows how they do.
+    """
+    name, bracket, rest = text.partition("[")
+    if not bracket:
+        return text, {}
+    inner = rest.removesuffix("]")
+    if inner == rest or not inner.strip() or "[" in inner or "]" in inner:
+        raise ConfigError(f"{quoted(text)}: options stand in brackets, as in {example}")
+    return name, pairs(f"{quoted(text)}:", inner.split(","))
+
+
+def names(flag: str, text: str) -> tuple[str, ...]:
+    """Split ``a,b[x=1,y=2],c`` at the commas outside brackets. Raises ConfigError for an empty name, or one twice."""
+    words = tuple(word.strip() for word in re.split(r",(?![^\[]*\])", text))
+    if "" in words:
+        raise ConfigError(f'{flag} "{text}": a name is missing; write names with commas between them')
+    if twice := [word for i, word in enumerate(words) if word in words[:i]]:
+        raise ConfigError(f'{flag} "{text}": "{twice[0]}" is named twice')
+    return words
 
 
 def with_options(record: Record, options: Mapping[str, Scalar]) -> Record:

@@ -102,7 +102,7 @@ def test_check_passes_and_fails_ones_own(
         (["evn"], 'ibal: unknown command "evn". Closest: "env". Commands: demo, env, replay'),
         (["env"], "the following arguments are required: list | describe | check"),
         (["env", "check", "3m", "--steps", "0"], "ibal env: --steps must be at least 1, not 0"),
-        (["env", "list", "--jsn"], "unrecognized arguments: --jsn"),
+        (["env", "list", "--jsn"], 'unknown option "--jsn". Closest: "--json"'),
         (
             ["env", "describe", "3mm"],
             'ibal env: unknown environment "3mm". Closest: "smac/3m". List them: ibal env list.',

@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -28,10 +28,9 @@ from fuzz.cases import COUNT, share
 from ibal import make, rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.cli import analyse, attack, attack_check, bench_train, curves, demo, env, evaluate, replay, report
+from ibal.cli import analyse, attack, attack_check, bench_train, curves, demo, env, evaluate, replay, report, train
 from ibal.cli.main import COMMANDS, main
 from ibal.cli.output import OK, CommandError
-from ibal.cli.train import TrainArgs
 from ibal.envs import TABLE
 from ibal.experiments.config import RunConfig, save_toml
 from ibal.learners.config import ValueConfig
@@ -136,16 +135,14 @@ def of_parser(parser: argparse.ArgumentParser, name: str = "") -> Iterator[Optio
 
 
 def of_training() -> Iterator[Option]:
-    """The same for ``ibal train``, whose options are the fields of dataclasses."""
-    for field in fields(TrainArgs):
-        key = field.name.replace("_", "-")
-        if key in ("learner", "train"):
-            continue
-        if field.type == "bool":
-            yield Option(f"--{key}", (), (), bare=True)
-            continue
+    """The same for ``ibal train``, most of whose options are the fields of dataclasses."""
+    for option in of_parser(train._parser(ValueConfig())):
+        key = option.flag[2:]
         number = key in ("steps", "seed", "seeds")
-        yield Option(f"--{key}", ("1",) if number else RIGHT.get(key, ("x=1",)), NO_COUNT if number else WRONG[key])
+        if key == "learner" or "." in key:
+            continue
+        right = ("1",) if number else RIGHT.get(key, ("x=1",))
+        yield option if option.bare else Option(option.flag, right, NO_COUNT if number else WRONG[key])
     for part, record in (("learner", ValueConfig), ("train", TrainConfig)):
         for name, kind in field_types(record).items():
             flag = f"--{part}.{name.replace('_', '-')}"

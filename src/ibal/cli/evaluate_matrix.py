@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Output, check_attackers, check_folder, unwritable
 from ibal.files import Busy
+from ibal.options import names
 
 ROOM = 100  # columns of a table
 
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
     attacks = attack_names("natural" if options.attacks is None else options.attacks)
-    perturbations = _words("--perturbations", "none" if options.perturbations is None else options.perturbations)
+    perturbations = names("--perturbations", "none" if options.perturbations is None else options.perturbations)
     from ibal.evaluation.perturb import checked
 
     try:
@@ -63,14 +63,14 @@ def attack_names(text: str) -> tuple[str, ...]:
     from ibal.evaluation.attack_sets import SETS
     from ibal.evaluation.bank import configuration
 
-    names = _words("--attacks", text)
+    asked = names("--attacks", text)
     try:
-        for name in names:
+        for name in asked:
             if name not in SETS:
                 configuration(name)
     except ValueError as error:
         raise CommandError(f"--attacks {error}", WRONG_USE) from error
-    return names
+    return asked
 
 
 def show(ask: Asked, output: Output) -> int:
@@ -99,12 +99,3 @@ def show(ask: Asked, output: Output) -> int:
 def _room() -> int:
     """A terminal may be narrower than a table should be at most."""
     return min(ROOM, shutil.get_terminal_size().columns) if sys.stdout.isatty() else ROOM
-
-
-def _words(flag: str, text: str) -> tuple[str, ...]:
-    words = [word.strip() for word in re.split(r",(?![^\[]*\])", text)]  # commas in brackets part options
-    if "" in words:
-        raise CommandError(f'{flag} "{text}": a name is missing; write names with commas between them', WRONG_USE)
-    if twice := [word for i, word in enumerate(words) if word in words[:i]]:
-        raise CommandError(f'{flag} "{text}": "{twice[0]}" is named twice', WRONG_USE)
-    return tuple(words)

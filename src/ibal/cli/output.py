@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ibal.files import CLAIM, Busy, Claim, claimed, silence
 from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_text
+from ibal.registry import hint, quoted
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 
@@ -31,18 +33,46 @@ class CommandError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one sentence, like everything else does."""
+    """A parser that says what is wrong in one sentence, like everything else does. Dashes and underscores in the names
+    of options are the same."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Read a command line; an option that there is not is named with the closest that there is."""
+        options, odd = self.parse_known_args(args, namespace)
+        word = next((word for word in odd if word.startswith("-") and len(word) > 1), "".join(odd[:1]))
+        if word.startswith("--"):
+            self.error(f"unknown option {quoted(word)}.{hint(word.partition('=')[0], self.flags())}", "All of them")
+        if odd:
+            self.error(f"{quoted(word)} belongs to no option", "All of them")
+        return options
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
         """Refuse "--option=--" first: argparse would take it for no value at all, and check nothing."""
-        for word in args or ():
+        words = [self._spelled(word) for word in args or ()]
+        for word in words:
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f'{word.removesuffix("=--")} is "--", which is no value')
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(words, namespace)
 
-    def error(self, message: str) -> NoReturn:
+    def flags(self) -> tuple[str, ...]:
+        """Return the long options there are, also those of the commands in it."""
+        choices = [action.choices for action in self._actions if isinstance(action.choices, dict)]
+        below = [parser.flags() for each in choices for parser in each.values()]
+        return tuple(word for word in chain(self._option_string_actions, *below) if word.startswith("--"))
+
+    def _spelled(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        dashed = name.replace("_", "-")
+        return f"{dashed}{equals}{value}" if name.startswith("--") and dashed in self.flags() else word
+
+    def error(self, message: str, all_of_them: str = "All options") -> NoReturn:
         """End the command."""
-        raise CommandError(f"{message}. All options: {self.prog} --help", WRONG_USE)
+        message = _NO_VALUE.sub(r"\1 needs a value", message)
+        end = "" if message.endswith((".", "!")) else "."
+        raise CommandError(f"{message}{end} {all_of_them}: {self.prog} --help", WRONG_USE)
+
+
+_NO_VALUE = re.compile(r"argument (--\S+?): expected (one|at least one) argument")
 
 
 def a_path(text: str) -> Path:

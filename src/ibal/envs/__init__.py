@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ibal.contract import missing_arguments
 from ibal.envs.lbf import rules as lbf
 from ibal.envs.smac.scenarios import SCENARIOS
-from ibal.options import ConfigError, for_call, pairs, read_scalar
-from ibal.registry import Entry, Own, Registry, UnknownName, load, quoted
+from ibal.options import ConfigError, bracketed, for_call, read_scalar
+from ibal.registry import Entry, Own, Registry, UnknownName, load
 
 if TYPE_CHECKING:
     from ibal.types import Env
@@ -88,12 +88,7 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
 
     Returns its full name and the options. Raises UnknownName, or ConfigError for brackets that hold no options.
     """
-    base, bracket, rest = text.partition("[")
-    if not bracket:
-        return TABLE.resolve(Own(text)), {}
-    if not rest.endswith("]") or not rest[:-1].strip():
-        raise ConfigError(f"{quoted(text)}: options stand in brackets, as in smac/8m[version=2026-11]")
-    given = pairs(f"{quoted(text)}:", rest[:-1].split(","))
+    base, given = bracketed(text, "smac/8m[version=2026-11]")
     return TABLE.resolve(Own(base)), {name: read_scalar(value) for name, value in given.items()}
 
 

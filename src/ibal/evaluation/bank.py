@@ -22,7 +22,7 @@ from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.envs import version_of
 from ibal.evaluation.matrix import Attack, Team
-from ibal.options import pairs, with_options
+from ibal.options import bracketed, with_options
 from ibal.reading import Unreadable, content, table
 from ibal.registry import Own
 from ibal.types import EnvSpec
@@ -163,13 +163,8 @@ def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
 def variant(name: str) -> tuple[Own, dict[str, str]]:
     """Split ``interaction[fill=mean,masks=random]``, as a user or a program asks for it, into the attack and its
     options. Raises ValueError."""
-    base, bracket, rest = name.partition("[")
-    if not bracket:
-        return Own(name), {}
-    options = rest.removesuffix("]")
-    if options == rest or not options.strip() or "[" in options or "]" in options:
-        raise ValueError(f'"{name}": the options of an attack stand in brackets, as in interaction[fill=mean]')
-    return Own(base), pairs(f'"{name}":', options.split(","))
+    base, options = bracketed(name, "interaction[fill=mean]")
+    return Own(base), options
 
 
 def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
