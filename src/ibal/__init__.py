@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ibal.adversaries.check import check_adversary
     from ibal.api.evaluate import evaluate
     from ibal.api.fit import fit
+    from ibal.api.grid import Grid, grid
     from ibal.api.names import attacks, environments, learners, methods
     from ibal.api.records import Attacker, Evaluation, Replay, Run, Team
     from ibal.api.train import train
@@ -47,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Feedback",
     "Frame",
+    "Grid",
     "ObsLayout",
     "ObsView",
     "Policy",
@@ -66,6 +68,7 @@ __all__ = [
     "environments",
     "evaluate",
     "fit",
+    "grid",
     "learners",
     "load_policy",
     "make",
@@ -79,6 +82,7 @@ _HOME = {
     "adversaries.check": ("check_adversary",),
     "api.evaluate": ("evaluate",),
     "api.fit": ("fit",),
+    "api.grid": ("Grid", "grid"),
     "api.names": ("attacks", "environments", "learners", "methods"),
     "api.records": ("Attacker", "Evaluation", "Replay", "Run", "Team"),
     "api.train": ("train",),

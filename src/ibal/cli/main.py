@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
     "analyse": ("ibal.cli.analyse", "say why an attack works: numbers and pictures"),
     "curves": ("ibal.cli.curves", "draw learning curves, natural and under attacks"),
+    "grid": ("ibal.cli.grid", "do the runs of a study: here, on a Ray cluster, on Slurm"),
     "report": ("ibal.cli.report", "the paper's tables with your numbers beside"),
     "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }

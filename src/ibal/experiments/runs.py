@@ -1,10 +1,10 @@
 """What a study comes to: runs, each named by a hash of all that decides what comes out of it. Imports no jax.
 
     planned = runs_of(load_study(folder), folder)
-    planned.runs[0].id, planned.runs[0].needs                          # "train-3f0a…", the runs that must be done before
+    planned.runs[0].id, planned.runs[0].needs                          # "train-3f0a…", the runs that come before it
     planned.cells                                                      # which run holds what of the evaluation
 
-Three kinds: a training (one seed, or ``pack`` of them), an attacker fitted to a team, a cell: all seeds of one run under
+Three kinds: a training (one seed, or ``pack`` of them), an attacker fitted to a team, a cell: all seeds of a run under
 one attack and one perturbation. The name of a run hashes its configuration, the versions of the engine's rules, the
 sources that compute it, and the names of the runs that it needs; so what is changed anywhere gives new names to what
 depends on it, and to nothing else. How a run is kept (``train.keep``, ``train.checkpoint_every``) decides nothing.
@@ -98,9 +98,10 @@ def runs_of(study: Study, home: Path) -> Planned:
     fitted = {one.name: one for one in study.attackers}
     for evaluation in study.evaluations:
         for team in teams:
-            if team.name in evaluation.teams and (not evaluation.seeds or set(team.seeds) & set(evaluation.seeds)):
+            asked = team.name in evaluation.teams and (not evaluation.env or team.env in evaluation.env)
+            if asked and (not evaluation.seeds or set(team.seeds) & set(evaluation.seeds)):
                 cells += _cells(evaluation, team, teams, fitted.get(evaluation.attackers), made, study.engine)
-    held = {cell: None for cell in cells}
+    held = dict.fromkeys(cells)
     configs = {run.id: (name, config_of(run.what)) for (name, _), runs in trained.items() for run in runs}
     return Planned(_ordered(made.values()), list(held), configs)
 
@@ -235,7 +236,11 @@ def _fits(
 
 
 def _seeds(team: _Team) -> str:
-    return "a file" if team.seeds == (None,) else f"seed {'–'.join(map(str, dict.fromkeys((team.seeds[0], team.seeds[-1]))))}"
+    return (
+        "a file"
+        if team.seeds == (None,)
+        else f"seed {'–'.join(map(str, dict.fromkeys((team.seeds[0], team.seeds[-1]))))}"
+    )
 
 
 def _where(config: RunConfig) -> str:
@@ -261,7 +266,9 @@ def _run(kind: str, what: dict[str, Any], needs: tuple[str, ...], label: str) ->
     """Name a run by what decides it; labels and paths do not."""
     what = {"kind": kind, **what}
     told = json.dumps(_deciding(what), sort_keys=True)
-    return Run(f"{kind}-{hashlib.sha256(told.encode()).hexdigest()[:16]}", kind, what, tuple(dict.fromkeys(needs)), label)
+    return Run(
+        f"{kind}-{hashlib.sha256(told.encode()).hexdigest()[:16]}", kind, what, tuple(dict.fromkeys(needs)), label
+    )
 
 
 def _deciding(what: Any) -> Any:

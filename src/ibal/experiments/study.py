@@ -53,7 +53,7 @@ EACH = "each"  # attackers that are fitted to the very team that they attack
 _LISTS = ("env", "method", "learner")  # several of them multiply
 _TRAIN = ("name", "preset", "pack", *(f.name for f in fields(RunConfig) if f.name != "seed"))
 _ATTACKERS = ("name", "attack", "on", "seeds", "episodes", "steps", "rounds", "epsilon", "seed")
-_EVALUATE = ("teams", "attacks", "perturbations", "attackers", "episodes", "seed", "seeds", "snapshots")
+_EVALUATE = ("teams", "env", "attacks", "perturbations", "attackers", "episodes", "seed", "seeds", "snapshots")
 _TEAMS = ("name", "files")
 _PAGE = ("title", "tables", "curves", "replays")
 _TOP = ("name", "engine", "defaults", "train", "teams", "attackers", "evaluate", "page")
@@ -105,6 +105,8 @@ class Evaluate:
     seed: int = 0
     seeds: tuple[int, ...] = ()
     snapshots: bool = False
+    env: tuple[str, ...] = ()
+    """Only in these environments; (): wherever the teams play."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def load_study(path: Path) -> Study:
     return read_study(table, path.parent.name or "study", Lines(text), str(path))
 
 
-def read_study(table: Mapping[str, Any], name: str = "study", lines: Lines | None = None, where: str = "study") -> Study:
+def read_study(
+    table: Mapping[str, Any], name: str = "study", lines: Lines | None = None, where: str = "study"
+) -> Study:
     """Read a study from the tables of its file, as a program may make them itself. Raises as ``load_study``."""
     return _Reader(table, lines or Lines(""), where).study(name)
 
@@ -289,6 +293,8 @@ class _Reader:
                 made = replace(made, **{name: value})
         if "seeds" in entry:
             made = replace(made, seeds=_seeds(entry["seeds"], (*here, "seeds")))
+        if "env" in entry:
+            made = replace(made, env=self._envs(entry["env"], (*here, "env")))
         if "snapshots" in entry:
             if not isinstance(entry["snapshots"], bool):
                 raise _Wrong(f"snapshots must be true or false, not {shown(entry['snapshots'])}", *here, "snapshots")
@@ -298,6 +304,14 @@ class _Reader:
             self._refer([one], [known.name for known in attackers], *here, "attackers", "[[attackers]]")
             made = replace(made, attackers=one)
         return made
+
+    def _envs(self, value: Any, at: tuple[str, int, str]) -> tuple[str, ...]:
+        try:
+            return tuple(envs.named(name)[0] for name in _strings(value, "env", at))
+        except _Wrong:
+            raise
+        except ValueError as error:
+            raise _Wrong(str(error), *at) from None
 
     def _page(self) -> Page:
         table = self.table.get("page", {})

@@ -35,8 +35,8 @@ def check(study: Study, planned: Planned) -> None:
             base, config, _ = configuration(attack)
             if learns(config) and base not in fitted:
                 raise ConfigError(
-                    f'{here}: "{attack}" has to be fitted; name it in [[attackers]] with attack = "{base}", and that in '
-                    "attackers = …"
+                    f'{here}: "{attack}" has to be fitted; write [[attackers]] with attack = "{base}" and on = …, and '
+                    "attackers = … here"
                 )
         for training in study.trainings:
             if training.name in evaluation.teams:

@@ -1,6 +1,6 @@
 """Cores for a process of its own: as many as it was given, and none that another worker of this machine has.
 
-    take_cores(1)                                                      # before jax is imported
+take_cores(1)                                                      # before jax is imported
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-
 
 
 def take_cores(count: int) -> list[int]:

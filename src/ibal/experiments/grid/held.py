@@ -1,8 +1,8 @@
 """A study and its store: what is missing, doing it, and what has come of it. Imports no jax.
 
-    held = Held(Path("studies/mine"))
-    held.run("local", workers=2)
-    held.status(), held.rows()
+held = Held(Path("studies/mine"))
+held.run("local", workers=2)
+held.status(), held.rows()
 """
 
 from __future__ import annotations

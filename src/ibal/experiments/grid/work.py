@@ -135,8 +135,11 @@ def _done(store: Store, run: Run, claim: Claim, note: Callable[[str], None]) -> 
             if told is None:
                 raise Stopped
             seconds = round(time.time() - started, 2)
-            about = {"seconds": seconds, "engine": run.what.get("engine", ""), "label": run.label, "commit": _commit(),
-                     "finished": time.time(), "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}  # fmt: skip
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            about = {
+                "seconds": seconds, "engine": run.what.get("engine", ""), "label": run.label, "commit": _commit(),
+                "finished": time.time(), "memory_mb": memory,
+            }  # fmt: skip
             first = claim.finish(about | told)
         store.log("done" if first else "again", run.id, claim=claim.number, seconds=seconds)
         return "done"
@@ -153,7 +156,7 @@ def _done(store: Store, run: Run, claim: Claim, note: Callable[[str], None]) -> 
 
 
 def _execute(run: Run, store: Store, note: Callable[[str], None]) -> dict[str, Any] | None:
-    """Do what a run says: a kind of ``execute``, or "call", a function ``f(what, folder) -> dict`` of a program's own."""
+    """Do what a run says: a kind of ``execute``, or "call": ``f(what, folder) -> dict`` of a program's own."""
     if run.kind != "call":
         from ibal.experiments.grid.execute import execute
 
