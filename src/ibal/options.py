@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -267,6 +268,7 @@ def read_scalar(text: str) -> Scalar:
     return text
 
 
+@cache  # a study makes thousands of configurations
 def field_types(record: type) -> dict[str, Any]:
     """Return the type of every field of a configuration dataclass."""
     hints = get_type_hints(record)

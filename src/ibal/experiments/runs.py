@@ -87,10 +87,11 @@ def runs_of(study: Study, home: Path) -> Planned:
     """Return the runs and cells of a study; paths in it are taken from ``home``. Raises ConfigError for a file of
     teams that cannot be read, or attackers that are missing for one of the environments."""
     made: dict[str, Run] = {}
-    trained, teams = _trainings(study, made), []
+    configs: dict[str, RunConfig] = {}
+    trained, teams = _trainings(study, made, configs), []
     for (name, where), runs in trained.items():
         for run in runs:
-            config = config_of(run.what)
+            config = configs[run.id]
             seeds = tuple(range(config.seed, config.seed + config.seeds))
             teams.append(_Team(name, run.what["method_label"], config.env, seeds, {"run": run.id}, (run.id,), where))
     teams += [team for given in study.teams for file in given.files for team in _files(given.name, file, home)]
@@ -102,11 +103,11 @@ def runs_of(study: Study, home: Path) -> Planned:
             if asked and (not evaluation.seeds or set(team.seeds) & set(evaluation.seeds)):
                 cells += _cells(evaluation, team, teams, fitted.get(evaluation.attackers), made, study.engine)
     held = dict.fromkeys(cells)
-    configs = {run.id: (name, config_of(run.what)) for (name, _), runs in trained.items() for run in runs}
-    return Planned(_ordered(made.values()), list(held), configs)
+    named_ = {run.id: (name, configs[run.id]) for (name, _), runs in trained.items() for run in runs}
+    return Planned(_ordered(made.values()), list(held), named_)
 
 
-def _trainings(study: Study, made: dict[str, Run]) -> dict[tuple[str, str], list[Run]]:
+def _trainings(study: Study, made: dict[str, Run], configs: dict[str, RunConfig]) -> dict[tuple[str, str], list[Run]]:
     """Make the runs of all trainings, each after the one that it begins with."""
     known = {(one.name, one.config.env): one for one in study.trainings}
     found: dict[tuple[str, str], list[Run]] = {}
@@ -115,7 +116,7 @@ def _trainings(study: Study, made: dict[str, Run]) -> dict[tuple[str, str], list
         which = one.name, _where(one.config)
         if which not in found:
             before = runs(known[one.init, one.config.env]) if one.init else []
-            found[which] = [_training(one, seeds, before, study.engine) for seeds in _packs(one)]
+            found[which] = [_training(one, seeds, before, study.engine, configs) for seeds in _packs(one)]
             made.update({run.id: run for run in found[which]})
         return found[which]
 
@@ -128,14 +129,15 @@ def _packs(one: Training) -> list[Seeds]:
     """Deal the seeds to programs: neighbours, as a program trains ``seed .. seed + seeds - 1``."""
     packs: list[Seeds] = []
     for seed in sorted(one.seeds):
-        if packs and len(packs[-1]) < one.pack and packs[-1][-1] + 1 == seed:
-            packs[-1] = (*packs[-1], seed)
+        last = packs[-1] if packs else ()
+        if last and len(last) < one.pack and max(last) + 1 == seed:
+            packs[-1] = (*last, seed)
         else:
             packs.append((seed,))
     return packs
 
 
-def _training(one: Training, seeds: Seeds, before: list[Run], engine: str) -> Run:
+def _training(one: Training, seeds: Seeds, before: list[Run], engine: str, configs: dict[str, RunConfig]) -> Run:
     config = replace(one.config, seed=seeds[0], seeds=len(seeds))
     start = _start(one, seeds, before)
     table = as_dict(config)
@@ -146,7 +148,9 @@ def _training(one: Training, seeds: Seeds, before: list[Run], engine: str) -> Ru
     }  # fmt: skip
     several = f"seeds {seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     label = f"{one.name} on {config.env.removeprefix('smac/')}, {several}"
-    return _run("train", what, () if start is None else (start,), label)
+    run = _run("train", what, () if start is None else (start,), label)
+    configs[run.id] = config
+    return run
 
 
 def _start(one: Training, seeds: Seeds, before: list[Run]) -> str | None:

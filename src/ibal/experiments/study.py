@@ -281,7 +281,7 @@ class _Reader:
             name: _strings(entry[name], name, (*here, name))
             for name in ("teams", "attacks", "perturbations") if name in entry
         }  # fmt: skip
-        made = Evaluate(lists.pop("teams", tuple(names)), **lists)
+        made = replace(Evaluate(tuple(names)), **lists)
         self._refer(made.teams, names, *here, "teams", "team")
         for one in made.attacks:
             _check_attack(one, (*here, "attacks"))

@@ -73,7 +73,7 @@ def test_a_run_carries_its_whole_configuration_and_begins_with_the_last_explorat
     run = next(run for run in planned(tmp_path).runs if run.label == "ibal on 3m, seed 1")
     config = config_of(run.what, "../x/run")
     assert (config.env, config.method, config.seed, config.seeds) == ("smac/3m", "ibal", 1, 1)
-    assert (config.train.steps, config.train.epsilon_start, config.learner.batch) == (2000, 0.05, 8)
+    assert (config.train.steps, config.train.epsilon_start, config.train.replay) == (2000, 0.05, 64)
     assert (config.init, dict(config.env_options)) == ("../x/run", {"version": "2026-12"})
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import polars as pl
 
 from ibal.adversaries import TABLE, built, configured
 from ibal.adversaries.base import Adversary
@@ -107,7 +108,7 @@ def cell(what: Mapping[str, Any], store: Store, folder: Path, note: Note) -> dic
     if what["snapshots"]:
         steps = {team.policy: team.about["env_steps"] for team in teams}
         rows = played.rows.with_columns(
-            played.rows["policy"].replace_strict(steps, return_dtype=int).alias("env_steps")
+            played.rows["policy"].replace_strict(steps, return_dtype=pl.Int64).alias("env_steps")
         ).drop("policy", "method")
     write_json(played.card, folder / CARD)
     appear_bytes(folder / ROWS, as_parquet(rows))

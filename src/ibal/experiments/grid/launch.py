@@ -7,7 +7,7 @@ A further one is one line in ``LAUNCHERS``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ibal.experiments.grid.store import Store
 from ibal.experiments.runs import Run
@@ -25,6 +25,7 @@ LAUNCHERS = Registry(
 )
 
 
+@runtime_checkable
 class Launcher(Protocol):
     """Does runs somewhere. The grid decides what is missing; the store, who does what."""
 

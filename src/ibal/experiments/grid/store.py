@@ -140,14 +140,12 @@ class Store:
         path = self.path / "claims" / f"{run}.{number}"
         try:
             touched = path.stat().st_mtime
-            if touched == RELEASED:
-                return True
-            owner = json.loads(path.read_bytes() or b"{}")
         except FileNotFoundError:
             return False  # a listing that is older than a clean-up: look again
-        except ValueError:
-            owner = {}
-        gone = _is_gone(owner) if isinstance(owner, dict) else None
+        if touched == RELEASED:
+            return True
+        owner = self.owner(run, number)
+        gone = _is_gone(owner)
         return self._now() - touched > STALE if gone is None else gone
 
     def owner(self, run: str, number: int) -> dict[str, Any]:
@@ -232,7 +230,7 @@ class Claim:
     def finish(self, about: Mapping[str, Any]) -> bool:
         """Tell that the run is done; False if somebody has told so before. Raises OSError."""
         path = self.store.path / "done" / f"{self.run}.json"
-        told = _link_new(path, json.dumps(about | {"claim": self.number}, sort_keys=True), self.store.worker)
+        told = _link_new(path, json.dumps({**about, "claim": self.number}, sort_keys=True), self.store.worker)
         self.store.forgive(self.run)
         self.release()
         return told
