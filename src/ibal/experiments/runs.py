@@ -127,9 +127,9 @@ def _trainings(study: Study, made: dict[str, Run], configs: dict[str, RunConfig]
 
 def _packs(one: Training) -> list[Seeds]:
     """Deal the seeds to programs: neighbours, as a program trains ``seed .. seed + seeds - 1``."""
-    packs: list[Seeds] = []
+    packs: list[tuple[int, ...]] = []
     for seed in sorted(one.seeds):
-        last = packs[-1] if packs else ()
+        last: Seeds = packs[-1] if packs else ()
         if last and len(last) < one.pack and max(last) + 1 == seed:
             packs[-1] = (*last, seed)
         else:
@@ -146,7 +146,7 @@ def _training(one: Training, seeds: Seeds, before: list[Run], engine: str, confi
         "config": table, "init": start, "method_label": label_of(config),
         "engine": engine_of("train", engine), "own": _own(config.env, config.method),
     }  # fmt: skip
-    several = f"seeds {seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    several = f"seeds {min(seeds)}–{max(seeds)}" if len(seeds) > 1 else f"seed {min(seeds)}"
     label = f"{one.name} on {config.env.removeprefix('smac/')}, {several}"
     run = _run("train", what, () if start is None else (start,), label)
     configs[run.id] = config
