@@ -41,9 +41,13 @@ class BatchLearner(NamedTuple):
     it.
 
     ``update(key, state, episodes, chosen[b], left[]) -> (state, metrics)`` learns from the episodes with these indices;
-    ``key`` is another one at every step of every run, ``left`` as in ``Progress``.
+    ``key`` is another one at every step of every run, ``left`` as in ``Progress``. One that needs much memory to work
+    in says so, and is given the same again at the next step: ``work(state, episodes, b) -> memory`` makes it, and
+    ``update_in`` is ``update`` with it as one argument and one result more. None: it needs none.
     """
 
     init: Callable[[jax.Array], Any]
     policy: Callable[[Any, Progress], Policy]
     update: Callable[[jax.Array, Any, Episodes, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
+    work: Callable[[Any, Episodes, int], Any] | None = None
+    update_in: Callable[..., tuple[Any, dict[str, jax.Array], Any]] | None = None

@@ -84,6 +84,14 @@ def rows(
     ``obs`` is what the team saw: as it was stored, or ``reobserve(memory, obs[n, o])`` of the clean observation.
     """
     episode, time = (jax.lax.dynamic_slice_in_dim(a, first, count).T for a in (packing.episode, packing.time))
+    return read(episodes, chosen, episode, time, reobserve)
+
+
+def read(
+    episodes: Episodes, chosen: Int[Array, "b"], episode: Int[Array, "t r"], time: Int[Array, "t r"],
+    reobserve: Reobserve | None = None,
+) -> Rows:  # fmt: skip
+    """Read what stands in slots that hold step ``time`` of ``episodes[chosen[episode]]``; -1 is padding."""
     inside = episode >= 0
     which = jnp.where(inside, chosen[jnp.maximum(episode, 0)], 0)
     step = jnp.minimum(time, episodes.action.shape[1] - 1)

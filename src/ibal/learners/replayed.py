@@ -57,18 +57,20 @@ def with_replay(
         owed = state.owed + ready * share * new * ratio
         count = jnp.floor(owed).astype(jnp.int32)
 
-        def step(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-            learned, sums = carry
+        def step(index: jax.Array, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            learned, sums, work = carry
             here = rng.at(key, index)
             chosen = replay.sample(here, stored, batch)
-            learned, metrics = one.update(rng.stream(here, "update"), learned, stored.episodes, chosen, progress.left)
-            return learned, jax.tree.map(jnp.add, sums, metrics)
+            now = (rng.stream(here, "update"), learned, stored.episodes, chosen, progress.left)
+            learned, metrics, work = one.update_in(*now, work) if one.update_in else (*one.update(*now), work)
+            return learned, jax.tree.map(jnp.add, sums, metrics), work
 
         nobody = jnp.zeros(batch, jnp.int32)
         shapes = jax.eval_shape(lambda: one.update(key, state.learned, stored.episodes, nobody, progress.left)[1])
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        work = one.work(state.learned, stored.episodes, batch) if one.work else ()
         count = tree.common(count, axis)
-        learned, sums = jax.lax.fori_loop(0, count, step, (state.learned, nothing))
+        learned, sums, _ = jax.lax.fori_loop(0, count, step, (state.learned, nothing, work))
         done = jnp.maximum(count, 1).astype(jnp.float32)
         metrics = jax.tree.map(lambda total: jnp.where(count > 0, total / done, jnp.nan), sums)
         return Replayed(learned, stored, owed - count.astype(jnp.float32)), metrics | {"updates": count}

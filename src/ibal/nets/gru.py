@@ -47,15 +47,37 @@ def sequence(
     return jax.lax.scan(advance, hidden, (xs, keep))[1]
 
 
-def _step(weights: GruWeights, hidden: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+def cell(
+    h_w: Float[Array, "*k h 3*h"], h_b: Float[Array, "*k 1 3*h"], hidden: Float[Array, "*k r h"],
+    given: Float[Array, "*k r 3*h"],
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """Advance one step or, with a leading axis, several networks by one; ``given`` is ``x x_w + x_b``.
+
+    Returns the state after it, the gates (reset and update side by side), the candidate and its recurrent part.
+    """
     size = hidden.shape[-1]
-    given = x @ weights.x_w + weights.x_b[None, :]
-    recurrent = hidden @ weights.h_w + weights.h_b[None, :]
-    reset = jax.nn.sigmoid(given[:, :size] + recurrent[:, :size])
-    update = jax.nn.sigmoid(given[:, size : 2 * size] + recurrent[:, size : 2 * size])
-    candidate = jnp.tanh(given[:, 2 * size :] + reset * recurrent[:, 2 * size :])
-    after = candidate + update * (hidden - candidate)
-    return after, (reset, update, candidate, recurrent[:, 2 * size :])
+    recurrent = hidden @ h_w + h_b
+    gates = jax.nn.sigmoid(given[..., : 2 * size] + recurrent[..., : 2 * size])
+    candidate = jnp.tanh(given[..., 2 * size :] + gates[..., :size] * recurrent[..., 2 * size :])
+    return candidate + gates[..., size:] * (hidden - candidate), gates, candidate, recurrent[..., 2 * size :]
+
+
+def factors(
+    before: Float[Array, "*t h"], gates: Float[Array, "*t 2*h"], candidate: Float[Array, "*t h"],
+    recurrent: Float[Array, "*t h"],
+) -> tuple[Float[Array, "*t 3*h"], Float[Array, "*t h"]]:  # fmt: skip
+    """Return what a change of the state after a step is multiplied with to give those of the recurrent pre-activations
+    (reset, update, candidate), and that of the candidate's whole one."""
+    size = before.shape[-1]
+    reset, update = gates[..., :size], gates[..., size:]
+    to_candidate = (1 - update) * (1 - candidate**2)
+    to_update = (before - candidate) * update * (1 - update)
+    to_reset = to_candidate * recurrent * reset * (1 - reset)
+    return jnp.concatenate((to_reset, to_update, to_candidate * reset), axis=-1), to_candidate
+
+
+def _step(weights: GruWeights, hidden: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
+    return cell(weights.h_w, weights.h_b[None, :], hidden, x @ weights.x_w + weights.x_b[None, :])
 
 
 def _forward(
@@ -64,21 +86,18 @@ def _forward(
     def advance(h: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         x, kept = now
         before = h * kept[:, None]
-        after, gates = _step(weights, before, x)
-        return after, (after, before, *gates)
+        after, *saved = _step(weights, before, x)
+        return after, (after, before, *saved)
 
-    _, (hiddens, before, reset, update, candidate, recurrent) = jax.lax.scan(advance, hidden, (xs, keep))
-    saved = (weights, xs, keep, before, reset, update, candidate, recurrent)
-    return hiddens, saved
+    _, (hiddens, *saved) = jax.lax.scan(advance, hidden, (xs, keep))
+    return hiddens, (weights, xs, keep, *saved)
 
 
 def _backward(saved: tuple[Any, ...], out: Float[Array, "t r h"]) -> tuple[GruWeights, jax.Array, jax.Array, jax.Array]:
-    weights, xs, keep, before, reset, update, candidate, recurrent = saved
-    # d(pre-activation) = dh * factor, for the candidate, the update gate, the reset gate and the recurrent candidate.
-    to_candidate = (1 - update) * (1 - candidate**2)
-    to_update = (before - candidate) * update * (1 - update)
-    to_reset = to_candidate * recurrent * reset * (1 - reset)
-    factors = jnp.concatenate((to_reset, to_update, to_candidate * reset), axis=-1)
+    weights, xs, keep, before, gates, candidate, recurrent = saved
+    size = out.shape[-1]
+    update = gates[..., size:]
+    factor, to_candidate = factors(before, gates, candidate, recurrent)
 
     def back(carried: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         arriving, factor, z, kept = now
@@ -86,10 +105,9 @@ def _backward(saved: tuple[Any, ...], out: Float[Array, "t r h"]) -> tuple[GruWe
         through_gates = (jnp.concatenate((dh, dh, dh), axis=-1) * factor) @ weights.h_w.T
         return (dh * z + through_gates) * kept[:, None], dh
 
-    d_hidden, dh = jax.lax.scan(back, jnp.zeros_like(out[0]), (out, factors, update, keep), reverse=True)
+    d_hidden, dh = jax.lax.scan(back, jnp.zeros_like(out[0]), (out, factor, update, keep), reverse=True)
 
-    d_recurrent = jnp.concatenate((dh, dh, dh), axis=-1) * factors
-    size = out.shape[-1]
+    d_recurrent = jnp.concatenate((dh, dh, dh), axis=-1) * factor
     d_given = jnp.concatenate((d_recurrent[..., : 2 * size], dh * to_candidate), axis=-1)
     flat = lambda a: a.reshape(-1, a.shape[-1])  # noqa: E731
     d_weights = GruWeights(

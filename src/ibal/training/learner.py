@@ -36,7 +36,7 @@ def learner_for(
     """
     if isinstance(config, PpoConfig):
         return ppo_learner(env.spec, config, _rebuilds(adversary))
-    one = batch_learner(env.spec, config, train, adversary)
+    one = batch_learner(env.spec, config, train, adversary, axis)
     example = recorded(env, one, adversary, train.envs)
     learner = with_replay(
         one, example, capacity=train.replay, ratio=train.updates_per_episode, batch=config.batch,
@@ -50,9 +50,11 @@ def learner_for(
     return learner._replace(update=update)
 
 
-def batch_learner(spec: EnvSpec, config: ValueConfig, train: TrainConfig, adversary: Adversary) -> BatchLearner:
+def batch_learner(
+    spec: EnvSpec, config: ValueConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None
+) -> BatchLearner:
     """Build the part of a value learner that does one gradient step."""
-    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train))
+    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train), axis)
 
 
 def _rebuilds(adversary: Adversary) -> Reobserve | None:

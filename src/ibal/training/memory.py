@@ -10,7 +10,7 @@ import jax
 
 from ibal import rng, tree
 from ibal.evaluation.room import MIB, MemoryRefused, available, size
-from ibal.learners import replayed
+from ibal.learners import lanes, replayed
 from ibal.learners.config import LearnerConfig, PpoConfig
 from ibal.learners.packing import row_group
 from ibal.training.config import TrainConfig
@@ -40,12 +40,13 @@ def predict(
         parts = {"rollout": 2 * seeds * train.envs * one, "learner": 4 * seeds * (whole + slots * wide)}
     else:
         held = tree.nbytes(state.learner.replay)
-        slots = row_group(n, learner.batch) * (spec.horizon + 1)
-        wide = n * (spec.obs_size + 3 * spec.n_actions + 26 * h) + 5 * spec.state_size + 600
+        of = lanes.plan(n, learner.batch, spec.horizon + 1)
+        wide = n * (3 * spec.obs_size + 8 * spec.n_actions + 40 * h) + 5 * spec.state_size + 600
+        slots = of.lanes * (of.room * (7 * n * h + 2 * of.waves) + of.span * wide)
         parts = {
             "replay": held,
             "rollout": 2 * (held // replayed.capacity(state.learner) * train.envs),
-            "learner": 4 * seeds * slots * wide,
+            "learner": 4 * seeds * slots,
         }
     parts |= {
         "networks": 3 * tree.nbytes((replayed.learned(state.learner), state.attacker)),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ibal import rng
+from ibal.learners import lanes
 from ibal.learners.config import ValueConfig
-from ibal.learners.value import ValueParams, epsilon_greedy, row_group, value_learner
+from ibal.learners.lanes import plan
+from ibal.learners.value import ValueParams, epsilon_greedy, value_learner
 from ibal.nets import agents, pymarl
 from ibal.nets.mixers import MIXERS, mixer
 from ibal.types import Block, EnvSpec, Episodes, ObsLayout
@@ -113,20 +115,37 @@ def test_packed_update_equals_plain_gradient_descent_on_padded_episodes(name: st
         np.testing.assert_allclose(mine, wanted, atol=2e-5)
 
 
-def test_an_accelerator_works_on_all_rows_at_once_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_accelerator_works_on_all_episodes_at_once_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5))
     state, episodes = jax.jit(learner.init)(rng.root(3)), made_up()
 
     def updated() -> tuple[int, dict[str, jax.Array]]:
         update = jax.jit(lambda *now: learner.update(*now))  # traced anew: it asks for the backend while it is traced
-        return row_group(SPEC.n_agents, 5), update(KEY, state, episodes, jnp.arange(5), NOW)[1]
+        return plan(SPEC.n_agents, 5, TIME + 1).lanes, update(KEY, state, episodes, jnp.arange(5), NOW)[1]
 
-    one_row, few = updated()
+    two, few = updated()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    all_rows, wide = updated()
-    assert (one_row, all_rows) == (1, 5)
+    all_of_them, wide = updated()
+    assert (two, all_of_them) == (2, 5)
     for name in ("loss", "grad_norm", "td_error", "q_taken"):
         assert wide[name] == pytest.approx(float(few[name]), rel=1e-5)
+
+
+def test_a_batch_that_does_not_fit_at_once_is_learned_from_in_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = value_learner(SPEC, ValueConfig(hidden=8, batch=5, td_lambda=0.6))
+    state, episodes = jax.jit(learner.init)(rng.root(3)), made_up()
+
+    def updated() -> tuple[int, dict[str, jax.Array]]:
+        update = jax.jit(lambda *now: learner.update(*now))
+        return plan(SPEC.n_agents, 5, TIME + 1).waves, update(KEY, state, episodes, jnp.arange(5), NOW)[1]
+
+    whole = updated()
+    monkeypatch.setattr(lanes, "ROWS", 2)
+    monkeypatch.setattr(lanes, "SPAN", 3)
+    parts = updated()
+    assert (whole[0], parts[0]) == (1, 3)
+    for name in ("loss", "grad_norm", "td_error", "q_taken", "target"):
+        assert parts[1][name] == pytest.approx(float(whole[1][name]), rel=1e-5)
 
 
 def test_hard_target_is_a_copy_every_so_many_updates_and_ema_moves_a_little() -> None:
