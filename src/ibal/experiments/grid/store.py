@@ -207,14 +207,19 @@ class Claim:
         return not (self.store.path / "claims" / f"{self.run}.{self.number + 1}").exists()
 
     @contextmanager
-    def beating(self, lost: Callable[[], Any]) -> Generator[None]:
-        """Give a sign of life every ``BEAT`` seconds; call ``lost``, in another thread, if somebody has taken over."""
-        over = threading.Event()
+    def beating(self, lost: Callable[[], Any], stop: Callable[[], Any] = lambda: None) -> Generator[None]:
+        """Give a sign of life every ``BEAT`` seconds. In another thread, call ``lost`` if somebody has taken over, and
+        ``stop``, once, if all workers shall end."""
+        over, told = threading.Event(), False
 
         def beat() -> None:
+            nonlocal told
             while not over.wait(BEAT):
                 with suppress(OSError):
                     os.utime(self.path)
+                if not told and self.store.asked_to_stop():
+                    told = True
+                    stop()
                 if not self.holds() and not over.is_set():
                     lost()
                     return

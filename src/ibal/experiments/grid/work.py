@@ -130,7 +130,7 @@ def _done(store: Store, run: Run, claim: Claim, note: Callable[[str], None]) -> 
             return "failed"
         store.log("begin", run.id, claim=claim.number)
         note(f"{run.label} …")
-        with claim.beating(_gone):
+        with claim.beating(_gone, _stop):
             told = _execute(run, store, note)
             if told is None:
                 raise Stopped
@@ -224,6 +224,11 @@ def _mark(folder: Path) -> str:
 def _gone() -> None:
     """Somebody else does this run now: end at once, before two write to one folder."""
     os._exit(75)
+
+
+def _stop() -> None:
+    """End what this process does as SIGTERM does: trainings save first."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _commit() -> str:
