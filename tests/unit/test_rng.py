@@ -53,3 +53,15 @@ def test_seeds_that_would_give_the_games_of_another_are_refused(seed: int) -> No
 def test_the_first_and_the_last_seed_differ() -> None:
     first, last = (jax.random.key_data(rng.root(seed)) for seed in (0, 2**32 - 1))
     assert (first != last).any()
+
+
+@pytest.mark.parametrize("shape", [(), (10,), (16,), (3, 20)])
+def test_numbers_of_longer_rows_are_those_of_the_plain_ones(shape: tuple[int, ...]) -> None:
+    key = rng.stream(rng.root(5), "env")
+    np.testing.assert_array_equal(rng.uniform(key, shape), jax.random.uniform(key, shape))
+
+
+def test_the_old_generator_draws_what_it_always_drew() -> None:
+    key = rng.root(5)
+    with jax.threefry_partitionable(False):
+        np.testing.assert_array_equal(rng.uniform(key, (10,)), jax.random.uniform(key, (10,)))

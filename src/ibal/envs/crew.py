@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Key
+
+from ibal import rng
 
 Params = TypeVar("Params")  # a NamedTuple with these four fields, among others
 
@@ -49,7 +50,7 @@ def _who(params: Any, agents: int | Sequence[int]) -> tuple[Bool[Array, "n"], Ar
 def draw(key: Key[Array, ""], params: Any) -> tuple[Bool[Array, "n"], Bool[Array, "n"]]:
     """Return (disabled, absent) of one episode: the agents named, plus the wanted numbers among the others."""
     free = ~(params.disabled | params.absent)
-    ticket = jnp.where(free, jax.random.uniform(key, free.shape), 2.0)
+    ticket = jnp.where(free, rng.uniform(key, free.shape), 2.0)
     place = (ticket[None, :] < ticket[:, None]).sum(axis=1, dtype=jnp.int32)  # 0 = first drawn
     gone = free & (place < params.n_absent)
     off = free & (place >= params.n_absent) & (place < params.n_absent + params.n_disabled)

@@ -16,6 +16,7 @@ from jax import lax
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Key
 
+from ibal import rng
 from ibal.envs.smac import physics, targeting, weapons
 from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.scenarios import Scenario
@@ -37,7 +38,7 @@ class Draws(NamedTuple):
 def draws(key: Key[Array, ""], scenario: Scenario) -> Draws:
     """Draw the random numbers of one environment step."""
     total = scenario.n_agents + scenario.n_enemies
-    return Draws(*jax.random.uniform(key, (3, total)))
+    return Draws(*rng.uniform(key, (3, total)))
 
 
 def tick(

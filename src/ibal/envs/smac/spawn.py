@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from ibal import rng
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.scenarios import Group, Scenario
 from ibal.envs.smac.state import IDLE, SCAN, Units
@@ -169,7 +170,7 @@ def enemy_order(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> Int[Ar
         return jax.random.permutation(key, m)
     if rules.enemy_ids != "unimodal":
         raise ValueError(f'enemy_ids is "{rules.enemy_ids}", not one of unimodal, permutation, creation')
-    front = jax.random.bernoulli(key, 0.5, (m,))
+    front = rng.uniform(key, (m,)) < 0.5
     rank = jnp.where(front, jnp.cumsum(front) - 1, m - jnp.cumsum(~front))
     return jnp.zeros(m, int).at[rank].set(jnp.arange(m))
 
