@@ -33,7 +33,7 @@ def test_list_names_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["env", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["smac/3m", "3", "agents", "against", "3,", "60", "steps,", "rules", NEWEST]
-    assert len(lines) == 23 + 13 + 9
+    assert len(lines) == 23 + 15 + 13 + 9
     assert main(["env", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["environments"]
     assert [row["name"] for row in rows] == [line.split()[0] for line in lines]

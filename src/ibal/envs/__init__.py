@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ibal.contract import missing_arguments
 from ibal.envs.lbf import rules as lbf
 from ibal.envs.smac.scenarios import SCENARIOS
+from ibal.envs.smacv2 import armies
 from ibal.options import ConfigError, bracketed, for_call, read_scalar
 from ibal.registry import Entry, Own, Registry, UnknownName, load
 
@@ -40,24 +41,29 @@ TABLE = Registry(
             )
             for name, scenario in SCENARIOS.items()
         },
+        **{
+            f"smacv2/{name}": Entry("ibal.envs.smacv2.env:make", armies.summary(name), args=(name,))
+            for name in armies.ARMIES
+        },
         **{f"lbf/{name}": Entry("ibal.envs.lbf.env:make", lbf.summary(name), args=(name,)) for name in lbf.NAMES},
         **{f"toy/{name}": entry for name, entry in _TOY.items()},
     },
     listing="ibal env list",
     flag="--env",
-    prefixes=("smac/", "lbf/", "toy/"),
+    prefixes=("smac/", "smacv2/", "lbf/", "toy/"),
     short={f"lbf/{short}": f"lbf/{name}" for short, name in lbf.SHORT.items()},
 )
 
 # What makers take as **options are fields of these dataclasses.
 _OPTIONS = {
     "ibal.envs.smac.env:make": ("ibal.envs.smac.rules:Interface", "ibal.envs.smac.rules:Rules"),
+    "ibal.envs.smacv2.env:make": ("ibal.envs.smacv2.options:Options", "ibal.envs.smac.rules:Rules"),
     "ibal.envs.lbf.env:make": ("ibal.envs.lbf.rules:Rules",),
     "ibal.envs.leak:leak": ("ibal.envs.leak:Leak",),
 }
 
 # Worlds whose rules have versions: where these are, by name, oldest first.
-_VERSIONS = {"smac/": "ibal.envs.smac.rules:VERSIONS"}
+_VERSIONS = {"smac/": "ibal.envs.smac.rules:VERSIONS", "smacv2/": "ibal.envs.smac.rules:VERSIONS"}
 
 
 def versions(name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ runs as wide vector instructions; ``vmap`` over ``advance`` arrives here by a cu
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,13 @@ from jaxtyping import Array, Float, Key
 
 from ibal import rng
 from ibal.envs.smac import physics, targeting, weapons
+from ibal.envs.smac.pairs import some
 from ibal.envs.smac.rules import Quantities, Rules
-from ibal.envs.smac.scenarios import Scenario
+from ibal.envs.smac.scenarios import Game, Scenario
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.stats import Stats, stats
 from ibal.envs.smac.terrain import terrain
+from ibal.envs.smac.units import LOOPS_PER_STEP
 
 _ROWS = Layout(major_to_minor=(0, 1))
 
@@ -35,7 +37,7 @@ class Draws(NamedTuple):
     luck: Float[Array, "u"]
 
 
-def draws(key: Key[Array, ""], scenario: Scenario) -> Draws:
+def draws(key: Key[Array, ""], scenario: Game) -> Draws:
     """Draw the random numbers of one environment step."""
     total = scenario.n_agents + scenario.n_enemies
     return Draws(*rng.uniform(key, (3, total)))
@@ -47,16 +49,20 @@ def tick(
     numbers: Quantities,
     clock: Array,
     loop: Array,
-    scenario: Scenario,
+    scenario: Game,
     rules: Rules,
     facts: Stats,
 ) -> Units:
     """Advance the game by one loop; all arrays [u, e], the numbers [1, e] or [1, 1], the clock int32[1, e]."""
     n = scenario.n_agents
-    medivacs = bool(facts.heals.any())
+    medivacs, hunts = some(facts.heals), scenario.march == "trigger"
     units = weapons.upkeep(units, facts, medivacs)
     units = targeting.drop_finished(units)
-    units = targeting.engage(units, fresh(noise.luck, loop), clock + loop, facts, numbers, n)
+    if hunts:
+        units = targeting.rest(units, n)
+    units = targeting.engage(units, fresh(noise.luck, loop), clock + loop, facts, numbers, n, hunts)
+    if hunts:
+        units = targeting.hunt(units, (clock + loop) % LOOPS_PER_STEP == 0, facts, n)
     units = targeting.settle(units)
     units = physics.move(units, facts, rules, numbers, terrain(scenario.terrain), n, scenario.march == "agents")
     priority = fresh(noise.priority, loop)
@@ -71,15 +77,16 @@ def fresh(uniform: Float[Array, "u e"], loop: Array) -> Float[Array, "u e"]:
 
 
 @cache
-def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
-    """Return ``run(units, noise, clock, numbers)`` on [u, e] arrays; its ``vmap`` widens the trailing axis.
+def _batched(scenario: Game, rules: Rules, loops: int) -> Any:
+    """Return ``run(units, noise, clock, numbers, kind)`` on [u, e] arrays; its ``vmap`` widens the trailing axis.
 
     Numbers [1, 1] are common to all games; those that a ``vmap`` gave an axis become [1, e].
     """
-    facts = stats(scenario, rules)
 
     @jax.custom_batching.custom_vmap
-    def run(units: Units, noise: Draws, clock: Array, numbers: Quantities) -> Units:
+    def run(units: Units, noise: Draws, clock: Array, numbers: Quantities, kind: Any) -> Units:
+        facts = stats(scenario, rules) if isinstance(scenario, Scenario) else cast("Any", scenario).facts(kind, rules)
+
         def loop(i: Array, units: Units) -> Units:
             return tick(units, noise, numbers, clock, i, scenario, rules, facts)
 
@@ -87,7 +94,7 @@ def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
 
     @run.def_vmap
     def widen(
-        size: int, batched: Any, units: Units, noise: Draws, clock: Array, numbers: Quantities
+        size: int, batched: Any, units: Units, noise: Draws, clock: Array, numbers: Quantities, kind: Any
     ) -> tuple[Units, Any]:
         games = units.x.shape[-1]
 
@@ -102,8 +109,9 @@ def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
             return jnp.broadcast_to(leaf if is_batched else leaf[None], shape).reshape(1, -1)
 
         units, noise, clock = jax.tree.map(merge, (units, noise, clock), tuple(batched[:3]))
+        kind = jax.tree.map(merge, kind, batched[4])
         # A leaf that this axis does not touch may be common to all games, or have an entry for each of an inner axis.
-        units = run(units, noise, clock, jax.tree.map(merge_number, numbers, batched[3]))
+        units = run(units, noise, clock, jax.tree.map(merge_number, numbers, batched[3]), kind)
 
         def split(leaf: Array) -> Array:
             return jnp.moveaxis(leaf.reshape(leaf.shape[0], size, -1), 1, 0)
@@ -116,21 +124,24 @@ def _batched(scenario: Scenario, rules: Rules, loops: int) -> Any:
 def advance(
     units: Units,
     noise: Draws,
-    scenario: Scenario,
+    scenario: Game,
     rules: Rules,
     loops: int,
     numbers: Quantities | None = None,
     clock: Array | int = 0,
+    kind: Any = (),
 ) -> Units:
     """Run ``loops`` game loops of one environment; every leaf [u], numbers [] (default: those of ``rules``).
 
-    ``clock`` counts the loops played before.
+    ``clock`` counts the loops played before (of a scenario that hunts: since the trigger last went off). ``kind``
+    int32[u] says what the units are where teams are drawn.
     """
     numbers = rules.quantities if numbers is None else numbers
     run = _batched(scenario, rules.discrete, loops)
     wide = jax.tree.map(lambda a: a[:, None], (units, noise))
+    kind = jax.tree.map(lambda a: a[:, None], kind)
     scalars = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1), numbers)
-    return jax.tree.map(lambda a: a[:, 0], run(*wide, jnp.asarray(clock, jnp.int32).reshape(1, 1), scalars))
+    return jax.tree.map(lambda a: a[:, 0], run(*wide, jnp.asarray(clock, jnp.int32).reshape(1, 1), scalars, kind))
 
 
 def is_on_ground(x: np.ndarray, y: np.ndarray, scenario: Scenario) -> np.ndarray:

@@ -17,7 +17,7 @@ METRICS = ("win", "dead_allies", "dead_enemies", "timeout", "illegal_actions")
 
 # Cells looked at around an agent, in multiples of ``move_amount``; the height features add the agent's own cell.
 AROUND = ((0, 2), (0, -2), (2, 0), (-2, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
-_COMPASS = ("north", "south", "east", "west", "northeast", "southwest", "southeast", "northwest")
+COMPASS = ("north", "south", "east", "west", "northeast", "southwest", "southeast", "northwest")
 
 
 def action_names(scenario: Scenario) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def _body(race: str, bits: tuple[str, ...], with_health: bool) -> tuple[str, ...
     return ((*life,) if with_health else ()) + tuple(f"is_{name}" for name in bits)
 
 
-def _blocks(entities: Iterable[tuple[str, int, tuple[str, ...]]]) -> tuple[Block, ...]:
+def blocks(entities: Iterable[tuple[str, int, tuple[str, ...]]]) -> tuple[Block, ...]:
     """Number the entities' features consecutively; entities without features take no room."""
     blocks, start = [], 0
     for kind, slot, features in entities:
@@ -69,11 +69,11 @@ def obs_layout(scenario: Scenario, interface: Interface, rules: Rules = REAL) ->
     if interface.obs_last_action:
         ally += tuple(f"last_{name}" for name in action_names(scenario))
     return ObsLayout(
-        _blocks(
+        blocks(
             (
                 ("move", 0, tuple(f"can_{d}" for d in MOVES)),
-                ("pathing", 0, _COMPASS if interface.obs_pathing_grid else ()),
-                ("height", 0, (*_COMPASS, "here") if interface.obs_terrain_height else ()),
+                ("pathing", 0, COMPASS if interface.obs_pathing_grid else ()),
+                ("height", 0, (*COMPASS, "here") if interface.obs_terrain_height else ()),
                 *(("enemy", j, enemy) for j in range(scenario.n_enemies)),
                 *(("ally", j, ally) for j in range(scenario.n_agents - 1)),
                 ("own", 0, own),
@@ -91,7 +91,7 @@ def state_layout(scenario: Scenario, interface: Interface, rules: Rules = REAL) 
     """
     if interface.obs_instead_of_state:
         names = obs_layout(scenario, interface, rules).names
-        return ObsLayout(_blocks(("obs", i, names) for i in range(scenario.n_agents)), allies="anonymous")
+        return ObsLayout(blocks(("obs", i, names) for i in range(scenario.n_agents)), allies="anonymous")
     ally = _body(scenario.ally_race, scenario.ally_bits, True)
     enemy = _body(scenario.enemy_race, enemy_bits(scenario, rules), True)
 
@@ -99,7 +99,7 @@ def state_layout(scenario: Scenario, interface: Interface, rules: Rules = REAL) 
         return "energy" if scenario.heals and scenario.ally_types[agent].name == "medivac" else "cooldown"
 
     return ObsLayout(
-        _blocks(
+        blocks(
             (
                 *(("ally", i, ("health", weapon(i), "x", "y", *ally[1:])) for i in range(scenario.n_agents)),
                 *(("enemy", j, ("health", "x", "y", *enemy[1:])) for j in range(scenario.n_enemies)),

@@ -94,7 +94,7 @@ def available(
         patients = _within_reach(units, units.x[:n], units.y[:n], n) & (alive & ~medic)[None, :]
         patients = jnp.pad(patients, ((0, 0), (0, max(0, m - n))))[:, :m]
         targets = jnp.where(medic[:, None], patients, targets)
-    moves = _can_move(units.x[:n], units.y[:n], interface, walkable)
+    moves = can_move(units.x[:n], units.y[:n], interface, walkable)
     living = jnp.concatenate([jnp.ones((n, 1), bool), moves, targets], axis=1) & alive[:, None]
     return jnp.concatenate([~alive[:, None], living], axis=1)
 
@@ -104,7 +104,7 @@ def _within_reach(units: Units, x: Float[Array, "k"], y: Float[Array, "k"], n: i
     return dx * dx + dy * dy <= REACH**2
 
 
-def _can_move(
+def can_move(
     x: Float[Array, "n"], y: Float[Array, "n"], interface: Interface, walkable: Bool[np.ndarray, "32 32"]
 ) -> Bool[Array, "n 4"]:
     """North, south, east, west: is the cell half a move ahead walkable? (Coordinates are truncated toward zero.)"""
@@ -162,12 +162,12 @@ def observation(
     own_seen = sees_own_health(interface)
     own = _columns((own_seen, health[:n]), (own_seen and scenario.ally_race == "P", shield[:n]), bits=static.ally_bits)
     if interface.obs_last_action:
-        ally = jnp.concatenate([ally, _one_hot(state.last_action, scenario.n_actions)], axis=1)
+        ally = jnp.concatenate([ally, one_hot(state.last_action, scenario.n_actions)], axis=1)
 
     enemy_rows = _rows(units, n + state.enemy_order, avail[:, FIRST_TARGET:], enemy[state.enemy_order])
     ally_rows = _rows(units, jnp.arange(n), jnp.ones((n, n), bool), ally)
-    parts = [_surroundings(units, avail, scenario, interface, walkable)]
-    parts += [enemy_rows.reshape(n, -1), _without_self(ally_rows).reshape(n, -1), own]
+    parts = [surroundings(units, avail, n, scenario.terrain, interface, walkable)]
+    parts += [enemy_rows.reshape(n, -1), without_self(ally_rows).reshape(n, -1), own]
     seen = jnp.where(units.health[:n, None] > 0, jnp.concatenate(parts, axis=1), 0.0)
     if interface.obs_timestep_number:
         seen = jnp.concatenate([seen, jnp.broadcast_to(_elapsed(state, scenario), (n, 1))], axis=1)
@@ -192,18 +192,17 @@ def _rows(
     return jnp.where(visible[..., None], rows, 0.0)
 
 
-def _without_self(rows: Float[Array, "n n f"]) -> Float[Array, "n n-1 f"]:
+def without_self(rows: Float[Array, "n n f"]) -> Float[Array, "n n-1 f"]:
     """Drop the diagonal: row i keeps the agents other than i, ascending."""
     n, _, width = rows.shape
     flat = rows.reshape(n * n, width)[1:]
     return flat.reshape(n - 1, n + 1, width)[:, :-1].reshape(n, n - 1, width)
 
 
-def _surroundings(
-    units: Units, avail: Bool[Array, "n a"], scenario: Scenario, interface: Interface, walkable: np.ndarray
+def surroundings(
+    units: Units, avail: Bool[Array, "n a"], n: int, ground: str, interface: Interface, walkable: np.ndarray
 ) -> Float[Array, "n k"]:
     """Move flags, then on request the walkability of 8 cells around, then the height of these and the own cell."""
-    n = scenario.n_agents
     parts = [avail[:, FIRST_MOVE:FIRST_TARGET].astype(jnp.float32)]
     around = np.array((*AROUND, (0, 0)), np.float32) * interface.move_amount
     cell_x = units.x[:n, None].astype(jnp.int32) + around[None, :, 0].astype(np.int32)
@@ -211,11 +210,11 @@ def _surroundings(
     if interface.obs_pathing_grid:
         parts.append(_look_up(walkable.astype(np.float32), cell_x[:, :-1], cell_y[:, :-1], 1.0))
     if interface.obs_terrain_height:
-        parts.append(_look_up(_heights(scenario.terrain), cell_x, cell_y, 1.0))
+        parts.append(_look_up(_heights(ground), cell_x, cell_y, 1.0))
     return jnp.concatenate(parts, axis=1)
 
 
-def _one_hot(actions: Int[Array, "n"], n_actions: int) -> Float[Array, "n a"]:
+def one_hot(actions: Int[Array, "n"], n_actions: int) -> Float[Array, "n a"]:
     """Zero where the action is -1 (none yet)."""
     return (actions[:, None] == jnp.arange(n_actions)[None, :]).astype(jnp.float32)
 
@@ -252,7 +251,7 @@ def state_vector(
     enemy = jnp.where(alive[n:], enemy, 0.0)[state.enemy_order]
     parts = [jnp.where(alive[:n], ally, 0.0).reshape(-1), enemy.reshape(-1)]
     if interface.state_last_action:
-        parts.append(_one_hot(state.last_action, scenario.n_actions).reshape(-1))
+        parts.append(one_hot(state.last_action, scenario.n_actions).reshape(-1))
     if interface.state_timestep_number:
         parts.append(_elapsed(state, scenario)[None])
     return jnp.concatenate(parts)

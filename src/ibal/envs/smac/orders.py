@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from ibal.envs.smac.rules import Interface, Quantities
-from ibal.envs.smac.scenarios import Scenario
+from ibal.envs.smac.scenarios import Game, Scenario
 from ibal.envs.smac.state import ATTACK, HEAL, IDLE, MOVE, Units
-from ibal.envs.smac.stats import stats
+from ibal.envs.smac.stats import Stats, stats
 
 STOP, NORTH, SOUTH, EAST, WEST, FIRST_TARGET = 1, 2, 3, 4, 5, 6
 
@@ -17,18 +17,24 @@ def command(
     units: Units,
     actions: Int[Array, "n"],
     enemy_order: Int[Array, "m"],
-    scenario: Scenario,
+    scenario: Game,
     interface: Interface,
     numbers: Quantities = Quantities(),
+    facts: Stats | None = None,
+    keeps: Bool[Array, "n"] | None = None,
 ) -> Units:
     """Give every living agent its order. Actions are assumed legal.
 
     Moves go to a point ``move_amount`` away from where the agent stands now. An attack on a unit that the weapon cannot
     hit is refused: the previous order stays. An order equal to the current one changes nothing (but see
     ``numbers.recut``); any other cuts the attack under way before its damage point, its backswing, and the second hit
-    of a zealot's swing.
+    of a zealot's swing. ``facts`` [u, 1] are the units of a team that was drawn; agents that ``keeps`` names are sent
+    no order.
     """
-    n, facts = scenario.n_agents, stats(scenario)
+    n = scenario.n_agents
+    if facts is None:
+        assert isinstance(scenario, Scenario)
+        facts = stats(scenario)
     x, y = units.x[:n], units.y[:n]
     slot = jnp.clip(actions - FIRST_TARGET, 0, scenario.n_enemies - 1)
     healer = jnp.asarray(facts.heals[:n, 0]) & scenario.heals
@@ -38,6 +44,8 @@ def command(
     aims = (actions >= FIRST_TARGET) & (hittable | healer)
     moves = (actions >= NORTH) & (actions <= WEST)
     refused = (actions >= FIRST_TARGET) & ~aims
+    if keeps is not None:
+        aims, moves, refused = aims & ~keeps, moves & ~keeps, refused | keeps
     alive = units.health[:n] > 0
 
     order = jnp.where(aims, jnp.where(healer, HEAL, ATTACK), jnp.where(moves, MOVE, IDLE))

@@ -27,18 +27,38 @@ def at(value: Array, index: Int[Array, "k e"]) -> Array:
     return jnp.take_along_axis(value, jnp.maximum(index, 0), axis=0, mode="clip")
 
 
-def constant_at(table: np.ndarray, index: Int[Array, "k e"]) -> Float[Array, "k e"]:
+def some(table: Any) -> bool:
+    """Whether any unit (or pair) of the unit table has it; of what is only known in a game: yes."""
+    return bool(table.any()) if isinstance(table, np.ndarray) else True
+
+
+def which(table: Any) -> np.ndarray:
+    """The units that have it, by a column of the unit table; of what is only known in a game: all."""
+    return np.flatnonzero(table) if isinstance(table, np.ndarray) else np.arange(table.shape[0])
+
+
+def library(*tables: Any) -> Any:
+    """NumPy for tables that are constants of the program, jax.numpy where one is of a game."""
+    return np if all(isinstance(table, np.ndarray) for table in tables) else jnp
+
+
+def constant_at(table: Any, index: Int[Array, "k e"]) -> Float[Array, "k e"]:
     """The same for a column of the unit table [u, 1]; where all units have one value, that value and no work."""
+    if not isinstance(table, np.ndarray):
+        return at(table, index)
     if np.ptp(table) == 0:
         return jnp.full(index.shape, table.flat[0], jnp.float32)
     return jnp.asarray(table[:, 0]).at[jnp.maximum(index, 0)].get(mode="clip")
 
 
-def pair_at(table: np.ndarray, index: Int[Array, "u e"]) -> Float[Array, "u e"]:
+def pair_at(table: Any, index: Int[Array, "u e"]) -> Float[Array, "u e"]:
     """Entries of a pair table [u, v, 1] for (unit, the unit that ``index`` names)."""
-    if np.ptp(table) == 0:
+    if not isinstance(table, np.ndarray):
+        return jnp.take_along_axis(table, jnp.maximum(index, 0)[:, None], axis=1, mode="clip")[:, 0].astype(jnp.float32)
+    if (table == table.flat[0]).all():
         return jnp.full(index.shape, table.flat[0], jnp.float32)
-    return jnp.asarray(table[..., 0]).at[np.arange(table.shape[0])[:, None], jnp.maximum(index, 0)].get(mode="clip")
+    row = np.arange(table.shape[0])[:, None]
+    return jnp.asarray(table[..., 0], jnp.float32).at[row, jnp.maximum(index, 0)].get(mode="clip")
 
 
 def columns(numbers: Any) -> Any:
@@ -56,7 +76,7 @@ def worked_out(needed: Bool[Array, ""], work: Callable[[], Any]) -> Any:
     return lax.cond(needed, work, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
 
-def total(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()) -> Array:
+def total(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[Any] = ()) -> Array:
     """Sum over the units j of ``term(mine, theirs, tables)``: [k, e].
 
     ``mine`` are values [k, e] or [k, 1] of the units i, ``theirs`` values [l, e] or [l, 1] of the units j, ``tables``
@@ -65,13 +85,13 @@ def total(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequen
     return _over(lax.add, np.float32(0), term, mine, theirs, tables)
 
 
-def union(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()) -> Array:
+def union(term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[Any] = ()) -> Array:
     """Bitwise or over the units j of an int32 ``term``, in the same way."""
     return _over(lax.bitwise_or, np.int32(0), term, mine, theirs, tables)
 
 
 def first_smallest(
-    term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[np.ndarray] = ()
+    term: Term, mine: Sequence[Any], theirs: Sequence[Any], tables: Sequence[Any] = ()
 ) -> Int[Array, "k e"]:
     """Index j of the smallest ``term``, the first of equals; -1 if none is below ``FAR``. Arguments as of ``total``."""
     count = theirs[0].shape[0]
@@ -103,7 +123,7 @@ def _rows(values: Sequence[Any], j: int) -> tuple[Any, ...]:
     return tuple(value[j : j + 1] for value in values)
 
 
-def _columns(tables: Sequence[np.ndarray], j: int) -> tuple[np.ndarray, ...]:
+def _columns(tables: Sequence[Any], j: int) -> tuple[Any, ...]:
     return tuple(table[:, j] for table in tables)
 
 

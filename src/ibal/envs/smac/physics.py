@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest, total, union, worked_out
+from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest, library, some, total, union, worked_out
 from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.state import ATTACK, MOVE, Units, on_guard
 from ibal.envs.smac.stats import ROUNDING, Stats
@@ -35,7 +35,7 @@ def head_for(
     goal_y = jnp.where(aiming, at(units.y, units.target), units.goal_y)
     alive = units.health > 0
     if hunts:  # enemies ordered at the agents themselves walk to the nearest
-        near = _nearest_agent(units, n)
+        near = nearest_agent(units, n)
         at_x, at_y = at(units.x[:n], near), at(units.y[:n], near)
         seek = ~aiming[n:] & (near >= 0)
         goal_x = jnp.concatenate([goal_x[:n], jnp.where(seek, at_x, goal_x[n:])])
@@ -55,7 +55,7 @@ def head_for(
         rest = jnp.where(bent, 1.0, rest)
         straight = jnp.where(bent, jnp.sqrt(to_x * to_x + to_y * to_y), straight)
     halted = jnp.zeros(alive.shape, bool)
-    if (stats.heals & ~stats.ally).any():
+    if some(stats.heals & ~stats.ally):
         halted = stats.heals & ~stats.ally & ~aiming & _near_agents(units, n, _HALT_NEAR_AGENTS)
     scale = 1.0 / jnp.maximum(straight, 1e-6)
     planted = (
@@ -67,7 +67,7 @@ def head_for(
     return to_x * scale, to_y * scale, jnp.where(wants & ~halted, rest, 0.0), planted
 
 
-def _nearest_agent(units: Units, n: int) -> Int[Array, "m e"]:
+def nearest_agent(units: Units, n: int) -> Int[Array, "m e"]:
     """The living agent nearest to every enemy, -1 if all are dead."""
 
     def key(mine: Any, theirs: Any, _: Any) -> Array:
@@ -173,9 +173,10 @@ def steer(
     angles = [0, *(sign * a for a in range(rules.detour_step, rules.detour_most + 1, rules.detour_step)
                    for sign in (1, -1))]  # fmt: skip
     turns = [(math.cos(math.radians(a)), math.sin(math.radians(a))) for a in angles]
-    room = np.square(stats.disc[:, None] + stats.disc[None])
+    of = library(stats.disc, stats.bodies)
+    room = of.square(stats.disc[:, None] + stats.disc[None])
     foe = stats.ally[:, None] != stats.ally[None]
-    room = np.where(stats.bodies, room, np.float32(-FAR))  # a disc that no step ends in
+    room = of.where(stats.bodies, room, np.float32(-FAR))  # a disc that no step ends in
 
     def directions(mine: Any, theirs: Any, tables: Any) -> Array:
         """One bit for every direction that unit j blocks."""
@@ -250,7 +251,7 @@ def separate(
     index = np.arange(x.shape[0])
     # Two bodies on the very same point part along x, the lower index to the West.
     apart = np.where(index[:, None] < index[None], 1e-6, -1e-6).astype(np.float32)[..., None]
-    room = np.where(stats.bodies, stats.disc[:, None] + stats.disc[None], 0.0)
+    room = library(stats.disc, stats.bodies).where(stats.bodies, stats.disc[:, None] + stats.disc[None], 0.0)
     mates = stats.ally[:, None] == stats.ally[None]
 
     def push(mine: Any, theirs: Any, tables: Any) -> tuple[Array, Array]:
@@ -282,7 +283,9 @@ def stands_back(
     inside another disc. Two bodies that were so created may move as they like.
     """
     alive = units.health > 0
-    close = np.square(_CLOSEST * np.maximum(stats.disc[:, None], stats.disc[None])) * stats.bodies
+    of = library(stats.disc, stats.bodies)
+    close = of.square(_CLOSEST * of.maximum(stats.disc[:, None], stats.disc[None]))
+    close = of.where(stats.bodies, close, np.float32(0))
 
     def into(mine: Any, theirs: Any, tables: Any) -> Array:
         (x, y, new_x, new_y), (their_x, their_y, their_new_x, their_new_y), (close,) = mine, theirs, tables
@@ -348,7 +351,7 @@ def move(units: Units, stats: Stats, rules: Rules, numbers: Quantities, terrain:
         moved = (move_x * move_x + move_y * move_y) > 0
         face_x, face_y = turn(units, jnp.where(moved, move_x, dx), jnp.where(moved, move_y, dy), wants)
         units = units._replace(face_x=face_x, face_y=face_y)
-    elif stats.structure.any():
+    elif some(stats.structure):
         aims = alive & stats.structure & (units.target >= 0) & (numbers.turret > 0)
         face_x, face_y = turn(units, dx, dy, aims, numbers.turret)
         units = units._replace(face_x=face_x, face_y=face_y)

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from ibal.envs.smac.units import UNITS, UnitType
+
+
+@runtime_checkable
+class Game(Protocol):
+    """What the engine asks of a scenario. ``Scenario`` below is one; one whose teams are drawn also has
+    ``facts(kind, rules) -> Stats`` (``ibal.envs.smacv2``)."""
+
+    @property
+    def n_agents(self) -> int: ...
+    @property
+    def n_enemies(self) -> int: ...
+    @property
+    def terrain(self) -> str: ...
+    @property
+    def march(self) -> str: ...
+    @property
+    def heals(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,8 @@ class Scenario:
 
     ``allies`` and ``enemies`` are in creation order. ``march`` says what the enemies are ordered at reset:
     ``"point"`` attack-move to ``goal``; ``"segment"`` attack-move to a uniformly random point between ``goal`` and
-    ``goal_end``; ``"agents"`` attack the agents wherever they are; ``"none"`` no order. ``ally_bits`` / ``enemy_bits``
+    ``goal_end``; ``"agents"`` attack the agents wherever they are; ``"trigger"`` none, but every half
+    second who is idle is sent at the nearest agent; ``"none"`` no order. ``ally_bits`` / ``enemy_bits``
     list the unit types of the one-hot type bits in index order (empty: no bits); ``heals`` turns on SMAC's special
     rules of the MMM maps (agents' medivacs heal agents, and do not count as survivors). ``terrain`` names an entry of
     ``terrain.TERRAINS``.

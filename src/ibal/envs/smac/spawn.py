@@ -12,20 +12,20 @@ from jaxtyping import Array, Float, Int, Key
 
 from ibal import rng
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.scenarios import Group, Scenario
+from ibal.envs.smac.scenarios import Game, Group, Scenario
 from ibal.envs.smac.state import IDLE, SCAN, Units
 from ibal.envs.smac.terrain import terrain
 from ibal.envs.smac.units import LOOPS_PER_SECOND, SHIELD_DELAY, UNITS, UnitType
 
 DISC = 235 / 256  # a marine's spacing over its diameter, at creation and in crowds
 MARGIN = 63 / 2048  # the same as a length, which fits stalkers and zealots too: disc = radius - MARGIN
-_GRAIN = 4096  # the game keeps coordinates as multiples of 1/4096
+GRAIN = 4096  # the game keeps coordinates as multiples of 1/4096
 LONG_AGO = 1e4  # loops
 _REACH = 12  # lattice cells looked at in each direction
 
 
 @cache
-def _lattice() -> tuple[tuple[int, int], ...]:
+def lattice() -> tuple[tuple[int, int], ...]:
     """Cells of the square lattice by distance from the centre, ties counter-clockwise from South."""
     span = range(-_REACH, _REACH + 1)
     angle = {(i, j): round(float(np.arctan2(i, -j)) % (2 * np.pi), 9) for i in span for j in span}
@@ -56,7 +56,7 @@ def formation(groups: tuple[Group, ...], ground: np.ndarray, rules: Rules = Rule
     for group in groups:
         unit, (at_x, at_y) = UNITS[group.unit], group.at
         radius, plane = body_radius(unit, rules, rules.slot), _plane(unit)
-        cells = [(2 * radius * i, 2 * radius * j) for i, j in _lattice()]
+        cells = [(2 * radius * i, 2 * radius * j) for i, j in lattice()]
         for _ in range(group.count):
             others = [(px - at_x, py - at_y, radius + r) for px, py, r, p in placed if p == plane]
             free = (
@@ -106,7 +106,7 @@ def _pull(x: float, y: float, others: list[tuple[float, float, float]]) -> float
 
 def _along(length: float, direction: float) -> float:
     """A length in one direction, rounded as the game rounds (which reproduces 2s3z to the last digit)."""
-    return float(np.floor(round(length * _GRAIN) * (int(direction * _GRAIN) / _GRAIN)) / _GRAIN)
+    return float(np.floor(round(length * GRAIN) * (int(direction * GRAIN) / GRAIN)) / GRAIN)
 
 
 @cache
@@ -156,7 +156,7 @@ def initial_units(scenario: Scenario, rules: Rules) -> Units:
     )
 
 
-def enemy_order(key: Key[Array, ""], scenario: Scenario, rules: Rules) -> Int[Array, "m"]:
+def enemy_order(key: Key[Array, ""], scenario: Game, rules: Rules) -> Int[Array, "m"]:
     """Draw how enemies are numbered: entry j is the creation index of the enemy that agents call j.
 
     "unimodal": walking through the units in creation order, each goes with probability 1/2 to the end of the front list

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,45 +26,48 @@ ROUNDING = 1e-4  # who has walked up to its range may stand this much beyond it
 
 
 class Stats(NamedTuple):
-    """Constants of the units of a scenario, float32 or bool, [u, 1] or [u, u, 1]; times in loops, speeds per loop."""
+    """What the units of a scenario are, float32 or bool, [u, 1] or [u, u, 1]; times in loops, speeds per loop.
 
-    radius: np.ndarray
-    disc: np.ndarray  # collision radius
-    max_health: np.ndarray
-    max_shield: np.ndarray
-    armor: np.ndarray
-    regeneration: np.ndarray
-    speed: np.ndarray
-    acceleration: np.ndarray  # per loop squared, 0 = instant
-    range: np.ndarray  # of the weapon; of the heal for medivacs
-    slop: np.ndarray
-    scan: np.ndarray  # how far it looks for targets, 0 for the unarmed
-    period: np.ndarray
-    damage_point: np.ndarray
-    close_damage_point: np.ndarray
-    backswing: np.ndarray
-    second_hit: np.ndarray  # loops to the second hit, 0 = none
-    missile: np.ndarray  # units per loop, 0 = instant
-    missile_acceleration: np.ndarray
-    bodied: np.ndarray  # collides with others on the ground
-    towers: np.ndarray
-    armed: np.ndarray
-    melee: np.ndarray
-    heals: np.ndarray
-    max_energy: np.ndarray
-    colossus: np.ndarray
-    baneling: np.ndarray
-    structure: np.ndarray
-    walker: np.ndarray  # crosses cliffs
-    flies: np.ndarray
-    ally: np.ndarray
-    damage: np.ndarray  # [i, j]: one hit of i on j, before shield and armour
-    crawler_bonus: np.ndarray  # [i, j]: what of it is a spine crawler's bonus
-    can_hit: np.ndarray  # [i, j]: i may shoot at j, an opponent
-    can_heal: np.ndarray  # [i, j]
-    splash: np.ndarray  # [i, j]: damage of baneling i's blast on j, 0 where none
-    beam: np.ndarray  # [i, j]: the sweep of colossus i can hit j
-    bodies: np.ndarray  # [i, j]: i and j cannot stand in one place
+    NumPy arrays are constants of the compiled program; where teams are drawn, some are arrays [u, e] or [u, u, e].
+    """
+
+    radius: Any
+    disc: Any  # collision radius
+    max_health: Any
+    max_shield: Any
+    armor: Any
+    regeneration: Any
+    speed: Any
+    acceleration: Any  # per loop squared, 0 = instant
+    range: Any  # of the weapon; of the heal for medivacs
+    slop: Any
+    scan: Any  # how far it looks for targets, 0 for the unarmed
+    period: Any
+    damage_point: Any
+    close_damage_point: Any
+    backswing: Any
+    second_hit: Any  # loops to the second hit, 0 = none
+    missile: Any  # units per loop, 0 = instant
+    missile_acceleration: Any
+    bodied: Any  # collides with others on the ground
+    towers: Any
+    armed: Any
+    melee: Any
+    heals: Any
+    max_energy: Any
+    colossus: Any
+    baneling: Any
+    structure: Any
+    walker: Any  # crosses cliffs
+    flies: Any
+    ally: Any
+    damage: Any  # [i, j]: one hit of i on j, before shield and armour
+    crawler_bonus: Any  # [i, j]: what of it is a spine crawler's bonus
+    can_hit: Any  # [i, j]: i may shoot at j, an opponent
+    can_heal: Any  # [i, j]
+    splash: Any  # [i, j]: damage of baneling i's blast on j, 0 where none
+    beam: Any  # [i, j]: the sweep of colossus i can hit j
+    bodies: Any  # [i, j]: i and j cannot stand in one place
 
 
 @cache

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest
+from ibal.envs.smac.pairs import FAR, at, columns, constant_at, first_smallest, pair_at, some, which
+from ibal.envs.smac.physics import nearest_agent
 from ibal.envs.smac.rules import Quantities
 from ibal.envs.smac.state import ATTACK, HEAL, HOLD, IDLE, SCAN, Units
 from ibal.envs.smac.stats import ROUNDING, Stats
@@ -120,7 +121,7 @@ def heal_targets(units: Units, stats: Stats) -> Int[Array, "u e"]:
 
     Rows of other units hold -1.
     """
-    who = np.flatnonzero(stats.heals & ~stats.ally)
+    who = which(stats.heals & ~stats.ally)
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     alive = units.health > 0
     hurt = alive & (units.health < stats.max_health)
@@ -141,17 +142,50 @@ def heal_targets(units: Units, stats: Stats) -> Int[Array, "u e"]:
     return jnp.full(units.target.shape, -1, jnp.int32).at[who].set(found)
 
 
+def rest(units: Units, n: int) -> Units:
+    """Let enemies that have nobody to fight guard the place where they stand (SMACv2: nobody sends them anywhere)."""
+    free = (np.arange(units.x.shape[0]) >= n)[:, None] & (units.target < 0) & (units.health > 0)
+    return units._replace(
+        order=jnp.where(free, HOLD, units.order),
+        goal_x=jnp.where(free, units.x, units.goal_x),
+        goal_y=jnp.where(free, units.y, units.goal_y),
+    )
+
+
+def hunt(units: Units, due: Bool[Array, "1 #e"], stats: Stats, n: int) -> Units:
+    """Order every enemy that has nobody to fight to attack the living agent nearest to it, however far, where ``due``.
+
+    An order at somebody whom its weapon cannot hit is refused, and so is every one of a unit without a weapon.
+    Source: the trigger of SMACv2's map, every half second of the game.
+    """
+    near = nearest_agent(units, n)
+    can = pair_at(stats.can_hit[n:, :n], near) > 0
+    sent = due & can & (near >= 0) & (units.target[n:] < 0) & (units.health[n:] > 0)
+    return units._replace(
+        order=units.order.at[n:].set(jnp.where(sent, ATTACK, units.order[n:])),
+        target=units.target.at[n:].set(jnp.where(sent, near, units.target[n:])),
+    )
+
+
 def engage(
-    units: Units, luck: Float[Array, "u e"], loop: Int[Array, "1 #e"], stats: Stats, numbers: Quantities, n: int
+    units: Units,
+    luck: Float[Array, "u e"],
+    loop: Int[Array, "1 #e"],
+    stats: Stats,
+    numbers: Quantities,
+    n: int,
+    sworn: bool = False,
 ) -> Units:
-    """Update the targets of all enemies; agents keep theirs."""
+    """Update the targets of all enemies; agents keep theirs, and with ``sworn`` so do enemies under an attack order."""
     target = jnp.concatenate([units.target[:n], acquire(units, luck, loop, stats, numbers, n)])
+    if sworn:
+        target = jnp.where(~stats.ally & (units.order == ATTACK), units.target, target)
     found = ~stats.ally & (target >= 0) & (target != units.target)
     wait = jnp.where(units.target < 0, numbers.wake, numbers.turn)
     units = units._replace(cooldown=jnp.where(found & (wait > 0), jnp.maximum(units.cooldown, wait), units.cooldown))
-    if not stats.heals.any():
+    if not some(stats.heals):
         return units._replace(target=target)
-    if (stats.heals & ~stats.ally).any():
+    if some(stats.heals & ~stats.ally):
         target = jnp.where(stats.heals & ~stats.ally, heal_targets(units, stats), target)
     full = (target >= 0) & (at(units.health, target) >= constant_at(stats.max_health, target))
     idle = stats.heals & stats.ally & (units.order == HEAL) & full

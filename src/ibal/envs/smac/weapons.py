@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.pairs import at, constant_at, pair_at, total, worked_out
+from ibal.envs.smac.pairs import at, constant_at, pair_at, some, total, which, worked_out
 from ibal.envs.smac.rules import Quantities, Rules
 from ibal.envs.smac.state import ATTACK, Units, on_guard
 from ibal.envs.smac.stats import ROUNDING, Stats
@@ -84,7 +84,7 @@ def attack(
     if rules.turning:
         facing = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
         starts = starts & (facing | stats.structure | stats.colossus)
-    if stats.structure.any():
+    if some(stats.structure):
         aims = units.face_x * dx + units.face_y * dy >= _ARC * jnp.maximum(distance, 1e-6)
         starts = starts & (aims | ~stats.structure | (numbers.turret <= 0))
     point = jnp.where(edge <= _CLOSE, stats.close_damage_point, stats.damage_point)
@@ -117,7 +117,7 @@ def launch(
         effect=jnp.where(starts, delay, units.effect),
         effect_target=jnp.where(starts, units.target, units.effect_target),
     )
-    if not stats.colossus.any():
+    if not some(stats.colossus):
         return units
     dx, dy, distance, _ = to_target(units, stats)
     scale = 1.0 / jnp.maximum(distance, 1e-6)
@@ -148,10 +148,10 @@ def hits(
     """
     index = np.arange(units.x.shape[0], dtype=np.int32)[:, None]
     raw = jnp.where(hit, pair_at(stats.damage, aim), 0.0)
-    if stats.structure.any():
+    if some(stats.structure):
         raw = raw - jnp.where(hit, (1.0 - numbers.crawler_bonus) * pair_at(stats.crawler_bonus, aim), 0.0)
     armor = constant_at(stats.armor, aim)
-    shielded = bool(stats.max_shield.any())
+    shielded = some(stats.max_shield)
     shield = jnp.where(hit, at(units.shield, aim), 0.0) if shielded else jnp.zeros_like(raw)
     # What a hit takes away: before armour while there is a shield, after armour once there is none.
     toll = jnp.where(hit, jnp.where(shield > 0, raw, jnp.maximum(raw - armor, MINIMUM_DAMAGE)), 0.0)
@@ -256,7 +256,7 @@ def heal(units: Units, stats: Stats) -> Units:
     valid = stats.heals & (units.health > 0) & (units.target >= 0) & (edge <= stats.range + ROUNDING)
     dose = jnp.where(valid, jnp.minimum(jnp.minimum(HEAL_PER_LOOP, room), units.energy / HEAL_ENERGY_PER_LIFE), 0.0)
     # One healer per target: the strongest dose counts, of equals the first; the others are refused.
-    who, everybody = np.flatnonzero(stats.heals), np.arange(units.x.shape[0], dtype=np.int32)[None, :, None]
+    who, everybody = which(stats.heals), np.arange(units.x.shape[0], dtype=np.int32)[None, :, None]
     offered = (units.target[who][:, None] == everybody) & stats.can_heal[who]
     given = jnp.where(offered, dose[who][:, None], 0.0)
     best = jnp.max(given, axis=0)
@@ -290,14 +290,14 @@ def strike(
     released = released & ~missed
     units = launch(units, released, edge, stats, numbers)
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
-    if bool(stats.colossus.any()):
+    if some(stats.colossus):
         count, raw = beams(units, stats)
         left = jnp.maximum(units.shield - shield_lost, 0.0)
         more_shield, more_health = repeated(
             count, jnp.full_like(count, raw), left, jnp.broadcast_to(stats.armor, left.shape)
         )
         shield_lost, health_lost = shield_lost + more_shield, health_lost + more_health
-    if bool(stats.baneling.any()):
+    if some(stats.baneling):
         count, raw, burst = blasts(units, released, stats)
         left = jnp.maximum(units.shield - shield_lost, 0.0)
         more_shield, more_health = repeated(count, raw, left, jnp.broadcast_to(stats.armor, left.shape))

@@ -1,0 +1,118 @@
+"""Where units come to stand that are asked for at points: ``smac.spawn.formation`` for teams that were drawn.
+
+That one works the places of a map out once, in Python; this is the same rule in arrays, for any teams, in every reset.
+That units created by a debug command find their places like those that a map's script creates is an inference.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ibal.envs.smac.rules import Rules
+from ibal.envs.smac.spawn import GRAIN, body_radius, lattice
+from ibal.envs.smac.terrain import PLAYABLE
+from ibal.envs.smacv2.armies import Army
+from ibal.envs.smacv2.roster import by_kind
+
+_FURTHEST = 6.5  # cells; further out nobody is put
+_FAR = 1e9
+_SAME = 1e-5  # ends that differ by less are equal: float32 tells no more apart
+
+
+@cache
+def _cells() -> np.ndarray:
+    return np.array([c for c in lattice() if np.hypot(*c) <= _FURTHEST], np.float32)
+
+
+def bounds(army: Army, kind: Int[Array, "u"], rules: Rules) -> Float[Array, "u"]:
+    """How far from the border of the playable rectangle a unit's centre stays: its disc, nothing for flyers."""
+    return by_kind([np.float32(0 if t.flies else body_radius(t, rules, rules.body)) for t in army.kinds], kind)
+
+
+def places(
+    army: Army, kind: Int[Array, "u"], x: Float[Array, "u"], y: Float[Array, "u"], rules: Rules
+) -> tuple[Float[Array, "u"], Float[Array, "u"]]:
+    """Return where units stand that are asked for at (x, y), one after another.
+
+    Points outside the playable rectangle are pulled in. Each unit takes the nearest free cell of a lattice around its
+    point whose step is its own diameter; with ``formation="contact"`` cells are first pulled toward the point until
+    the unit touches somebody, and the one that ends nearest is taken. Only units of one plane need room from each
+    other.
+    """
+    total, cells = kind.shape[0], _cells()
+    radius = by_kind([np.float32(body_radius(t, rules, rules.slot)) for t in army.kinds], kind)
+    plane = by_kind([np.int32(2 if t.flies else int(t.towers)) for t in army.kinds], kind)
+    low, high = PLAYABLE
+    edge = bounds(army, kind, rules)
+    x, y = jnp.clip(x, low + edge, high - edge), jnp.clip(y, low + edge, high - edge)
+
+    def put(stands: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+        to_x, to_y = stands
+        step = 2 * radius[i]
+        cell_x, cell_y = step * cells[:, 0], step * cells[:, 1]
+        inside = (x[i] + cell_x >= low) & (x[i] + cell_x < high) & (y[i] + cell_y >= low) & (y[i] + cell_y < high)
+        inside = inside | jnp.asarray(np.arange(len(cells)) == 0)
+        other_x, other_y = to_x - x[i], to_y - y[i]
+        blocks = (jnp.arange(total) < i) & (plane == plane[i])
+        room = radius[i] + radius
+        far = jnp.hypot(cell_x[:, None] - other_x[None], cell_y[:, None] - other_y[None])
+        free = inside & ((far > room[None] - 1e-4) | ~blocks[None]).all(axis=1)
+        if rules.formation == "contact":
+            at_x, at_y = _pulled(cell_x, cell_y, free, other_x, other_y, room, blocks, 2 * step)
+        else:
+            first = jnp.argmax(free)
+            at_x, at_y = cell_x[first], cell_y[first]
+        found = free.any()
+        return (
+            to_x.at[i].set(x[i] + jnp.where(found, at_x, 0.0)),
+            to_y.at[i].set(y[i] + jnp.where(found, at_y, 0.0)),
+        ), None
+
+    (at_x, at_y), _ = lax.scan(put, (x, y), jnp.arange(total))
+    return jnp.clip(at_x, low + edge, high - edge), jnp.clip(at_y, low + edge, high - edge)
+
+
+def _pulled(
+    cell_x: Float[Array, "c"], cell_y: Float[Array, "c"], free: Array, other_x: Float[Array, "u"],
+    other_y: Float[Array, "u"], room: Float[Array, "u"], blocks: Array, further: Array,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:  # fmt: skip
+    """Pull every free cell straight to the origin until it touches somebody; return the place that ends nearest.
+
+    Of equal ends the first counts; cells that begin ``further`` out than the best before them ended are not looked at.
+    """
+    away = jnp.hypot(cell_x, cell_y)
+    safe = jnp.maximum(away, 1e-6)
+    along_x, along_y = cell_x / safe, cell_y / safe
+    middle = along_x[:, None] * other_x[None] + along_y[:, None] * other_y[None]
+    square = (jnp.square(room) - jnp.square(other_x) - jnp.square(other_y))[None] + jnp.square(middle)
+    touch = middle + jnp.sqrt(jnp.maximum(square, 0.0))
+    stops = blocks[None] & (square >= 0) & (touch <= away[:, None] + 1e-3)
+    end = jnp.max(jnp.where(stops, jnp.minimum(touch, away[:, None]), 0.0), axis=1)
+    end = jnp.where(free, jnp.where(away > 0, end, 0.0), _FAR)
+    best = lax.cummin(end)
+    before = jnp.concatenate([jnp.full(1, _FAR, end.dtype), best[:-1]])
+    looked_at = lax.cummax(jnp.where(away > before + further, 1, 0)) == 0
+    end = jnp.where(looked_at, end, _FAR)
+    chosen = jnp.argmax(end <= end.min() + _SAME)
+    far, stop = away[chosen], end[chosen]
+    whole = stop >= far - _SAME
+    x, y = along_x[chosen], along_y[chosen]
+    return jnp.where(whole, cell_x[chosen], _along(stop, x)), jnp.where(whole, cell_y[chosen], _along(stop, y))
+
+
+def _along(length: Float[Array, ""], direction: Float[Array, ""]) -> Float[Array, ""]:
+    """A length in one direction, rounded as the game rounds (``smac.spawn``), in whole numbers of its grain."""
+    product = jnp.round(length * GRAIN).astype(jnp.int32) * (direction * GRAIN).astype(jnp.int32)
+    return jnp.floor_divide(product, GRAIN).astype(jnp.float32) / GRAIN
+
+
+def numbered(army: Army, kind: Any, x: Any, y: Any) -> Int[Array, "n"]:
+    """Number agents: by type (the order of ``army.kinds``), then x, then y. Entry i is who becomes agent i."""
+    n = army.n_agents
+    return jnp.lexsort((y[:n], x[:n], kind[:n]))
