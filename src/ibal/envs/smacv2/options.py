@@ -42,8 +42,6 @@ class Options(Interface):
     """Whether agents look in a random order, each seeing what those before it discovered, or all discover first."""
     max_reward: Literal["expected", "episode"] = "expected"
     """What scales rewards to a return of about 20: the expectation over teams, or the enemies of the episode."""
-    idle_medivacs: Literal["stay", "follow"] = "stay"
-    """What an enemy medivac with nobody to heal does: stay where it is, or follow the nearest fighter of its team."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
