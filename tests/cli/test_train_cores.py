@@ -12,7 +12,11 @@ import pytest
 
 import ibal
 from ibal.cli.main import main
-from ibal.experiments.run import use_cores
+from ibal.experiments.config import CONFIG_FILE, RunConfig, save_toml
+from ibal.experiments.run import divided, use_cores
+from ibal.learners.config import ValueConfig
+from ibal.options import ConfigError
+from ibal.training.config import TrainConfig
 from ibal.training.loop import devices_for
 
 # As in test_curves.py, so that what one has compiled serves the other.
@@ -49,3 +53,19 @@ def test_a_program_that_uses_jax_already_keeps_its_devices() -> None:
     before = jax.local_devices()
     use_cores(2)
     assert jax.local_devices() == before
+
+
+def test_a_seed_is_divided_among_the_cores_that_no_other_seed_needs(tmp_path: Path) -> None:
+    four = len(jax.local_devices())  # conftest.py
+    one, two, all_of_them = (divided(RunConfig(seeds=seeds), tmp_path).train.parts for seeds in (1, 2, four))
+    assert (one, two, all_of_them) == (4, 2, 0)
+    small = RunConfig(learner=ValueConfig(batch=8))
+    assert divided(small, tmp_path).train.parts == 0
+    assert divided(RunConfig(train=TrainConfig(parts=2)), tmp_path).train.parts == 2
+    save_toml(RunConfig(train=TrainConfig(parts=2)), tmp_path / CONFIG_FILE)
+    assert divided(RunConfig(), tmp_path, resume=True).train.parts == 2
+
+
+def test_more_parts_than_devices_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train.parts = 5, but JAX has 4 devices here"):
+        devices_for(1, 5)

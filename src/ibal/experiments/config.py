@@ -191,6 +191,8 @@ def config_hash(config: RunConfig) -> str:
     kept = {name: value for name, value in flat(config).items() if name not in BOOKKEEPING}
     if not config.init:  # as it was before a configuration could say so
         del kept["init"]
+    if config.train.parts <= 1:  # likewise
+        del kept["train.parts"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

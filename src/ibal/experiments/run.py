@@ -32,6 +32,7 @@ from ibal.experiments.config import (
 from ibal.experiments.methods import adversary_of
 from ibal.experiments.pretrained import learner_state
 from ibal.files import Claim, claimed
+from ibal.learners.config import PpoConfig
 from ibal.options import ConfigError
 from ibal.training import runner
 from ibal.training.learner import check_shown
@@ -41,6 +42,7 @@ from ibal.types import Env
 
 CONSOLE: ConsoleKind = "auto"
 NEVER = 1e9  # seconds: no checkpoint on the way
+LEAST = 8  # episodes of a batch that are worth a device
 
 
 def train_run(
@@ -61,7 +63,7 @@ def train_run(
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; name a folder")
     with claimed(out) as held:
-        config = pinned(config, out, env, resume)
+        config = divided(pinned(config, out, env, resume), out, resume)
         _check_folder(held, config, resume)
         use_cores(config.seeds)
         env = _environment(config) if env is None else env
@@ -105,6 +107,26 @@ def pinned(config: RunConfig, out: Path, env: Env | None = None, resume: bool = 
     else:
         given["version"] = envs.versions(name)[-1] if env is None else env.spec.version
     return replace(config, env_options=tuple(sorted(given.items())))
+
+
+def divided(config: RunConfig, out: Path, resume: bool = False) -> RunConfig:
+    """Let a configuration say into how many parts the work of a seed is divided: as it does itself, as the run in
+    ``out`` which is resumed does, or else into as many as there are cores that no other seed needs, at least
+    ``LEAST`` episodes of every batch for each."""
+    train, learner = config.train, config.learner
+    if train.parts or isinstance(learner, PpoConfig):
+        return config
+    if resume:
+        known = (out / CONFIG_FILE).exists()
+        parts = load_toml(out / CONFIG_FILE).train.parts if known else 0
+    else:
+        use_cores(config.seeds)
+        found = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+        free = found // workers_for(config.seeds, found)
+        batches = [k for k in range(1, learner.batch // LEAST + 1) if learner.batch % k == 0]
+        able = (k for k in batches if k <= free and train.envs % k == 0)
+        parts = max(able, default=1)
+    return config if parts < 2 else replace(config, train=replace(train, parts=parts))
 
 
 def _check_folder(held: Claim, config: RunConfig, resume: bool) -> None:
@@ -155,9 +177,10 @@ def _nothing_half_written(out: Path) -> Generator[None]:
 
 
 def use_cores(seeds: int) -> None:
-    """Make every core of a CPU a device of its own if the seeds can be dealt to them evenly; 0: all of them."""
+    """Make cores of a CPU devices of their own: as many for each seed (or group of seeds) as for the others; 0: all."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = workers_for(seeds or cores, cores)
+    workers = workers_for(seeds or cores, cores)
+    devices = cores // workers * workers
     # Too late where jax is in use already, as in a program that calls this command: then there is one device.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", devices)

@@ -43,7 +43,7 @@ def plan(n_agents: int, batch: int, row: int) -> Plan:
     """
     if jax.default_backend() != "cpu":
         return Plan(batch, row, row, 1)
-    lanes = max(1, min(AGENTS // n_agents, batch // 2))
+    lanes = max(1, min(AGENTS // n_agents, batch // 4))
     span = min(SPAN, row)
     worst = (batch - 1) * row // lanes + row  # the shortest lane is no longer than the average when an episode comes
     room = min(worst, ROWS * row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +69,14 @@ def grown(replay: Replay, capacity: int) -> Replay:
     more = capacity - replay.capacity
     pad = lambda leaf: jnp.concatenate((leaf, jnp.zeros((more, *leaf.shape[1:]), leaf.dtype)))  # noqa: E731
     return Replay(jax.tree.map(pad, replay.episodes), replay.filled % capacity, replay.filled)
+
+
+def in_parts(change: Callable[[Replay], Replay], replay: Replay, parts: int) -> Replay:
+    """Apply ``change`` to each of the ``parts`` that devices keep of a replay; they are filled alike."""
+    apart = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), replay.episodes)
+    changed = jax.vmap(lambda episodes: change(Replay(episodes, replay.position, replay.filled)))(apart)
+    whole = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), changed.episodes)
+    return Replay(whole, changed.position[0], changed.filled[0])
 
 
 def sample(key: jax.Array, replay: Replay, count: int) -> Int[Array, "b"]:

@@ -5,6 +5,7 @@ learner = with_replay(value_learner(spec, config), example, capacity=5000, ratio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -93,11 +94,16 @@ def capacity(state: Any) -> int:
     return state.replay.episodes.length.shape[-1] if isinstance(state, Replayed) else 0
 
 
-def shortened(state: Any, count: int) -> Any:
-    """Return a state that keeps the newest ``count`` episodes only, and has room for no more."""
-    return state._replace(replay=replay.newest(state.replay, count)) if isinstance(state, Replayed) else state
+def shortened(state: Any, count: int, parts: int = 1) -> Any:
+    """Return a state that keeps the newest ``count`` episodes only, and has room for no more; ``parts`` devices each
+    have some."""
+    return _changed(state, lambda kept: replay.newest(kept, count // parts), parts)
 
 
-def lengthened(state: Any, count: int) -> Any:
+def lengthened(state: Any, count: int, parts: int = 1) -> Any:
     """Return a shortened state with room for ``count`` episodes again."""
-    return state._replace(replay=replay.grown(state.replay, count)) if isinstance(state, Replayed) else state
+    return _changed(state, lambda kept: replay.grown(kept, count // parts), parts)
+
+
+def _changed(state: Any, change: Callable[[Replay], Replay], parts: int) -> Any:
+    return state._replace(replay=replay.in_parts(change, state.replay, parts)) if isinstance(state, Replayed) else state

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
@@ -39,12 +40,13 @@ class ValueState(NamedTuple):
 def value_learner(
     spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | None = None,
     epsilon: Callable[[Array], Array] = lambda env_steps: jnp.float32(0), axis: str | None = None,
+    part: str | None = None,
 ) -> BatchLearner:  # fmt: skip
     """Build the learner of an environment of size ``spec``.
 
     ``reobserve`` is the training adversary's, if it has one: it turns stored clean observations into those the team
     saw. ``epsilon`` gives the share of random actions after so many environment steps. ``axis`` names the axis that
-    the caller vmaps over, if any.
+    the caller vmaps over, if any, and ``part`` that of devices that each have a part of every batch.
     """
     mix = mixer(config.mixer)
     optimiser = optim.make(config)
@@ -73,11 +75,16 @@ def value_learner(
         found, sums, work = td.gradient(
             state.params, state.target, episodes, chosen, work, mix, config, reobserve, axis
         )  # fmt: skip
+        if part is not None:
+            found, sums = _shared(found, sums, part)
         steps, worked = sums.pop("steps"), sums.pop("worked")
         gradient = jax.tree.map(lambda g: g / steps, found)
         metrics = {name: value / steps for name, value in sums.items()} | {"padding": 1 - steps / worked}
         if config.smooth > 0:
             smoothness, metrics["smoothness"] = _now_and_then(key, state, episodes, chosen, spec, config, reobserve)
+            if part is not None:
+                both, unravel = ravel_pytree((smoothness, metrics["smoothness"]))
+                smoothness, metrics["smoothness"] = unravel(jax.lax.pmean(both, part))
             added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
             gradient = gradient._replace(agent=added)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
@@ -92,6 +99,15 @@ def value_learner(
         return update(key, state, episodes, chosen, left, work(state, episodes, chosen.shape[0]))[:2]
 
     return BatchLearner(init, policy, alone, work, update)
+
+
+def _shared(found: ValueParams, sums: dict[str, Array], part: str) -> tuple[ValueParams, dict[str, Array]]:
+    """Add up what the devices found, in one exchange: one that did not wait for all of a device's work could hold up
+    the core that the other needs. The one who has the most to do decides how long all work."""
+    worked = jnp.zeros(jax.lax.axis_size(part)).at[jax.lax.axis_index(part)].set(sums["worked"])
+    flat, unravel = ravel_pytree((found, sums, worked))
+    found, sums, worked = unravel(jax.lax.psum(flat, part))
+    return found, sums | {"worked": worked.max() * worked.size}
 
 
 def epsilon_greedy(

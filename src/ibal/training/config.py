@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ibal.options import check_count, check_fields, check_order, check_positive, check_within
+from ibal.options import ConfigError, check_count, check_fields, check_order, check_positive, check_within
 
 MOST_UPDATES = 1000.0  # per episode; PyMARL makes one
 
@@ -39,6 +39,9 @@ class TrainConfig:
     snapshot_every: int = 0
     """Environment steps between two copies of the policies that are kept in ``snapshots``, for curves of anything that
     is measured afterwards; 0: none."""
+    parts: int = 0
+    """Devices (cores) that share the work of one seed; each plays, keeps and learns from an equal part of the episodes.
+    The same numbers need the same parts. 0: what `ibal train` finds free for every seed, else one."""
     checkpoint_every: float = 300.0
     """Seconds between two checkpoints; one is always written at the end."""
     keep: int = 2
@@ -52,7 +55,7 @@ class TrainConfig:
         check_fields(self, "train")
         for name in ("steps", "envs", "replay", "learn_from", "chunk", "eval_every", "eval_episodes", "keep"):
             check_count(f"train.{name}", getattr(self, name), 1)
-        for name in ("epsilon_steps", "snapshot_every"):
+        for name in ("epsilon_steps", "snapshot_every", "parts"):
             check_count(f"train.{name}", getattr(self, name))
         for name in ("epsilon_start", "epsilon_end"):
             check_within(f"train.{name}", getattr(self, name), 0.0, 1.0)
@@ -63,3 +66,10 @@ class TrainConfig:
         check_order("train.learn_from", self.learn_from, "train.replay", self.replay, why)
         why = "one iteration's episodes must fit in the replay"
         check_order("train.envs", self.envs, "train.replay", self.replay, why)
+        if self.parts > 1 and self.envs % self.parts:
+            raise ConfigError(f"train.envs = {self.envs} cannot be divided among train.parts = {self.parts}")
+
+    @property
+    def shares(self) -> int:
+        """Into how many parts the work of a seed is divided."""
+        return max(1, self.parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -27,20 +28,28 @@ from ibal.types import Env, EnvSpec, Episodes
 
 
 def learner_for(
-    env: Env, config: LearnerConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None
-) -> Learner:
+    env: Env, config: LearnerConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None,
+    part: str | None = None,
+) -> Learner:  # fmt: skip
     """Build the learner that ``config`` describes, for a training against ``adversary``. ``axis`` names the axis that
-    the training is vmapped over, if any.
+    the training is vmapped over, if any, and ``part`` that of the devices that share the work of a seed
+    (``train.parts``): each has an equal part of the replay and of every batch.
 
     What ``train`` says of a replay and of exploring is for value learners: policy gradients need neither.
     """
     if isinstance(config, PpoConfig):
+        if train.shares > 1:
+            raise ConfigError(f"train.parts = {train.parts}, but {config.name} learns on one device; leave it out")
         return ppo_learner(env.spec, config, _rebuilds(adversary))
-    one = batch_learner(env.spec, config, train, adversary, axis)
-    example = recorded(env, one, adversary, train.envs)
+    shares = train.shares if part else 1
+    if config.batch % shares:
+        raise ConfigError(f"learner.batch = {config.batch} cannot be divided among train.parts = {shares}")
+    mine = replace(config, batch=config.batch // shares, smooth_rows=-(-config.smooth_rows // shares))
+    one = batch_learner(env.spec, mine, train, adversary, axis, part)
+    example = recorded(env, one, adversary, train.envs // shares)
     learner = with_replay(
-        one, example, capacity=train.replay, ratio=train.updates_per_episode, batch=config.batch,
-        learn_from=train.learn_from, axis=axis,
+        one, example, capacity=-(-train.replay // shares), ratio=train.updates_per_episode * shares, batch=mine.batch,
+        learn_from=-(-train.learn_from // shares), axis=axis,
     )  # fmt: skip
 
     def update(key: jax.Array, state: Any, episodes: Episodes, progress: Progress) -> tuple[Any, dict[str, jax.Array]]:
@@ -51,10 +60,11 @@ def learner_for(
 
 
 def batch_learner(
-    spec: EnvSpec, config: ValueConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None
-) -> BatchLearner:
+    spec: EnvSpec, config: ValueConfig, train: TrainConfig, adversary: Adversary, axis: str | None = None,
+    part: str | None = None,
+) -> BatchLearner:  # fmt: skip
     """Build the part of a value learner that does one gradient step."""
-    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train), axis)
+    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train), axis, part)
 
 
 def _rebuilds(adversary: Adversary) -> Reobserve | None:

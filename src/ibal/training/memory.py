@@ -40,13 +40,13 @@ def predict(
         parts = {"rollout": 2 * seeds * train.envs * one, "learner": 4 * seeds * (whole + slots * wide)}
     else:
         held = tree.nbytes(state.learner.replay)
-        of = lanes.plan(n, learner.batch, spec.horizon + 1)
+        of = lanes.plan(n, learner.batch // train.shares, spec.horizon + 1)
         wide = n * (3 * spec.obs_size + 8 * spec.n_actions + 40 * h) + 5 * spec.state_size + 600
         slots = of.lanes * (of.room * (7 * n * h + 2 * of.waves) + of.span * wide)
         parts = {
             "replay": held,
             "rollout": 2 * (held // replayed.capacity(state.learner) * train.envs),
-            "learner": 4 * seeds * slots,
+            "learner": 4 * seeds * train.shares * slots,
         }
     parts |= {
         "networks": 3 * tree.nbytes((replayed.learned(state.learner), state.attacker)),

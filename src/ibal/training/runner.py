@@ -142,10 +142,10 @@ def _forecast(this: _Run, make: Trainer) -> tuple[TrainState, dict[str, int]]:
 def build(env: Env, learner: LearnerConfig, train: TrainConfig, seeds: int, adversary: Adversary) -> Trainer:
     """Put the compiled program together (it compiles at its first call)."""
 
-    def make(axis: str | None) -> Trainer:
-        return trainer(env, learner_for(env, learner, train, adversary, axis), adversary, train, axis)
+    def make(axis: str | None, part: str | None) -> Trainer:
+        return trainer(env, learner_for(env, learner, train, adversary, axis, part), adversary, train, axis, part)
 
-    return compiled(make, seeds)
+    return compiled(make, seeds, train.shares)
 
 
 def use_compilation_cache() -> str | None:
@@ -180,7 +180,7 @@ def _begin(this: _Run, make: Trainer, empty: TrainState, resume: bool) -> tuple[
     if this.train.checkpoint_replay == "full":
         return found.state, found.step
     capacity = replayed.capacity(empty.learner)
-    grow = jax.vmap(lambda learner: replayed.lengthened(learner, capacity))
+    grow = jax.vmap(lambda learner: replayed.lengthened(learner, capacity, this.train.shares))
     return found.state._replace(learner=grow(found.state.learner)), found.step
 
 
@@ -290,7 +290,8 @@ def as_saved(state: TrainState, train: TrainConfig) -> TrainState:
         return state
     tenth = replayed.capacity(state.learner) // 10 // train.envs * train.envs
     count = tenth if train.checkpoint_replay == "tail" else 0
-    return state._replace(learner=jax.vmap(lambda learner: replayed.shortened(learner, count))(state.learner))
+    shorten = jax.vmap(lambda learner: replayed.shortened(learner, count, train.shares))
+    return state._replace(learner=shorten(state.learner))
 
 
 def _export(this: _Run, state: TrainState, folder: str, suffix: str = "") -> None:
