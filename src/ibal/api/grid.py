@@ -43,6 +43,12 @@ class Grid:
         there = sorted({f"{name} on {config.env}" for name, config in self.held.planned.trainings.values()})
         raise ConfigError(f'the study has no "{team}" on {env} with seed {seed}; there are: {", ".join(there)}')
 
+    def page(self, out: str | Path | None = None) -> Path:
+        """Write the study's page (``index.html`` in its folder, or ``out``) and return its path."""
+        from ibal.api.study_page import write_page
+
+        return write_page(self.held, None if out is None else Path(out))
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.status.counts.items() if count)
         return f"<Grid of {self.held.study.name}: {counts}>"

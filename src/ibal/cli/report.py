@@ -4,6 +4,8 @@ ibal report evaluations/x
 ibal report evaluations/x --table 7
 ibal report evaluations/3m evaluations/2s3z --table 7 --format latex --out table7.tex
 
+ibal report studies/mine                    # its page: studies/mine/index.html
+
 An evaluation is a folder that ``ibal evaluate --out`` has written. Several are taken together: the seeds of one method
 may come from several of them.
 """
@@ -33,6 +35,8 @@ def main(argv: list[str]) -> int:
     """Run ``ibal report`` with the arguments after ``report``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
+    if any(_is_study(path) for path in options.evaluations):
+        return _study(options, output)
     from ibal.report import tables
     from ibal.report.formats import FORMATS  # here, because polars is slow to import and --help can do without it
 
@@ -60,17 +64,43 @@ def main(argv: list[str]) -> int:
     return OK
 
 
+def _is_study(path: Path) -> bool:
+    return path.name == "study.toml" or (path / "study.toml").is_file()
+
+
+def _study(options: argparse.Namespace, output: Output) -> int:
+    """Write the page of a study."""
+    if len(options.evaluations) > 1 or options.table is not None or options.format is not None:
+        raise CommandError("a study has a page of its own; give its folder alone: ibal report STUDY", WRONG_USE)
+    from ibal.api.study_page import write_page
+    from ibal.experiments.grid.held import Held
+
+    held = Held(options.evaluations[0])
+    try:
+        path = write_page(held, options.out, output.note)
+    except OSError as error:
+        raise unwritable(error, options.out or held.folder) from error
+    size = path.stat().st_size
+    output.result({"page": str(path), "bytes": size}, f"{path} ({size / 1e6:.1f} MB)")
+    return OK
+
+
 def _parser() -> argparse.ArgumentParser:
     out = Parser(
         prog="ibal report",
         description="Print a table of the paper with the numbers of evaluations beside: mean, standard deviation over "
         "seeds, 95 % interval, and the difference. Without --table: all methods under all attacks that were played, "
-        "with interquartile mean, the difference to vanilla, and the worst attack.",
+        "with interquartile mean, the difference to vanilla, and the worst attack. Of a study "
+        "(ibal grid): write its page, a file that needs no network, with curves and episodes to play.",
         allow_abbrev=False,
     )
     add = out.add_argument
     add(
-        "evaluations", nargs="+", type=a_path, metavar="EVALUATION", help="folders that ibal evaluate --out has written"
+        "evaluations",
+        nargs="+",
+        type=a_path,
+        metavar="EVALUATION",
+        help="folders that ibal evaluate --out has written, or the folder of one study",
     )
     add("--table", type=int, metavar="N", help=f"a table of the paper: {TABLES}")
     add("--format", metavar="FORMAT",

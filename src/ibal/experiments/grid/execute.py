@@ -24,7 +24,7 @@ from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import load_attacker
 from ibal.evaluation import results
 from ibal.evaluation.bank import Bank, Fitted, described, of_fitted, variant
-from ibal.evaluation.matrix import Attack, Plan, Team, as_parquet, cells
+from ibal.evaluation.matrix import Attack, Cell, Plan, Team, as_parquet, cells
 from ibal.evaluation.summary import write_json
 from ibal.evaluation.teams import Made, teams_of
 from ibal.experiments.fitting import FitPlan, save_fitted
@@ -100,19 +100,24 @@ def fit(what: Mapping[str, Any], store: Store, folder: Path, note: Note) -> dict
 
 def cell(what: Mapping[str, Any], store: Store, folder: Path, note: Note) -> dict[str, Any]:
     """Play one cell: all seeds of a run, and with ``snapshots`` all that they were on the way."""
-    teams = _teams(what["team"], store, what["snapshots"])
-    found = cells(teams, lambda name, team: _attack(name, what["attackers"], store, team), [what["attack"]],
-                  [what["perturbation"]])  # fmt: skip
+    found = cells_of(what, store)
     played = results.evaluate(found, Plan(what["episodes"], what["seed"]))
     rows = played.rows.drop("policy", "method")
     if what["snapshots"]:
-        steps = {team.policy: team.about["env_steps"] for team in teams}
+        steps = {one.team.policy: one.team.about["env_steps"] for one in found}
         rows = played.rows.with_columns(
             played.rows["policy"].replace_strict(steps, return_dtype=pl.Int64).alias("env_steps")
         ).drop("policy", "method")
     write_json(played.card, folder / CARD)
     appear_bytes(folder / ROWS, as_parquet(rows))
     return {"rows": rows.height}
+
+
+def cells_of(what: Mapping[str, Any], store: Store) -> list[Cell]:
+    """Make what a cell plays: one for each seed, and for each snapshot where these are asked for."""
+    teams = _teams(what["team"], store, what["snapshots"])
+    return cells(teams, lambda name, team: _attack(name, what["attackers"], store, team), [what["attack"]],
+                 [what["perturbation"]])  # fmt: skip
 
 
 _DO: dict[str, Callable[[Mapping[str, Any], Store, Path, Note], dict[str, Any] | None]] = {
