@@ -6,7 +6,6 @@ import json
 import math
 from pathlib import Path
 
-import jax.numpy as jnp
 import polars as pl
 import pytest
 
@@ -14,7 +13,7 @@ from ibal import rng
 from ibal.cli.evaluate import as_text
 from ibal.cli.main import main
 from ibal.envs import make
-from ibal.evaluation.episodes import EpisodeResults, play
+from ibal.evaluation.episodes import play
 from ibal.evaluation.stats import wilson
 from ibal.evaluation.summary import of_team
 from ibal.evaluation.teams import teams_of
@@ -37,16 +36,14 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_means_and_their_intervals() -> None:
-    results = EpisodeResults(
-        win=jnp.array([1.0, 0.0, 1.0, 1.0]), returns=jnp.array([1.0, 2.0, 3.0, 6.0]), length=jnp.array([5, 5, 5, 5]),
-        metrics={}, attacked=jnp.zeros(4), replaced=jnp.zeros(4),
-    )  # fmt: skip
-    row = of_team(results, True)
+    rows = pl.DataFrame({"win": [1.0, 0.0, 1.0, 1.0], "return": [1.0, 2.0, 3.0, 6.0], "length": [5, 5, 5, 5]})
+    row = of_team(rows)
     half = 3.18245 * math.sqrt((4 + 1 + 0 + 9) / 3 / 4)  # t of 3 degrees of freedom, sample variance over n, mean 3
     assert (row["episodes"], row["win_rate"], row["return"], row["length"]) == (4, 0.75, 3.0, 5.0)
     assert row["return_interval"] == pytest.approx([3 - half, 3 + half], abs=1e-4)
     assert row["length_interval"] == [5.0, 5.0]
-    assert of_team(results, False)["win_rate"] is None
+    nothing_to_win = pl.DataFrame({"win": [None, None], "return": [1.0, 2.0], "length": [5, 5]})
+    assert of_team(nothing_to_win)["win_rate"] is None
 
 
 def test_a_run_folder_gives_a_row_per_seed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,7 +53,7 @@ def test_a_run_folder_gives_a_row_per_seed(run: Path, capsys: pytest.CaptureFixt
     assert (data["episodes"], data["seed"]) == (6, 3)
     assert [row["policy"] for row in data["rows"]] == [f"{run} seed-0", f"{run} seed-1"]
     assert [row["trained_seed"] for row in data["rows"]] == [0, 1]
-    assert f"playing 6 episodes of toy/climbing with {run} seed-0" in streams.err
+    assert f"[1/2] {run} seed-0 (seed 0): natural, none …" in streams.err
     agent = pymarl.pymarl_agent(SPEC, 8)
     for seed, row in enumerate(data["rows"]):
         results = play(make("toy/climbing"), agent, rng.episodes(rng.root(3), 6), weights(seed))

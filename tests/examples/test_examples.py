@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 
 import ibal
+from ibal.evaluation.perturb import checked
+from ibal.experiments.presets import PRESETS
 
 HOME = Path(__file__).parents[2] / "examples"
 
@@ -32,9 +36,69 @@ def scores(table: ibal.Evaluation) -> dict[tuple[str, str], Any]:
     return {(entry["policy"], entry["attack"]): entry for entry in table.entries}
 
 
-def test_train_and_attack(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = load("train_and_attack", monkeypatch).main(tiny=True)
-    assert {attack for _, attack in scores(table)} >= {"natural", "random", "interaction"}
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What ``train_and_attack`` made, by the function that made it: the snippets go on with it, and compile nothing."""
+    made: dict[str, Any] = {}
+
+    def kept(name: str) -> Any:
+        real = getattr(ibal, name)
+        return lambda *args, **given: made.setdefault(name, real(*args, **given))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("train", "fit", "evaluate"):
+            patch.setattr(ibal, name, kept(name), raising=False)
+        load("train_and_attack", patch).main(tiny=True)
+    return made
+
+
+def test_train_and_attack(told: dict[str, Any]) -> None:
+    assert {attack for _, attack in scores(told["evaluate"])} >= {"natural", "random", "interaction"}
+
+
+def snippets() -> dict[str, str]:
+    """The pages that have Python in them, all of it in one text per page."""
+    pages = [*HOME.parent.glob("*.md"), *(HOME.parent / "docs").rglob("*.md")]
+    found = {page.name: re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S) for page in pages}
+    return {name: "\n".join(parts) for name, parts in found.items() if parts}
+
+
+@pytest.mark.parametrize("page", snippets())
+def test_the_snippets_of_a_page_run_one_after_the_other(
+    page: str, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the team and the attacker of a toy in place of those that take minutes, and few episodes; what they are
+    asked for is held to the functions and tables there are."""
+    watched: list[Any] = []
+    real = {name: getattr(ibal, name) for name in ("train", "fit", "evaluate", "watch")}
+
+    def given(name: str, *args: Any, **named: Any) -> dict[str, Any]:
+        return inspect.signature(real[name]).bind(*args, **named).arguments
+
+    def train(*args: Any, **named: Any) -> ibal.Run:
+        asked = given("train", *args, **named)
+        assert asked["env"] in ibal.environments()
+        assert asked.get("preset", "paper") in PRESETS
+        return told["train"]
+
+    def fit(*args: Any, **named: Any) -> ibal.Attacker:
+        asked = given("fit", *args, **named)
+        assert (asked["attack"], asked["team"]) == (told["fit"].attack, told["train"].teams[0])
+        return told["fit"]
+
+    def evaluate(*args: Any, **named: Any) -> ibal.Evaluation:
+        asked = given("evaluate", *args, **named)
+        for name in asked["perturbations"]:
+            checked(name)
+        return real["evaluate"](asked["teams"], asked["attacks"], episodes=16, quiet=True)
+
+    for name, stand_in in (("train", train), ("fit", fit), ("evaluate", evaluate)):
+        monkeypatch.setattr(ibal, name, stand_in, raising=False)
+    monkeypatch.setattr(
+        ibal, "watch", lambda *args, **named: watched.append(given("watch", *args, **named)), raising=False
+    )
+    exec(compile(snippets()[page], page, "exec"), {})
+    assert bool(watched) == ("ibal.watch" in snippets()[page])
 
 
 def test_write_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:

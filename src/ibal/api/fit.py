@@ -12,6 +12,7 @@ from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, called_name, is_att
 from ibal.api.records import Attacker
 from ibal.api.telling import telling
 from ibal.evaluation.bank import learns, variant
+from ibal.evaluation.matrix import Team
 from ibal.experiments.fitting import FitPlan, about, as_fitted, fit_attacker, policy_of
 from ibal.options import ConfigError, with_options
 from ibal.registry import Own
@@ -54,14 +55,18 @@ def fit(
         teams = team_list(team, env, note)
         if len(teams) != 1:
             raise ConfigError(f"an attack is fitted to one team, and these are {len(teams)}; fit one to each of them")
-        victim = teams[0]
-        note(f"fitting {name} to {victim.policy} …")
-        state = fit_attacker(config, victim.env, policy_of(victim), plan)
-    digest = hashlib.sha256(as_bytes(state)).hexdigest()
-    done = Attacker(name, as_fitted(config), state, victim.env.spec, digest, about(victim, plan))
+        note(f"fitting {name} to {teams[0].policy} …")
+        done = fitted(name, config, teams[0], plan)
     if out is not None:
         done.save(out)
     return done
+
+
+def fitted(name: str, config: Any, team: Team, plan: FitPlan) -> Attacker:
+    """Fit the attack of a configuration, which tables and files call ``name``, to a team. Raises as ``fit``."""
+    state = fit_attacker(config, team.env, policy_of(team), plan)
+    digest = hashlib.sha256(as_bytes(state)).hexdigest()
+    return Attacker(name, as_fitted(config), state, team.env.spec, digest, about(team, plan))
 
 
 def _learning(given: Any) -> tuple[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ibal.options import ConfigError, Scalar
 from ibal.types import Env, Policy
 
 GivenEnv: TypeAlias = "str | Env | Callable[[], Env]"
-GivenTeam: TypeAlias = "str | Path | Team | TeamPolicy | Policy | Callable[[Any], Policy]"
+GivenTeam: TypeAlias = "str | Path | Team | matrix.Team | TeamPolicy | Policy | Callable[[Any], Policy]"
 GivenAttack: TypeAlias = "str | Attacker | Adversary | Any"
 
 MADE = teams.Made()  # of this program, so that what it asks for twice is compiled once
@@ -63,9 +64,12 @@ def named_world(name: str, options: dict[str, Scalar]) -> World:
 
 
 def called_name(thing: Any) -> str:
-    """Return ``module:name`` of a function or a class."""
+    """Return ``module:name`` of a function or a class; the module is the package around it where that offers it too."""
     kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{kind.__module__}:{kind.__qualname__.replace('<locals>.', '').replace('<lambda>', 'a_function')}"
+    package = kind.__module__.rpartition(".")[0]
+    offered = getattr(sys.modules.get(package), kind.__name__, None) is kind
+    name = kind.__qualname__.replace("<locals>.", "").replace("<lambda>", "a_function")
+    return f"{package if offered else kind.__module__}:{name}"
 
 
 def team_list(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> list[matrix.Team]:
@@ -85,6 +89,8 @@ def team_list(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> 
 
 
 def _teams(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> list[matrix.Team]:
+    if isinstance(given, matrix.Team) and env is None:
+        return [given]
     if isinstance(given, Team):
         return [given.played if env is None else _weights(given.name, given.policy, world(env), given.played)]
     if isinstance(given, str | Path):
@@ -126,11 +132,7 @@ def _weights(name: str, policy: TeamPolicy, here: World, like: matrix.Team | Non
 
 
 def _identity(here: World) -> str:
-    if not here.own:
-        return worlds.identity(here.name, here.options)
-    identity = f"{here.name}:{id(here.env.step)}"
-    MADE.worlds[identity] = here.env  # kept, so that no other one gets its identity
-    return identity
+    return MADE.of(here.env) if here.own else worlds.identity(here.name, here.options)
 
 
 class Attacks(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibal.adversaries.bundle import save_attacker
-from ibal.evaluation import matrix
+from ibal.evaluation import matrix, summary
 from ibal.experiments.config import RunConfig
 from ibal.nets.agents import Agent
 from ibal.nets.bundle import TeamPolicy, save_bundle
@@ -179,6 +179,12 @@ class Evaluation:
         import polars as pl
 
         return pl.DataFrame(self.entries, infer_schema_length=None)
+
+    def of_teams(self) -> list[dict[str, Any]]:
+        """Return one entry per team (every seed by itself), attack and perturbation: "policy", "seed", "env",
+        "version", "attack", "perturbation", "episodes", and "win_rate", "return" and "length" with their 95 %
+        intervals, which are about that one team."""
+        return summary.of_teams(self.rows)
 
     def figure(self) -> Figure:
         """Draw every team's score under every attack with its interval, a panel per environment and perturbation."""

@@ -37,6 +37,7 @@ from ibal.options import ConfigError, field_helps, pairs, with_options
 from ibal.registry import Own
 
 if TYPE_CHECKING:
+    from ibal.api.records import Attacker
     from ibal.evaluation.matrix import Team
     from ibal.experiments.fitting import FitPlan
 
@@ -134,17 +135,18 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
 
 
 def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check: int) -> dict[str, Any]:
+    from ibal.api.fit import fitted
     from ibal.evaluation.episodes import check_games
-    from ibal.experiments.fitting import save_fitted
 
     check_games(team.env, team.player, check, team.params)  # before what takes long
     try:
-        state = save_fitted(path, attack, config, team, plan)
+        attacker = fitted(attack, config, team, plan)
+        attacker.save(path)
     except ValueError as error:  # an option that is impossible in this environment
         raise CommandError(f"{error}{_instead(attack, team)}", WRONG_USE) from error
     except OSError as error:
         raise unwritable(error, path) from error
-    return {"attacker": str(path)} | (_effect(config, state, team, check) if check else {})
+    return {"attacker": str(path)} | (_effect(attacker, team, check) if check else {})
 
 
 def _instead(attack: str, team: Team) -> str:
@@ -165,18 +167,12 @@ def _instead(attack: str, team: Team) -> str:
     return f". Options of {attack}: --set NAME=VALUE (ibal attack list {attack}); {others}"
 
 
-def _effect(config: Any, state: Any, team: Team, episodes: int) -> dict[str, Any]:
+def _effect(attacker: Attacker, team: Team, episodes: int) -> dict[str, Any]:
     """Play the victim without and with the attack."""
-    from ibal.evaluation.bank import as_evaluated
-    from ibal.evaluation.episodes import episode_keys, play
-    from ibal.evaluation.summary import of_team
+    from ibal.api.evaluate import evaluate
 
-    keys = episode_keys(1, episodes)
-    has_win = team.env.spec.has_win
-    adversary = as_evaluated(config).build(team.env.spec)
-    natural = play(team.env, team.player, keys, team.params)
-    attacked = play(team.env, team.player, keys, team.params, adversary=adversary, attacker=state)
-    return {"natural": of_team(natural, has_win), "attacked": of_team(attacked, has_win)}
+    natural, attacked = evaluate(team, ["natural", attacker], episodes=episodes, seed=1, quiet=True).of_teams()
+    return {"natural": natural, "attacked": attacked}
 
 
 def _stem(attack: str, team: Team) -> str:

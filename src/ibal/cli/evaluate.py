@@ -8,12 +8,10 @@ ibal evaluate runs/qmix-3m runs/ibal-3m --attacks natural,random --perturbations
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import (
     OK,
-    WRONG_USE,
-    CommandError,
     Output,
     Parser,
     a_path,
@@ -23,6 +21,9 @@ from ibal.cli.output import (
     seed_type,
 )
 from ibal.evaluation.teams import SCRIPTED, teams_of
+
+if TYPE_CHECKING:
+    from ibal.api.records import Evaluation
 
 EPISODES = 512  # per policy; a cell of a matrix has twice as many: its differences are what is looked at
 
@@ -38,8 +39,11 @@ def main(argv: list[str]) -> int:
         from ibal.cli import evaluate_matrix
 
         return evaluate_matrix.show(evaluate_matrix.asked(options), output)
-    rows = _evaluate(options, output)
+    done = _evaluate(options, output)
+    rows = [{"trained_seed": row["seed"]} | row for row in done.of_teams()]
     output.result({"rows": rows, "episodes": options.episodes, "seed": options.seed}, as_text(rows))
+    if not done.finished:
+        raise KeyboardInterrupt
     return OK
 
 
@@ -78,25 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     return out
 
 
-def _evaluate(options: argparse.Namespace, output: Output) -> list[dict[str, Any]]:
-    from ibal.evaluation.episodes import episode_keys, play
-    from ibal.evaluation.summary import of_team
-    from ibal.evaluation.versions import require_one
-
-    keys = episode_keys(options.seed, options.episodes)
-    rows: list[dict[str, Any]] = []
+def _evaluate(options: argparse.Namespace, output: Output) -> Evaluation:
+    """Play every policy by itself: also the seeds of one training have rows of their own."""
     teams = teams_of(options.policies, options.env, output.note)
-    try:
-        require_one((team.env.spec.name, team.env.spec.version, label) for label, team in teams)
-    except ValueError as error:
-        raise CommandError(str(error), WRONG_USE) from error
-    for label, team in teams:
-        env = team.env
-        output.note(f"playing {options.episodes} episodes of {env.spec.name} with {label} …")
-        results = play(env, team.player, keys, team.params)
-        about = {"policy": label, "env": env.spec.name, "version": env.spec.version, "trained_seed": team.seed}
-        rows.append(about | of_team(results, env.spec.has_win))
-    return rows
+    from ibal.api.evaluate import evaluate
+
+    named = [team._replace(policy=label) for label, team in teams]
+    return evaluate(named, episodes=options.episodes, seed=options.seed, note=output.note)
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

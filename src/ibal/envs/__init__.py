@@ -99,10 +99,30 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def make(name: str, **options: Any) -> Env:
-    """Make the environment ``name``: a name of the table, or ``"my_pkg.mod:make"``, a function returning an ``Env``.
+    """Make an environment by name.
 
-    For programs: whatever they give as a name may be code. Raises UnknownName (a ValueError) that says which name is
-    closest and how to list them.
+    Args:
+        name: one of ``ibal.environments()`` ("smac/3m"; "3m" is short for it), or ``"my_pkg.mod:make"``, a function of
+            yours that returns an ``ibal.Env``: whatever a program gives as a name may be code.
+        options: of its maker, as ``step_mul=4`` or ``version="2026-11"``; ``ibal env describe NAME`` lists what it is.
+
+    Returns:
+        ``Env``: pure functions for one environment, to be compiled and batched with ``jax.jit`` and ``jax.vmap``.
+        ``env.reset(key, env.params) -> (state, step)`` and ``env.step(key, state, actions[n], env.params) -> (state,
+        step)`` with ``step.obs`` [n, o] float32, ``step.state`` [s] float32, ``step.avail`` [n, a] bool, ``step.alive``
+        [n] bool, ``step.reward`` [] float32, ``step.terminated`` and ``step.truncated`` [] bool; ``step`` never resets.
+        ``env.spec`` says the sizes n (agents), a (actions), o, s, the horizon in steps and what every entry means.
+
+    Raises:
+        UnknownName: no such name; it says which is closest and how to list them. ValueError or TypeError: an option
+        that the maker does not take. ContractError: a function of yours made something that breaks the contract.
+
+    Example:
+        >>> env = ibal.make("toy/two-step")
+        >>> state, step = env.reset(jax.random.key(0), env.params)
+        >>> step.obs.shape, step.avail.shape  # ((2, 3), (2, 2))
+
+    Source: SMAC (Samvelyan et al. 2019) for ``smac/``, Level-Based Foraging (Papoudakis et al. 2021) for ``lbf/``.
     """
     return checked(name, TABLE.make(Own(name), **options))
 

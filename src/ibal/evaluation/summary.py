@@ -23,7 +23,6 @@ import numpy as np
 import polars as pl
 
 from ibal.evaluation import stats
-from ibal.evaluation.episodes import EpisodeResults
 from ibal.files import appear
 
 WORST, HINDSIGHT, MEAN = "worst attack", "hindsight minimum", "mean"
@@ -90,13 +89,22 @@ def write_json(data: Any, path: Path) -> None:
     appear(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
-def of_team(results: EpisodeResults, has_win: bool) -> dict[str, Any]:
+def of_teams(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return one entry per team (every seed by itself), attack and perturbation, in the order of the rows: who played
+    where, and what ``of_team`` says."""
+    by = ["policy", "seed", "env", "version", "attack", "perturbation"]
+    return [
+        {**dict(zip(by, names, strict=True)), **of_team(mine)} for names, mine in rows.group_by(by, maintain_order=True)
+    ]
+
+
+def of_team(rows: pl.DataFrame) -> dict[str, Any]:
     """Return win rate, return and length of one team's episodes with 95 % intervals by the rule of ``stats``; no win
     rate where nothing can be won, no interval where one episode tells of no other."""
-    out: dict[str, Any] = {"episodes": len(results.win), "win_rate": None, "win_rate_interval": None}
-    scores = {"win_rate": results.win} if has_win else {}
-    for name, values in (scores | {"return": results.returns, "length": results.length}).items():
-        found = stats.sample([values], rate=name == "win_rate")
+    out: dict[str, Any] = {"episodes": rows.height, "win_rate": None, "win_rate_interval": None}
+    scores = {"win_rate": "win"} if rows["win"].null_count() == 0 else {}
+    for name, column in (scores | {"return": "return", "length": "length"}).items():
+        found = stats.sample([rows[column].cast(pl.Float64).to_numpy()], rate=name == "win_rate")
         out |= {name: found.mean, f"{name}_interval": stats.ends(found)}
     return out
 

@@ -59,6 +59,13 @@ class Made:
     worlds: dict[str, Env] = field(default_factory=dict)
     players: dict[tuple[str, Any], Policy | Agent] = field(default_factory=dict)
 
+    def of(self, env: Env) -> str:
+        """Return what tells an environment that is given as an object apart from all others, and keep it, so that no
+        later one gets its identity."""
+        identity = f"own:{env.spec.name}:{id(env.step)}"
+        self.worlds[identity] = env
+        return identity
+
 
 def found(name: str) -> list[Found]:
     """Find the policies that one name means. Raises UnknownName or ConfigError."""
@@ -109,10 +116,11 @@ def teams_of(
             own = ":" in full
             identity, env = _world(entry, full, options, (mine if own else kept).worlds, once)
         else:
-            identity, env, own = f"{world.spec.name}:{id(world.step)}", world, True
+            identity, env, own = kept.of(world), world, True
         if not entry.checked:
             note(UNCHECKED.format(name=entry.label))
-        teams.append((entry.label, _team(entry, env, identity, own, mine if own or entry.file is None else kept)))
+        lasting = entry.file is not None and identity in kept.worlds
+        teams.append((entry.label, _team(entry, env, identity, own, kept if lasting else mine)))
     return teams
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import ibal
 from ibal.adversaries.config import InteractionConfig, RandomConfig
+from ibal.api.given import team_list
 from ibal.api.telling import telling
 from ibal.cli.main import main
 from ibal.evaluation import matrix
@@ -129,6 +130,17 @@ def test_everything_is_taken_where_a_name_is(run: ibal.Run, tmp_path: Path) -> N
     for env in (climbing, climbing()):
         same = ibal.evaluate(run.teams[0], Always(1), episodes=4, env=env, quiet=True)
         assert same.entries[0]["return"] == scores["team", "own"]
+
+
+def test_an_environment_given_as_an_object_was_compiled_anew_for_a_file(run: ibal.Run, tmp_path: Path) -> None:
+    """One identity and one player, however team and environment are given: one compilation."""
+    env, file = climbing(), run.teams[0].save(tmp_path / "a.safetensors")
+    given = (file, run.teams[0], ibal.load_policy(file), file)
+    one, *others = (team for each in given for team in team_list(each, env, lambda message: None))
+    for team in others:
+        assert (team.world, team.own) == (one.world, True)
+        assert team.player is one.player
+        assert team.env is env
 
 
 def test_an_environment_and_an_attack_of_ones_own_are_trained_with() -> None:
