@@ -15,9 +15,11 @@ from ibal import rng
 from ibal.envs.smac.env import make
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import scenario
-from ibal.envs.smac.state import EnvState
+from ibal.envs.smacv2 import env as smacv2
+from ibal.envs.smacv2.armies import Army
+from ibal.envs.smacv2.options import Options
 from ibal.game.keys import world_key
-from ibal.types import EnvSpec, Frame, TimeStep
+from ibal.types import Env, EnvSpec, Frame, TimeStep
 
 
 class View(NamedTuple):
@@ -47,14 +49,16 @@ class Record(NamedTuple):
 class Compiled:
     """``reset(key, episode)`` and ``step(key, episode, state, actions)`` give (state, flat); ``unpack`` reads it.
 
-    ``frame(state)`` is what a picture of that moment needs; it is compiled when first asked for.
+    ``frame(state)`` is what a picture of that moment needs; it is compiled when first asked for. ``begin(key, episode,
+    drawn)`` is ``reset`` with teams and places that are given, where a world has any to draw.
     """
 
     spec: EnvSpec
-    reset: Callable[..., tuple[EnvState, jax.Array]]
-    step: Callable[..., tuple[EnvState, jax.Array]]
-    frame: Callable[[EnvState], Frame]
+    reset: Callable[..., tuple[Any, jax.Array]]
+    step: Callable[..., tuple[Any, jax.Array]]
+    frame: Callable[[Any], Frame]
     shapes: tuple[tuple[int, ...], ...]
+    begin: Callable[..., tuple[Any, jax.Array]] | None = None
 
     def unpack(self, flat: jax.Array) -> View:
         """Copy to the host (the caller may write into it) and cut into arrays."""
@@ -64,7 +68,7 @@ class Compiled:
         return View(*(host[a:b].reshape(shape) for a, b, shape in zip(starts, ends, self.shapes, strict=True)))
 
 
-def _view(state: EnvState, step: TimeStep) -> View:
+def _view(state: Any, step: TimeStep) -> View:
     units, n = state.units, step.avail.shape[0]
     table = jnp.stack([units.x, units.y, units.health, units.shield, units.energy, units.cooldown], axis=1)
     names = ("win", "dead_allies", "dead_enemies", "timeout")
@@ -84,33 +88,49 @@ def _flat(view: View) -> jax.Array:
 
 @cache
 def compiled(map_name: str, interface: Interface, rules: Rules) -> Compiled:
-    """Compile a map once per process and set of options. The key is the run's; episodes and steps are folded in.
+    """Compile a map of SMAC once per process and set of options."""
+    return _compiled(make(scenario(map_name), interface=interface, rules=rules))
+
+
+@cache
+def compiled_army(army: Army, options: Options, rules: Rules, surrounded: float = 0.5) -> Compiled:
+    """Compile a scenario of SMACv2 once per process and set of options; what differs in an episode compiles nothing."""
+    env = smacv2.make(army, options=options, rules=rules)
+    env = env._replace(params=env.params._replace(surrounded=jnp.float32(surrounded)))
+    return _compiled(env, smacv2.starter(army, options, rules))
+
+
+def _compiled(env: Env, starter: Callable[..., tuple[Any, TimeStep]] | None = None) -> Compiled:
+    """The key is the run's; episodes and steps are folded in.
 
     They are folded in as everywhere in this library, so these are the episodes of ``ibal evaluate`` for the same seed.
     """
-    env = make(scenario(map_name), interface=interface, rules=rules)
 
-    def reset(key: jax.Array, episode: jax.Array) -> tuple[EnvState, View]:
+    def begin(key: jax.Array, episode: jax.Array, drawn: Any) -> tuple[Any, View]:
+        assert starter is not None
+        state, step = starter(world_key(rng.episode(key, episode), 0), env.params, drawn)
+        return state, _view(state, step)
+
+    def reset(key: jax.Array, episode: jax.Array) -> tuple[Any, View]:
         state, step = env.reset(world_key(rng.episode(key, episode), 0), env.params)
         return state, _view(state, step)
 
-    def step(key: jax.Array, episode: jax.Array, state: EnvState, actions: jax.Array) -> tuple[EnvState, View]:
+    def step(key: jax.Array, episode: jax.Array, state: Any, actions: jax.Array) -> tuple[Any, View]:
         world = world_key(rng.episode(key, episode), state.step + 1)
         state, step = env.step(world, state, actions, env.params)
         return state, _view(state, step)
 
-    def packed(function: Callable[..., tuple[EnvState, View]]) -> Callable[..., tuple[EnvState, jax.Array]]:
-        def flattened(*args: Any) -> tuple[EnvState, jax.Array]:
+    def packed(function: Callable[..., tuple[Any, View]]) -> Callable[..., tuple[Any, jax.Array]]:
+        def flattened(*args: Any) -> tuple[Any, jax.Array]:
             state, view = function(*args)
             return state, _flat(view)
 
         return jax.jit(flattened)
 
-    def frame(state: EnvState) -> Frame:
+    def frame(state: Any) -> Frame:
         assert env.frame is not None  # every SMAC map can be drawn
         return env.frame(state, env.params)
 
     shapes = jax.eval_shape(reset, rng.root(0), jnp.uint32(0))[1]
-    return Compiled(
-        env.spec, packed(reset), packed(step), jax.jit(frame), tuple(part.shape for part in shapes)
-    )  # fmt: skip
+    shape = tuple(part.shape for part in shapes)
+    return Compiled(env.spec, packed(reset), packed(step), jax.jit(frame), shape, packed(begin) if starter else None)

@@ -124,11 +124,11 @@ class Looking(Sizes):
         """Distance between two points."""
         return math.hypot(x2 - x1, y2 - y1)
 
-    def unit_shoot_range(self, agent_id: int) -> int:
+    def unit_shoot_range(self, agent_id: int) -> float:
         """How far target actions reach, for every agent."""
         return int(REACH)
 
-    def unit_sight_range(self, agent_id: int) -> int:
+    def unit_sight_range(self, agent_id: int) -> float:
         """How far agents see, for every agent."""
         return int(SIGHT)
 

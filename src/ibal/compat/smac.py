@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Position", "StarCraft2Env", "Unit"]
 
-_OPTIONS = {field.name for field in fields(Interface)} - {"step_mul", "move_amount"}
-
 
 class StarCraft2Env(Looking):
     """The StarCraft II environment for decentralised micromanagement, without StarCraft II.
@@ -57,6 +55,9 @@ class StarCraft2Env(Looking):
     """
 
     version = NEWEST  # of the engine's rules
+    heuristic_ai = heuristic_rest = False
+    _known = frozenset(field.name for field in fields(Interface)) - {"step_mul", "move_amount"}
+    _heuristic: Heuristic | None = None
 
     def __init__(
         self,
@@ -93,9 +94,6 @@ class StarCraft2Env(Looking):
         debug: bool = False,
     ) -> None:
         require_jax()
-        self.map_name, self.difficulty, self.game_version, self.debug = map_name, difficulty, game_version, debug
-        self.window_size = window_size_x, window_size_y
-        self.replay_dir, self.replay_prefix = replay_dir, _file_name(replay_prefix or "")
         interface = Interface(
             step_mul=8 if step_mul is None else int(step_mul),
             move_amount=float(move_amount),
@@ -121,6 +119,18 @@ class StarCraft2Env(Looking):
         super().__init__(scenario(map_name), interface)
         self.heuristic_ai, self.heuristic_rest = heuristic_ai, heuristic_rest
         self._heuristic = Heuristic(self._scenario, heuristic_rest) if heuristic_ai else None
+        self._begin_counting(
+            map_name, difficulty, game_version, debug, (window_size_x, window_size_y), replay_dir, replay_prefix, seed
+        )
+
+    def _begin_counting(
+        self, map_name: str, difficulty: str, game_version: str | None, debug: bool, window_size: tuple[int, int],
+        replay_dir: str | None, replay_prefix: str | None, seed: SupportsIndex | None,
+    ) -> None:  # fmt: skip
+        """Set what does not depend on the map."""
+        self.map_name, self.difficulty, self.game_version, self.debug = map_name, difficulty, game_version, debug
+        self.window_size = window_size
+        self.replay_dir, self.replay_prefix = replay_dir, _file_name(replay_prefix or "")
         self._seed = seed
         self._record: Record | None = None
         self._over = self._told = False
@@ -159,7 +169,7 @@ class StarCraft2Env(Looking):
             self._key = rng.root(self.seed())
         self._episode += 1
         self._playing = self._key, self.seed(), self._episode  # stays when _seed changes in the middle of an episode
-        self._state, flat = game.reset(self._key, np.uint32(self._episode))
+        self._state, flat = self._begun(game)
         self._view, self._over, self._last, self._episode_steps = game.unpack(flat), False, None, 0
         if self._heuristic:
             self._heuristic.reset()
@@ -196,6 +206,9 @@ class StarCraft2Env(Looking):
             self._episode_count += 1
         self.reward = reward
         return reward, self._over, info
+
+    def _begun(self, game: Compiled) -> tuple[Any, Any]:
+        return game.reset(self._key, np.uint32(self._episode))
 
     @property
     def _game(self) -> Compiled:
@@ -253,6 +266,11 @@ class StarCraft2Env(Looking):
 
     # -- pictures
 
+    @property
+    def _recorded(self) -> Compiled:
+        """What the last episode was played with."""
+        return self._game
+
     def save_replay(self) -> str | None:
         """Write the last episode that was played as an HTML page, say where on standard error, and return the path.
 
@@ -268,7 +286,7 @@ class StarCraft2Env(Looking):
 
         folder, prefix = self.replay_dir or "replays", self.replay_prefix or self.map_name
         try:
-            path = write(self._game, self._record, folder, prefix)
+            path = write(self._recorded, self._record, folder, prefix)
         except OSError as error:
             reason = error.strerror or error
             warnings.warn(f"the replay could not be written to {folder}: {reason}; set replay_dir", stacklevel=2)
@@ -288,12 +306,12 @@ class StarCraft2Env(Looking):
 
     def __getattr__(self, name: str) -> Any:
         """Constructor options by SMAC's names; a sentence for what belongs to StarCraft II itself."""
-        if name in _OPTIONS and "_interface" in self.__dict__:
+        if name in self._known and "_interface" in self.__dict__:
             own = name == "obs_own_health" and self._interface.obs_all_health  # SMAC's constructor does the same
             return True if own else getattr(self._interface, name)
         if name.startswith("__"):
             raise AttributeError(name)
-        near = difflib.get_close_matches(name, [*dir(type(self)), *self.__dict__, *_OPTIONS], 1)
+        near = difflib.get_close_matches(name, [*dir(type(self)), *self.__dict__, *self._known], 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise AttributeError(
             f'StarCraft2Env has no "{name}"{hint} (no StarCraft II is behind it; docs/compat.md lists what is there)'

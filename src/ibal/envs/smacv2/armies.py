@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from ibal.envs.smac.stats import Stats
 
 
+# Sight and reach of agents by type; reach is compared between centres, whatever the radii, and not below
+# ``Options.min_attack_range``. Source: ``unit_sight_range`` and ``unit_shoot_range`` of oxwhirl/smacv2.
+SIGHT = {
+    "marine": 9, "marauder": 10, "medivac": 11, "stalker": 10, "zealot": 9, "colossus": 10, "zergling": 8,
+    "hydralisk": 9, "baneling": 8,
+}  # fmt: skip
+REACH = {
+    "marine": 5, "marauder": 6, "medivac": 4, "stalker": 6, "zealot": 0.1, "colossus": 7, "zergling": 0.1,
+    "hydralisk": 5, "baneling": 0.25,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Army:
     """Two teams of one race whose units are drawn anew in every episode.
@@ -92,6 +104,8 @@ def _of(title: str, n: int, m: int) -> Army:
     race, types, exception = _RACES[title]
     return Army(f"{title}_{n}_vs_{m}", n, m, race, types, exception=exception)
 
+
+RACES = {race: (types, exception) for race, types, exception in _RACES.values()}
 
 ARMIES: dict[str, Army] = {
     army.name: army for title in _RACES for army in (_of(title, n, m) for n, m in _SIZES)

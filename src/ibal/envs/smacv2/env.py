@@ -6,6 +6,7 @@ Source: Ellis et al. 2022 ("SMACv2"), oxwhirl/smacv2 at 577ab5a; README.md besid
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -27,7 +28,7 @@ from ibal.envs.smac.state import HOLD, IDLE, Units
 from ibal.envs.smac.units import LOOPS_PER_SECOND, LOOPS_PER_STEP, SHIELD_DELAY
 from ibal.envs.smacv2 import observe, picture, reward
 from ibal.envs.smacv2.armies import Army, army
-from ibal.envs.smacv2.draw import draw
+from ibal.envs.smacv2.draw import Draw, draw
 from ibal.envs.smacv2.formation import numbered, places
 from ibal.envs.smacv2.layout import env_spec, first_target
 from ibal.envs.smacv2.options import Options
@@ -78,6 +79,11 @@ def _changed(options: Options, rules: Rules, given: dict[str, Any]) -> tuple[Opt
     return options, replace(rules, quantities=numbers)
 
 
+def starter(army: Army, options: Options, rules: Rules) -> Callable[..., tuple[EnvState, TimeStep]]:
+    """Return ``begin(key, params, drawn)``: the ``reset`` of that environment for teams and places that are given."""
+    return _game(army, options, rules.discrete).begin
+
+
 def default_params(army: Army, rules: Rules) -> Params:
     """Nothing perturbed, teams and places as published; the numbers of ``rules``."""
     plain = perturb.default_params(army, rules)
@@ -93,8 +99,13 @@ class _Game:
     rules: Rules
 
     def reset(self, key: PRNGKey, params: Params) -> tuple[EnvState, TimeStep]:
+        drawn = draw(rng.stream(key, "army"), self.army, params.weights, params.surrounded)
+        return self.begin(key, params, drawn)
+
+    def begin(self, key: PRNGKey, params: Params, drawn: Draw) -> tuple[EnvState, TimeStep]:
+        """Start a game with these teams at these points."""
         n, army = self.army.n_agents, self.army
-        kind, units = self._units(key, params)
+        kind, units = self._units(drawn)
         disabled, absent = perturb.draw(rng.stream(key, "perturbation"), params)
         units = perturb.apply(units, params, absent)
         units = units._replace(burst=units.burst.at[:n].set(absent))  # who is absent has not blown up either
@@ -150,10 +161,9 @@ class _Game:
     def frame(self, state: EnvState, params: Params) -> Frame:
         return picture.frame(state, self.army)
 
-    def _units(self, key: PRNGKey, params: Params) -> tuple[Int[Array, "u"], Units]:
-        """Draw the teams, put them in their places, and number the agents."""
+    def _units(self, drawn: Draw) -> tuple[Int[Array, "u"], Units]:
+        """Put the teams in their places, and number the agents."""
         army, n = self.army, self.army.n_agents
-        drawn = draw(rng.stream(key, "army"), army, params.weights, params.surrounded)
         x, y = places(army, drawn.kind, drawn.x, drawn.y, self.rules)
         order = jnp.concatenate([numbered(army, drawn.kind, x, y), jnp.arange(n, drawn.kind.shape[0])])
         kind, x, y = drawn.kind[order], x[order], y[order]

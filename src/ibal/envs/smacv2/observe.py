@@ -17,7 +17,7 @@ from ibal.envs.smac.layout import REACH, SIGHT, sees_own_health
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.terrain import SIZE, terrain
-from ibal.envs.smacv2 import roster
+from ibal.envs.smacv2 import armies
 from ibal.envs.smacv2.armies import Army
 from ibal.envs.smacv2.options import Options
 from ibal.envs.smacv2.roster import by_kind, each
@@ -31,14 +31,14 @@ def sights(army: Army, kind: Int[Array, "n"], options: Options) -> Float[Array, 
     """How far each agent sees."""
     if not options.use_unit_ranges:
         return jnp.full(kind.shape, SIGHT, jnp.float32)
-    return each(army, kind, lambda t: roster.SIGHT[t.name])
+    return each(army, kind, lambda t: armies.SIGHT[t.name])
 
 
 def reaches(army: Army, kind: Int[Array, "n"], options: Options) -> Float[Array, "n"]:
     """How far each agent's target actions reach."""
     if not options.use_unit_ranges:
         return jnp.full(kind.shape, REACH, jnp.float32)
-    return each(army, kind, lambda t: max(roster.REACH[t.name], options.min_attack_range))
+    return each(army, kind, lambda t: max(armies.REACH[t.name], options.min_attack_range))
 
 
 def medics(army: Army, kind: Int[Array, "k"]) -> Bool[Array, "k"]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ibal.envs.smac.picture import frame_of, ground
-from ibal.envs.smacv2 import roster
+from ibal.envs.smacv2 import armies
 from ibal.envs.smacv2.armies import Army
-from ibal.envs.smacv2.observe import each
+from ibal.envs.smacv2.roster import each
 from ibal.envs.smacv2.state import EnvState
 from ibal.types import Frame, Scene
 
@@ -19,7 +17,7 @@ def scene(army: Army) -> Scene:
         army.terrain,
         kinds=tuple(kind.name for kind in army.kinds),
         teams=(0,) * army.n_agents + (1,) * army.n_enemies,
-        sight=float(np.min([roster.SIGHT[kind.name] for kind in army.kinds])),
+        sight=float(min(armies.SIGHT[kind.name] for kind in army.kinds)),
     )
 
 

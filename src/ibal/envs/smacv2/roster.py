@@ -20,17 +20,6 @@ from ibal.envs.smac.stats import Stats, stats
 from ibal.envs.smac.units import UnitType
 from ibal.envs.smacv2.armies import Army
 
-# Sight and reach of agents by type; reach is compared between centres, whatever the radii, and not below
-# ``Options.min_attack_range``. Source: ``unit_sight_range`` and ``unit_shoot_range`` of oxwhirl/smacv2.
-SIGHT = {
-    "marine": 9, "marauder": 10, "medivac": 11, "stalker": 10, "zealot": 9, "colossus": 10, "zergling": 8,
-    "hydralisk": 9, "baneling": 8,
-}  # fmt: skip
-REACH = {
-    "marine": 5, "marauder": 6, "medivac": 4, "stalker": 6, "zealot": 0.1, "colossus": 7, "zergling": 0.1,
-    "hydralisk": 5, "baneling": 0.25,
-}  # fmt: skip
-
 
 def by_kind(values: Sequence[Any] | np.ndarray, kind: Int[Array, "..."]) -> Array:
     """Choose every unit's value by its kind: a few selections, which a compiler fuses, where a table is looked up."""
