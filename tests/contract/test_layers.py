@@ -19,6 +19,7 @@ LAYERS = (
     ("contract",),
     ("types", "tree", "registry", "files", "reading"),
     ("options", "bundle"),
+    ("zoo",),
     ("rng",),
     ("ops",),
     ("envs", "nets"),

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -120,8 +120,8 @@ def _curves(held: Held) -> str:
         return ""
     import matplotlib as mpl
 
-    text = io.StringIO()
-    with mpl.rc_context(SVG):
+    text, settings = io.StringIO(), cast("dict[Any, Any]", SVG)
+    with mpl.rc_context(settings):
         draw(of_rows(rows)).savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 

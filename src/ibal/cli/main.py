@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyse": ("ibal.cli.analyse", "say why an attack works: numbers and pictures"),
     "curves": ("ibal.cli.curves", "draw learning curves, natural and under attacks"),
     "grid": ("ibal.cli.grid", "do the runs of a study: here, on a Ray cluster, on Slurm"),
+    "zoo": ("ibal.cli.zoo", "teams and attackers worth keeping, and the board"),
     "report": ("ibal.cli.report", "the paper's tables with your numbers beside"),
     "bench": ("ibal.cli.bench", "measure how fast this machine is"),
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ibal.evaluation import worlds
 from ibal.options import ConfigError
 from ibal.registry import Entry, Own, Registry
+from ibal.zoo import is_name
 
 if TYPE_CHECKING:
     from ibal.evaluation.matrix import Team
@@ -69,12 +70,12 @@ class Made:
 
 def found(name: str) -> list[Found]:
     """Find the policies that one name means. Raises UnknownName or ConfigError."""
-    if (name in SCRIPTED or ":" in name) and not Path(name).exists():
+    if (name in SCRIPTED or (":" in name and not is_name(name))) and not Path(name).exists():
         return [Found(name, Own(name))]
     from ibal.nets.bundle import find_policies, load_policy, of_bundle
 
     path = of_bundle(Path(name))
-    if not path.exists() and not path.suffix:
+    if not path.exists() and not path.suffix and not is_name(name):
         SCRIPTED.resolve(name)  # the closest scripted policy, if it was meant to be one
     try:
         files = find_policies(name)

@@ -412,7 +412,11 @@ def _config(whole: Mapping[str, Any], env: str, method: str, learner: Any, begin
                           ("method_options", _table(whole, "method_options", of))):  # fmt: skip
             base = apply_overrides(base, {f"{at}.{key}": value for key, value in given.items()})
         at = "method"
-        return replace(base, learner=learner_of(Own(method), base.learner))
+        base = replace(base, learner=learner_of(Own(method), base.learner))
+        if not base.train.parts and isinstance(base.learner, ValueConfig):
+            # "As many as there are cores" would make what comes out depend on where it is done.
+            base = replace(base, train=replace(base.train, parts=1))
+        return base
     except _Wrong:
         raise
     except ValueError as error:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ibal import bundle, reading
+from ibal import bundle, reading, zoo
 from ibal.nets import actor, pymarl
 from ibal.nets.agents import Agent, PyMarlAgent
 from ibal.nets.recurrent import Recurrent
@@ -106,7 +106,7 @@ def find_policies(path: str | Path) -> list[Path]:
 
     Raises FileNotFoundError if there are none, or the agents of several trainings.
     """
-    path = of_bundle(Path(path))
+    path = of_bundle(zoo.local(str(path)) if zoo.is_name(str(path)) else Path(path))
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(

@@ -1,0 +1,125 @@
+"""What ``ibal zoo check`` does: play a submission again, under the protocol that all are played under."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+import ibal
+from ibal.api.evaluate import evaluate
+from ibal.api.fit import fit
+from ibal.evaluation.matrix import as_parquet, engine_version
+from ibal.files import appear, appear_bytes, replace_text
+from ibal.nets.bundle import load_policy
+from ibal.options import ConfigError
+from ibal.report.study import study_data, study_html
+from ibal.zoo import Zoo
+
+CHECKS = "checks"
+UNFITTED = ("natural", "random", "fgsm")
+PERTURBATIONS = ("none", "dis-1")
+REFIT = "interaction"
+
+
+class Checked(NamedTuple):
+    """What a submission came to: ``rows`` of its episodes, and its numbers, the worst attack first."""
+
+    name: str
+    rows: pl.DataFrame
+    row: dict[str, Any]
+
+
+def check(
+    candidate: str, zoo: Zoo, *, episodes: int = 512, seed: int = 0, refit: Sequence[str] = (REFIT,),
+    note: Callable[[str], None] = lambda message: None,
+) -> Checked:  # fmt: skip
+    """Play a team under what needs no fitting, under the zoo's attackers (which have not met it), and under attackers
+    that are fitted to it; each in an undisturbed world, and the first also with an agent that stands still.
+
+    ``candidate`` is a bundle, a run folder or a name of the zoo. Raises ConfigError for what cannot be played.
+    """
+    policy = load_policy(candidate)
+    env = str(policy.meta.get("env", ""))
+    if not env:
+        raise ConfigError(f"{candidate} does not say which environment it plays; a submission is a bundle")
+    name = _name(candidate, policy.meta)
+    given: dict[str, Any] = {"episodes": episodes, "seed": seed, "quiet": True, "note": note}
+    parts = [evaluate({name: candidate}, list(UNFITTED), list(PERTURBATIONS), **given).rows]
+    for unseen in _unseen(zoo, policy.meta, env):
+        said = f"{unseen['attack']} (unseen)"
+        rows = evaluate({name: candidate}, unseen["attack"], attackers=unseen["folder"], **given).rows
+        parts.append(rows.with_columns(pl.lit(said).alias("attack")))
+    for attack in refit:
+        attacker = fit(attack, candidate, quiet=True)
+        rows = evaluate({name: candidate}, {f"{attack} (refitted)": attacker}, **given).rows
+        parts.append(rows)
+    rows = pl.concat(parts, how="diagonal_relaxed")
+    return Checked(name, rows, _row(name, policy.meta, rows, episodes, seed))
+
+
+def keep(done: Checked, zoo: Zoo) -> Path:
+    """Write a row and its episodes into a zoo that is a folder, and the board anew. Returns the board's page."""
+    if zoo.remote:
+        raise ConfigError(f"{zoo.where} is read only here; name a folder with --zoo")
+    home = Path(zoo.where) / CHECKS
+    home.mkdir(parents=True, exist_ok=True)
+    stem = done.name.replace("/", "-")
+    appear_bytes(home / f"{stem}.parquet", as_parquet(done.rows))
+    replace_text(home / f"{stem}.json", json.dumps(done.row, indent=1) + "\n")
+    return board(zoo)
+
+
+def board(zoo: Zoo, out: Path | None = None) -> Path:
+    """Write the page of all that was checked, and return its path. Raises ConfigError where nothing was."""
+    home = Path(zoo.where) / CHECKS
+    files = sorted(home.glob("*.parquet"))
+    if zoo.remote or not files:
+        raise ConfigError(f"nothing was checked into {zoo.where} yet: ibal zoo check CANDIDATE --zoo FOLDER")
+    frames = [pl.read_parquet(file) for file in files]
+    rows = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in files]
+    # The whole name stands for the method: two teams of one method are two rows of a board.
+    held = pl.concat(frames, how="diagonal_relaxed").with_columns(pl.col("policy").alias("method"))
+    cards = {(row["name"], one["env"], one["attack"], one["perturbation"]): {**row["about"], "worst": row["worst"]}
+             for row in rows for one in row["cells"]}  # fmt: skip
+    data = study_data(held, title="Leaderboard", about={"teams": str(len(rows))}, cards=cards)
+    data["cells"].sort(key=lambda cell: next(row["worst"]["score"] for row in rows if row["name"] == cell["team"]),
+                       reverse=True)  # fmt: skip
+    path = Path(zoo.where) / "board.html" if out is None else out
+    appear(path, lambda aside: aside.write_text(study_html(data), encoding="utf-8"))
+    return path
+
+
+def _name(candidate: str, meta: dict[str, Any]) -> str:
+    if candidate.startswith("zoo:"):
+        return candidate.removeprefix("zoo:")
+    return f"{meta.get('env', '?')}/{Path(candidate).stem}"
+
+
+def _unseen(zoo: Zoo, meta: dict[str, Any], env: str) -> list[dict[str, Any]]:
+    """Return the zoo's attackers for an environment, by attack, with the folder that they lie in."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        entries = zoo.entries
+    except ConfigError:
+        return []
+    for name, entry in entries.items():
+        if entry["kind"] == "attacker" and entry["env"] == env and entry.get("version") == meta.get("version"):
+            found.setdefault(entry["attack"], {"attack": entry["attack"], "folder": zoo.local(name).parent})
+    return list(found.values())
+
+
+def _row(name: str, meta: dict[str, Any], rows: pl.DataFrame, episodes: int, seed: int) -> dict[str, Any]:
+    """Return the numbers of a submission, its worst cell first."""
+    wins = rows["win"].null_count() == 0
+    score = "win" if wins else "return"
+    means = rows.group_by("env", "attack", "perturbation", maintain_order=True).agg(pl.col(score).mean().alias("score"))
+    cells = sorted(means.iter_rows(named=True), key=lambda one: one["score"])
+    about = {key: meta.get(key) for key in ("env", "version", "method", "seed", "env_steps")}
+    about |= {"engine": engine_version(), "ibal": ibal.__version__, "episodes": episodes, "key_seed": seed}
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return {"name": name, "score": score, "worst": cells[0], "cells": cells, "about": about, "checked": day}

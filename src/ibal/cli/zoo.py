@@ -1,0 +1,157 @@
+"""``ibal zoo``: teams and attackers worth keeping, and the board.
+
+ibal zoo list
+ibal zoo show smac/8m/ibal-0
+ibal zoo get smac/8m/ibal-0 --out mine
+ibal zoo check runs/mine --zoo board
+ibal zoo push smac/8m/mine-0 runs/mine/policy/seed-0.safetensors --zoo board --licence Apache-2.0
+ibal zoo pull https://example.org/zoo --zoo here
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ibal.cli.output import (
+    OK,
+    WRONG_USE,
+    CommandError,
+    Output,
+    Parser,
+    a_path,
+    add_flags,
+    count_type,
+    output_of,
+    seed_type,
+    unwritable,
+)
+from ibal.zoo import Zoo
+
+
+def main(argv: list[str]) -> int:
+    """Run ``ibal zoo`` with the arguments after ``zoo``."""
+    options = _parser().parse_args(argv)
+    try:
+        return options.do(options, output_of(options))
+    except OSError as error:
+        raise unwritable(error, getattr(options, "out", None)) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    out = Parser(prog="ibal zoo", allow_abbrev=False, description="Teams and attackers worth keeping, by name. They go "
+                 "wherever a policy goes, as zoo:smac/8m/ibal-0.")  # fmt: skip
+    parts = out.add_subparsers(required=True, metavar="ACTION")
+
+    def action(name: str, do: Callable[..., int], help_: str) -> argparse.ArgumentParser:
+        part = parts.add_parser(name, help=help_, description=help_, allow_abbrev=False)
+        part.add_argument(
+            "--zoo", metavar="WHERE", help="a folder or an URL (default: $IBAL_ZOO, or that of the sources)"
+        )
+        part.set_defaults(do=do)
+        add_flags(part)
+        return part
+
+    action("list", _list, "list what there is").add_argument("--env", metavar="NAME", help="only of this environment")
+    action("show", _show, "tell all that is known of an entry").add_argument("name", metavar="NAME")
+    part = action("get", _get, "copy a bundle, compared with the index")
+    part.add_argument("name", metavar="NAME")
+    part.add_argument("--out", type=a_path, default=Path(), metavar="FOLDER", help="where to (default: here)")
+    part = action("check", _check, "play a team under the protocol, and write its row into a zoo that is a folder")
+    part.add_argument("candidate", metavar="CANDIDATE", help="a bundle, a run folder, or zoo:NAME")
+    part.add_argument("--episodes", type=count_type("--episodes"), default=512, metavar="N", help="of a cell (512)")
+    part.add_argument("--seed", type=seed_type(), default=0, metavar="N", help="of the episodes (default 0)")
+    part.add_argument("--no-refit", action="store_true", help="fit nothing to it: quick, and no protocol")
+    part = action("board", _board, "write the page of all that was checked")
+    part.add_argument("--out", type=a_path, metavar="FILE", help="default: board.html of the zoo")
+    part = action("push", _push, "put a bundle into a zoo that is a folder")
+    part.add_argument("name", metavar="NAME")
+    part.add_argument("file", type=a_path, metavar="BUNDLE")
+    part.add_argument("--licence", default="", help="under which it may be used, as Apache-2.0")
+    part.add_argument("--note", default="", help="a sentence about it")
+    part = action("pull", _pull, "copy entries of another zoo into one that is a folder")
+    part.add_argument("source", metavar="WHERE", help="a folder or an URL")
+    part.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    return out
+
+
+def _list(options: argparse.Namespace, output: Output) -> int:
+    zoo = Zoo(options.zoo)
+    found = {name: one for name, one in zoo.entries.items() if options.env in (None, one["env"])}
+    width = max(map(len, found), default=0)
+    lines = [
+        f"{name:<{width}}  {one['kind']:<8}  {one.get('method') or one.get('attack', '')}, "
+        f"{_count(one.get('env_steps'))} steps, rules {one.get('version', '?')}"
+        for name, one in found.items()
+    ]
+    output.result({"zoo": zoo.where, "entries": found}, "\n".join(lines) or f"{zoo.where} has nothing of it")
+    return OK
+
+
+def _count(steps: Any) -> str:
+    return f"{steps:,}" if isinstance(steps, int) else "?"
+
+
+def _show(options: argparse.Namespace, output: Output) -> int:
+    entry = Zoo(options.zoo).entry(_bare(options.name))
+    output.result({"name": options.name, **entry}, json.dumps(entry, indent=1, ensure_ascii=False))
+    return OK
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("zoo:")
+
+
+def _get(options: argparse.Namespace, output: Output) -> int:
+    name = _bare(options.name)
+    file = Zoo(options.zoo).local(name)
+    options.out.mkdir(parents=True, exist_ok=True)
+    target = options.out / f"{name.replace('/', '-')}.safetensors"
+    for suffix in (".json", ".safetensors"):
+        shutil.copyfile(file.with_suffix(suffix), target.with_suffix(suffix))
+    output.result({"file": str(target)}, str(target))
+    return OK
+
+
+def _check(options: argparse.Namespace, output: Output) -> int:
+    from ibal.api import zoo as checks
+
+    place = Zoo(options.zoo)
+    done = checks.check(options.candidate, place, episodes=options.episodes, seed=options.seed,
+                        refit=() if options.no_refit else (checks.REFIT,), note=output.note)  # fmt: skip
+    page = None if place.remote else checks.keep(done, place)
+    lines = [f"{done.name}: {done.row['score']} by attack, the worst first"]
+    lines += [f"  {one['score']:7.3f}  {one['attack']}, {one['perturbation']}" for one in done.row["cells"]]
+    output.result(
+        done.row | {"board": str(page) if page else None}, "\n".join([*lines, *([f"board: {page}"] * bool(page))])
+    )
+    return OK
+
+
+def _board(options: argparse.Namespace, output: Output) -> int:
+    from ibal.api.zoo import board
+
+    page = board(Zoo(options.zoo), options.out)
+    output.result({"page": str(page)}, str(page))
+    return OK
+
+
+def _push(options: argparse.Namespace, output: Output) -> int:
+    if options.zoo is None:
+        raise CommandError("push needs --zoo FOLDER: where to put it", WRONG_USE)
+    facts = {name: value for name, value in (("licence", options.licence), ("note", options.note)) if value}
+    entry = Zoo(options.zoo).add(_bare(options.name), options.file, facts)
+    output.result({"name": options.name, **entry}, f"{options.zoo}: {_bare(options.name)} ({entry['sha256'][:12]})")
+    return OK
+
+
+def _pull(options: argparse.Namespace, output: Output) -> int:
+    if options.zoo is None:
+        raise CommandError("pull needs --zoo FOLDER: where to put it", WRONG_USE)
+    came = Zoo(options.zoo).pull(Zoo(options.source), map(_bare, options.names))
+    output.result({"came": came}, "\n".join(came) or "nothing is new")
+    return OK

@@ -1,0 +1,217 @@
+"""Teams and attackers worth keeping: an index of names, hashes and facts, and files that lie beside it or elsewhere.
+
+    ibal.load_policy("zoo:smac/8m/ibal-0")
+    zoo = Zoo()                                          # $IBAL_ZOO (a folder or an URL), or that of the source tree
+    zoo.entries["smac/8m/ibal-0"]["method"], zoo.local("smac/8m/ibal-0")
+
+``index.json``: {"format": 1, "entries": {name: {"kind": "team" or "attacker", "file": …, "sha256": …,
+"about_sha256": …, "env": …, "version": …, "licence": …, and what else is known}}}. Files are safetensors with a JSON
+beside them; both are compared with the index before anybody reads them. What comes over the network is kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ibal
+from ibal import reading
+from ibal.files import appear_bytes, claimed, replace_text
+from ibal.options import ConfigError
+from ibal.registry import hint, quoted
+
+PREFIX = "zoo:"
+INDEX = "index.json"
+FORMAT = 1
+MOST = 512 * 2**20  # bytes of a file that is fetched
+WAIT = 30.0  # seconds for a server
+_ENTRY = {"kind": str, "file": str, "sha256": str, "about_sha256": str, "env": str}
+
+
+def is_name(text: object) -> bool:
+    """Say whether a text names something of the zoo."""
+    return isinstance(text, str) and text.startswith(PREFIX)
+
+
+def local(text: str) -> Path:
+    """Return the file of ``zoo:<name>``, fetched and checked. Raises ConfigError with the closest name."""
+    return Zoo().local(text.removeprefix(PREFIX))
+
+
+class Zoo:
+    """A zoo in a folder, or behind an URL."""
+
+    def __init__(self, where: str | Path | None = None) -> None:
+        """Find it: ``where``, ``$IBAL_ZOO``, or the folder ``zoo`` of the sources. Raises ConfigError if there is
+        none."""
+        given = str(where or os.environ.get("IBAL_ZOO") or "")
+        beside = Path(ibal.__file__).parents[2] / "zoo"
+        if not given and not (beside / INDEX).is_file():
+            raise ConfigError("no zoo is known here; set IBAL_ZOO to the folder or the URL of one, or give --zoo")
+        self.where = given or str(beside)
+        self.remote = self.where.startswith(("http://", "https://"))
+        self._entries: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """All entries by name. Raises ConfigError for an index that cannot be read."""
+        if self._entries is None:
+            try:
+                content = self._content(INDEX, reading.TEXT)
+                where = f"{self.where}/{INDEX}"
+                table = reading.entries(
+                    reading.parsed(content, where), where, {"format": int, "entries": dict[str, Any]}
+                )
+                if table["format"] != FORMAT:
+                    raise reading.Unreadable(f"{where} has format {table['format']}; this version reads {FORMAT}")
+                self._entries = {name: reading.entries(one, f'{where}: "{name}"', _ENTRY)
+                                 for name, one in table["entries"].items()}  # fmt: skip
+            except (OSError, reading.Unreadable) as error:
+                raise ConfigError(f"the zoo in {self.where} cannot be read: {error}") from error
+        return self._entries
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Return one entry. Raises ConfigError with the closest name."""
+        if name not in self.entries:
+            near = hint(name, self.entries)
+            raise ConfigError(f"{self.where} has no {quoted(name)}.{near} List them: ibal zoo list")
+        return self.entries[name]
+
+    def local(self, name: str) -> Path:
+        """Return the weights of an entry as a file of this machine, with its JSON beside; both are as the index says.
+
+        Raises ConfigError where they cannot be had, or are others.
+        """
+        entry = self.entry(name)
+        if not self.remote:
+            file = Path(self.where) / entry["file"]
+            self._check(name, entry, _bytes(file), _bytes(file.with_suffix(".json")))
+            return file
+        folder = _cache() / entry["sha256"][:16]
+        file = folder / f"{name.replace('/', '-')}.safetensors"
+        there = file.is_file() and file.with_suffix(".json").is_file()
+        if there and hashlib.sha256(file.read_bytes()).hexdigest() == entry["sha256"]:
+            return file
+        try:
+            held = self._content(entry["file"], MOST)
+            about = self._content(str(Path(entry["file"]).with_suffix(".json")), reading.TEXT)
+        except OSError as error:
+            raise ConfigError(f"{name} cannot be fetched from {self.where}: {error}") from error
+        self._check(name, entry, held, about)
+        folder.mkdir(parents=True, exist_ok=True)
+        appear_bytes(file.with_suffix(".json"), about)
+        appear_bytes(file, held)
+        return file
+
+    def _check(self, name: str, entry: Mapping[str, Any], held: bytes, about: bytes) -> None:
+        for what, content, wanted in (("weights", held, "sha256"), ("description", about, "about_sha256")):
+            if hashlib.sha256(content).hexdigest() != entry[wanted]:
+                raise ConfigError(f"{name}: its {what} is not what {self.where}/{INDEX} says; fetch the zoo again")
+
+    def _content(self, path: str, most: int) -> bytes:
+        """Return the bytes of a file of the zoo. Raises OSError."""
+        if not self.remote:
+            return reading.content(Path(self.where) / path, most)
+        url = urllib.parse.urljoin(f"{self.where.rstrip('/')}/", urllib.parse.quote(path))
+        with urllib.request.urlopen(url, timeout=WAIT) as answer:
+            content = answer.read(most + 1)
+        if len(content) > most:
+            raise OSError(f"{url} has more than {most:,} bytes")
+        return content
+
+    def add(self, name: str, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a bundle into a zoo that is a folder, under a name; one of that name is replaced. Returns its entry.
+
+        Raises ConfigError for what is no bundle, a name that is none, or a zoo that is not a folder.
+        """
+        if self.remote:
+            raise ConfigError(f"{self.where} is read only here; push into a folder, and publish that")
+        parts = name.split("/")
+        if len(parts) < 2 or any(not part or part.startswith(".") or part != part.strip() for part in parts):
+            raise ConfigError(f"{quoted(name)} is no name of a zoo; write <environment>/<name>, as smac/8m/ibal-0")
+        entry = described(file) | dict(facts)
+        home = Path(self.where)
+        home.mkdir(parents=True, exist_ok=True)
+        target = home / "files" / f"{name}.safetensors"
+        with claimed(home):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.resolve() != file.resolve():
+                appear_bytes(target.with_suffix(".json"), file.with_suffix(".json").read_bytes())
+                appear_bytes(target, file.read_bytes())
+            self._entries = None
+            known = self.entries if (home / INDEX).exists() else {}
+            entry["file"] = target.relative_to(home).as_posix()
+            write_index(home / INDEX, {**known, name: entry})
+        self._entries = None
+        return entry
+
+    def pull(self, other: Zoo, names: Iterable[str] = ()) -> list[str]:
+        """Copy entries of another zoo into this one, all or those named; what is here already is left. Returns the
+        names of what came."""
+        came: list[str] = []
+        try:
+            have = self.entries
+        except ConfigError:
+            have = {}
+        for name in list(names) or list(other.entries):
+            entry = other.entry(name)
+            if have.get(name, {}).get("sha256") == entry["sha256"]:
+                continue
+            facts = {key: value for key, value in entry.items() if key not in ("file", "sha256", "about_sha256")}
+            with tempfile.TemporaryDirectory() as aside:
+                copy = Path(aside) / "x.safetensors"
+                shutil.copyfile(other.local(name), copy)
+                shutil.copyfile(other.local(name).with_suffix(".json"), copy.with_suffix(".json"))
+                self.add(name, copy, facts)
+            came.append(name)
+        return came
+
+
+def described(file: Path) -> dict[str, Any]:
+    """Return the entry of a bundle, as far as its own JSON tells. Raises ConfigError for what is none."""
+    file = file.with_suffix(".safetensors") if file.suffix == ".json" else file
+    beside = file.with_suffix(".json")
+    try:
+        about = reading.table(beside, {"env": str})
+        found = {
+            "kind": "attacker" if "attack" in about else "team", "env": about["env"],
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "about_sha256": hashlib.sha256(beside.read_bytes()).hexdigest(),
+        }  # fmt: skip
+    except (OSError, reading.Unreadable) as error:
+        raise ConfigError(f"{file} is no bundle: {error}") from error
+    for name in ("version", "method", "attack", "seed", "env_steps", "config_hash"):
+        if about.get(name) is not None:
+            found[name] = about[name]
+    if isinstance(about.get("versions"), dict):
+        found["engine"] = str(about["versions"].get("ibal", ""))
+    if isinstance(about.get("meta"), dict):  # how well an attacker was fitted
+        found["fitted"] = {key: value for key, value in about["meta"].items() if isinstance(value, str | int | float)}
+    return found
+
+
+def write_index(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write an index, sorted by name."""
+    table = {"format": FORMAT, "entries": {name: entries[name] for name in sorted(entries)}}
+    replace_text(path, json.dumps(table, indent=1, sort_keys=False, ensure_ascii=False) + "\n")
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return reading.content(file, MOST)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; the zoo's index names it") from error
+    except reading.Unreadable as error:
+        raise ConfigError(str(error)) from error
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibal" / "zoo"

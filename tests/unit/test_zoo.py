@@ -1,0 +1,110 @@
+"""The zoo: names, hashes, a folder and a server."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ibal
+from ibal.cli.main import main
+from ibal.evaluation.teams import found
+from ibal.options import ConfigError
+from ibal.zoo import Zoo, described, write_index
+
+ROOT = Path(ibal.__file__).parents[2]
+TEAM = "smac/3m/ibal-0"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Zoo:
+    """A zoo in a folder with two teams."""
+    zoo = Zoo(tmp_path / "mine")
+    for seed in (0, 1):
+        zoo.add(f"smac/3m/ibal-{seed}", Zoo(ROOT / "zoo").local(f"smac/3m/ibal-{seed}"), {"licence": "Apache-2.0"})
+    return zoo
+
+
+@pytest.fixture
+def server(mine: Zoo) -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=mine.where)
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+def test_every_entry_of_the_repositorys_zoo_is_there_as_it_says() -> None:
+    zoo = Zoo(ROOT / "zoo")
+    assert len(zoo.entries) >= 100
+    for name, entry in zoo.entries.items():
+        held = described(zoo.local(name))
+        assert {key: entry[key] for key in held} == held
+        assert name.startswith(f"{entry['env']}/")
+    folders = [ROOT / "docs" / "results" / part / "policies" for part in ("ibal", "matrix")]
+    committed = {file for folder in folders for file in folder.glob("*.safetensors")}
+    assert {zoo.local(name).resolve() for name in zoo.entries} == committed
+
+
+def test_a_team_of_the_zoo_goes_wherever_a_policy_goes() -> None:
+    team = ibal.load_policy(f"zoo:{TEAM}")
+    assert (team.meta["env"], team.meta["method"], team.meta["seed"]) == ("smac/3m", "ibal", 0)
+    assert [entry.meta["seed"] for entry in found(f"zoo:{TEAM}")] == [0]
+    with pytest.raises(ConfigError, match=r'has no "smac/3m/ibl-0"\. Closest: "smac/3m/ibal-0"'):
+        ibal.load_policy("zoo:smac/3m/ibl-0")
+
+
+def test_what_is_pushed_can_be_listed_shown_and_fetched(mine: Zoo, tmp_path: Path, capsys) -> None:
+    assert main(["zoo", "list", "--zoo", mine.where]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("smac/3m/ibal-0  team      ibal, ")
+    assert main(["zoo", "show", TEAM, "--zoo", mine.where, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["licence"] == "Apache-2.0"
+    assert main(["zoo", "get", TEAM, "--zoo", mine.where, "--out", str(tmp_path / "got")]) == 0
+    file = tmp_path / "got" / "smac-3m-ibal-0.safetensors"
+    assert described(file)["sha256"] == mine.entries[TEAM]["sha256"]
+
+
+def test_what_differs_from_the_index_is_refused(mine: Zoo) -> None:
+    file = mine.local(TEAM)
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ConfigError, match="its weights is not what"):
+        mine.local(TEAM)
+
+
+def test_a_zoo_behind_an_url_is_read_checked_and_pulled(server: str, mine: Zoo, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("IBAL_ZOO", server)
+    assert ibal.load_policy(f"zoo:{TEAM}").meta["seed"] == 0
+    here = Zoo(tmp_path / "here")
+    assert here.pull(Zoo(server), ["smac/3m/ibal-1"]) == ["smac/3m/ibal-1"]
+    assert here.pull(Zoo(server)) == [TEAM]
+    assert here.pull(Zoo(server)) == []
+    assert here.entries[TEAM]["licence"] == "Apache-2.0"
+    shutil.rmtree(tmp_path / "cache")
+    write_index(Path(mine.where) / "index.json", {TEAM: mine.entries[TEAM] | {"sha256": "0" * 64}})
+    with pytest.raises(ConfigError, match="is not what"):
+        Zoo(server).local(TEAM)
+    with pytest.raises(ConfigError, match="read only"):
+        Zoo(server).add(TEAM, here.local(TEAM), {})
+
+
+def test_names_and_places_that_are_none_are_told(tmp_path: Path, monkeypatch) -> None:
+    zoo = Zoo(tmp_path)
+    with pytest.raises(ConfigError, match="is no name of a zoo"):
+        zoo.add("../x", Zoo(ROOT / "zoo").local(TEAM), {})
+    with pytest.raises(ConfigError, match="is no bundle"):
+        zoo.add("a/b", tmp_path / "nothing.safetensors", {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _ = Zoo(tmp_path / "nowhere").entries
+    (tmp_path / "index.json").write_text('{"format": 1, "entries": {"a/b": {"kind": 3}}}')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _ = Zoo(tmp_path).entries
