@@ -6,7 +6,8 @@
 
 ``index.json``: {"format": 1, "entries": {name: {"kind": "team" or "attacker", "file": …, "sha256": …,
 "about_sha256": …, "env": …, "version": …, "licence": …, and what else is known}}}. Files are safetensors with a JSON
-beside them; both are compared with the index before anybody reads them. What comes over the network is kept in the user's cache.
+beside them; both are compared with the index before anybody reads them. What comes over the network is kept in the
+user's cache.
 """
 
 from __future__ import annotations
