@@ -5,10 +5,10 @@
 
 Run folders of vanilla QMIX are played under the columns of the paper's vanilla row and with one agent less (abs-1), and
 their learning curves are read at 0.5M and 1M steps. What is printed (Markdown, on standard output): the mean of the
-seeds beside the paper's number, the mean absolute difference over Rand, HP-10, HP-15, HP-20 and Dis-1, and the curves
+seeds beside the paper's number and the mean absolute difference over Rand, HP-10, HP-15, HP-20 and Dis-1; the curves
 beside the range of the real runs (``learning.json``: test win rates of QMIX in pymarl-rlc, SC2 4.10, mean over 60,000
-steps to either side). ``--out`` keeps a row per run: what is in it is not played again, so it can be started again
-whenever more runs are finished.
+steps to either side); and how games without any harm are won, since a team that loses nobody may have found a loophole.
+``--out`` keeps a row per seed: what is in it is not played again, so start it again whenever more runs are finished.
 """
 
 from __future__ import annotations
@@ -110,11 +110,19 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
                 r = wanted[0]
                 end = f"| {r['mean']:.2f} ({r['low']:.2f}-{r['high']:.2f}) | {verdict(mean, r['low'], r['high'])} |"
             lines.append(f"| {name}, {steps / 1e6:g}M | {point / 1e6:g}M | {each} | {mean:.2f} {end}")
+    lines += ["", "| map, steps of training | won games: steps | agents lost | without a loss |", "|---|---|---|---|"]
+    for (name, steps), group in grouped(rows).items():
+        how = means(group, ("won length", "won dead", "unhurt"))
+        if len(how) == 3:
+            cells = f"{how['won length']:.1f} | {how['won dead']:.2f} | {how['unhurt']:.2f}"
+            lines.append(f"| {name}, {steps / 1e6:g}M | {cells} |")
     return "\n".join(lines)
 
 
-def played(run: Path, episodes: int) -> Row:
-    """Play the team of a run folder under every column, in the world that it was trained in."""
+def played(run: Path, episodes: int) -> list[Row]:
+    """Play the teams of a run folder under every column, in the world that they were trained in: a row per seed."""
+    import polars as pl
+
     import ibal
     from ibal.experiments.config import load_toml
 
@@ -122,27 +130,38 @@ def played(run: Path, episodes: int) -> Row:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     attacks = [cell[0] for cell in COLUMNS.values() if cell[1] == "none"]
     worlds = [cell[1] for cell in COLUMNS.values() if cell[1] != "none"]
-    found = [
-        ibal.evaluate(str(run), attacks, "none", episodes=episodes, quiet=True),
-        ibal.evaluate(str(run), "natural", worlds, episodes=episodes, quiet=True),
-    ]
-    wins = {(e["attack"], e["perturbation"]): e["win_rate"] for one in found for e in one.entries}
+    games = pl.concat([
+        ibal.evaluate(str(run), attacks, "none", episodes=episodes, quiet=True).rows,
+        ibal.evaluate(str(run), "natural", worlds, episodes=episodes, quiet=True).rows,
+    ], how="diagonal_relaxed")  # fmt: skip
+    about = {"map": config.env.removeprefix("smac/"), "steps": config.train.steps, "method": config.method,
+             "version": str(games["version"][0]), "episodes": episodes}  # fmt: skip
+    return [about | {"seed": int(seed)} | _of_seed(mine, [line for line in lines if line.get("seed") == seed])
+            for (seed,), mine in games.group_by("seed", maintain_order=True)]  # fmt: skip
+
+
+def _of_seed(games: Any, lines: Sequence[Mapping[str, Any]]) -> Row:
+    """What a row says of one team: win rates, its curve, and how it wins without any harm."""
+    wins = {name: games.filter(attack=cell[0], perturbation=cell[1])["win"].mean() for name, cell in COLUMNS.items()}
+    won = games.filter(attack="natural", perturbation="none")
+    won = won.filter(won["win"] > 0.5)
     return {
-        "map": config.env.removeprefix("smac/"), "steps": config.train.steps, "seed": config.seed,
-        "version": str(found[0].rows["version"][0]), "method": config.method, "episodes": episodes,
-        **{name: wins[cell] for name, cell in COLUMNS.items()},
-        "curve": {str(point): curve(lines, point) for point in POINTS},
+        **wins, "curve": {str(point): curve(lines, point) for point in POINTS},
+        "won length": won["length"].mean(), "won dead": won["dead_allies"].mean(),
+        "unhurt": (won["dead_allies"] == 0).mean(),
     }  # fmt: skip
 
 
 def finished(run: Path) -> bool:
-    """Whether a training has come to its end: it writes its policies last."""
+    """Whether all seeds of a training have come to their end; the policies are written last."""
     from ibal.experiments.config import load_toml
 
     if not (run / "config.toml").is_file() or not list((run / "policy").glob("*.safetensors")):
         return False
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    return last["env_steps"] >= load_toml(run / "config.toml").train.steps
+    config = load_toml(run / "config.toml")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    done = {line.get("seed") for line in lines if line["env_steps"] >= config.train.steps}
+    return done.issuperset(range(config.seed, config.seed + config.seeds))
 
 
 def main() -> None:
@@ -163,11 +182,12 @@ def main() -> None:
         from ibal.experiments.config import load_toml
 
         config = load_toml(run / "config.toml")
-        if (config.env.removeprefix("smac/"), config.train.steps, config.seed) in known:
+        seeds = range(config.seed, config.seed + config.seeds)
+        if known.issuperset((config.env.removeprefix("smac/"), config.train.steps, seed) for seed in seeds):
             continue
-        row = played(run, args.episodes)
-        log(f"{run}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
-        rows.append(row)
+        for row in played(run, args.episodes):
+            log(f"{run} seed {row['seed']}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
+            rows = [r for r in rows if any(r[k] != row[k] for k in ("map", "steps", "seed"))] + [row]
         rows.sort(key=lambda r: (r["steps"], r["map"], r["seed"]))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         replace_text(args.out, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")

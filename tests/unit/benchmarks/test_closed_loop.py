@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -61,7 +62,23 @@ def test_a_training_that_goes_on_is_left_out(tmp_path):
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "seed-0.safetensors").touch()
     (tmp_path / "config.toml").write_text('env = "smac/3m"\n[train]\nsteps = 100\n')
-    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 99}\n')
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"env_steps": 99, "seed": 0}\n')
     assert not finished(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"env_steps": 99}\n{"env_steps": 101}\n')
+    log.write_text('{"env_steps": 99, "seed": 0}\n{"env_steps": 101, "seed": 0}\n')
     assert finished(tmp_path)
+    (tmp_path / "config.toml").write_text('env = "smac/3m"\nseeds = 2\n[train]\nsteps = 100\n')
+    assert not finished(tmp_path)
+    log.write_text('{"env_steps": 101, "seed": 0}\n{"env_steps": 101, "seed": 1}\n')
+    assert finished(tmp_path)
+
+
+def test_a_row_tells_how_games_are_won():
+    """Of four natural games two are won, in 20 and 30 steps, one without a loss."""
+    natural = {"attack": "natural", "perturbation": "none", "win": [1.0, 1.0, 0.0, 0.0], "length": [20, 30, 9, 9],
+               "dead_allies": [0.0, 3.0, 8.0, 8.0]}  # fmt: skip
+    harmed = natural | {"perturbation": "hp-10", "win": [0.0, 0.0, 0.0, 1.0]}
+    games = pl.concat([pl.DataFrame(natural), pl.DataFrame(harmed)])
+    found = closed_loop._of_seed(games, [{"kind": "eval", "env_steps": 500_000, "win": 0.4}])
+    assert (found["Natural"], found["HP-10"], found["curve"]) == (0.5, 0.25, {"500000": 0.4, "1000000": None})
+    assert (found["won length"], found["won dead"], found["unhurt"]) == (25.0, 1.5, 0.5)
