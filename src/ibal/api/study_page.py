@@ -15,8 +15,9 @@ from ibal import reading
 from ibal.experiments.grid.held import Held
 from ibal.experiments.runs import CellOf, Run
 from ibal.files import appear
+from ibal.learners.config import PpoConfig
 from ibal.options import ConfigError
-from ibal.report.study import Replay, study_data, study_html
+from ibal.report.study import Replay, study_data, study_html, times_table
 
 PAGE = "index.html"
 EPISODE = 0  # of the evaluation: the one that is played
@@ -32,10 +33,11 @@ def write_page(
         raise ConfigError(f"no cell of {held.folder} is done yet; begin with ibal grid run {held.folder}")
     status = held.status()
     page = held.study.page
-    data = study_data(
-        rows, title=page.title or held.study.name, numbers=page.tables, about=_about(held, status.counts),
-        cards=_cards(held),
-    )  # fmt: skip
+    numbers = [number for number in page.tables if number != 14]
+    title = page.title or held.study.name
+    data = study_data(rows, title=title, numbers=numbers, about=_about(held, status.counts), cards=_cards(held))
+    if (times := times_table(_times(held))) is not None and (not page.tables or 14 in page.tables):
+        data["tables"].append(times)
     most = page.replays if replays is None else replays
     _commands(data["cells"], held)
     html = study_html(data, _curves(held) if page.curves else "", _replays(held, data["cells"], most, note))
@@ -124,6 +126,21 @@ def _curves(held: Held) -> str:
     with mpl.rc_context(settings):
         draw(of_rows(rows)).savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _times(held: Held) -> list[dict[str, Any]]:
+    """Return how long each finished training took, over all processes that had a part in it."""
+    from ibal.training.log import read_metrics
+
+    found: list[dict[str, Any]] = []
+    for run, (_, config) in held.planned.trainings.items():
+        if not held.store.is_done(run) or isinstance(config.learner, PpoConfig) or config.learner.mixer != "qmix":
+            continue
+        with suppress(OSError, ValueError, IndexError):
+            last = read_metrics(held.store.folder(run) / "run")[-1]
+            found.append({"method": config.method, "env": config.env, "seconds": float(last["wall_s"]),
+                          "env_steps": last["env_steps"] * config.seeds})  # fmt: skip
+    return found
 
 
 def _snapshots(held: Held) -> list[dict[str, Any]]:

@@ -143,6 +143,38 @@ def _tables(rows: pl.DataFrame, numbers: Sequence[int]) -> tuple[list[dict[str, 
     return shown, missing
 
 
+def times_table(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Lay training times out beside the paper's Table 14, as minutes to ten million environment steps; None where no
+    training is of its maps. ``trainings``: method, env, seconds, env_steps, one per run. Other machines have other
+    times: what compares is one method with another."""
+    paper = published.table(14)
+    ours: dict[tuple[str, str], list[float]] = {}
+    for one in trainings:
+        minutes = one["seconds"] / max(one["env_steps"], 1) * 1e7 / 60
+        name = str(one["method"])
+        ours.setdefault((str(one["env"]), tables.METHODS.get(name, name)), []).append(minutes)
+    blocks: list[dict[str, Any]] = []
+    lines = ["scenario,method,ours_minutes,runs,published_minutes"]
+    for scenario, models in paper.data.items():
+        names = list(dict.fromkeys([*models, *(name for env, name in ours if env == f"smac/{scenario}")]))
+        rows: list[dict[str, Any]] = []
+        for name in names:
+            mine, theirs = ours.get((f"smac/{scenario}", name)), models.get(name)
+            mean, sd = stats.over_seeds(mine) if mine else (None, None)
+            cell: dict[str, Any] = {"seeds": len(mine or ())}
+            cell |= {} if mean is None else {"mean": _short(mean), "sd": _short(sd)}
+            cell |= {} if theirs is None else {"paper": theirs["Time"].mean}
+            rows.append({"name": name, "cells": [cell]})
+            lines.append(f"{scenario},{name},{cell.get('mean', '')},{cell['seeds']},{cell.get('paper', '')}")
+        if any("mean" in row["cells"][0] for row in rows):
+            blocks.append({"scenario": scenario, "rows": rows})
+    if not blocks:
+        return None
+    title = f"{paper.title}, in minutes; ours as this study's machines took"
+    return {"number": 14, "title": title, "columns": ["Time"], "version": "", "blocks": blocks,
+            "latex": "", "csv": "\n".join(lines)}  # fmt: skip
+
+
 def _both(cell: tables.Cell) -> bool:
     return cell.ours is not None and cell.published is not None
 

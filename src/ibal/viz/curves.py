@@ -107,8 +107,9 @@ def _lines(axis: Axes, curves: Sequence[Curve], per: float, style: tuple[str, st
     steps = np.unique(np.concatenate([c.steps for c in curves]))
     steps = steps[(steps >= max(min(c.steps) for c in curves)) & (steps <= end)]
     if steps.size:
-        mean = np.mean([np.interp(steps, c.steps, c.values) for c in curves], axis=0)
-        axis.plot(steps / per, mean, dash, color=colour, linewidth=2.0, clip_on=False)
+        each = np.array([np.interp(steps, c.steps, c.values) for c in curves])
+        axis.plot(steps / per, each.mean(axis=0), dash, color=colour, linewidth=2.0, clip_on=False)
+        axis.fill_between(steps / per, each.min(axis=0), each.max(axis=0), color=colour, alpha=0.12, linewidth=0)
 
 
 def _frame(axis: Axes, curves: Sequence[Curve], last: float) -> None:
@@ -140,7 +141,11 @@ def _legend(figure: Figure, curves: Sequence[Curve], methods: Sequence[str]) -> 
         width = 2.0 if max(counts) > 1 else 1.0
         dash = DASHES[k // len(COLOURS) % 4]
         handles.append(Line2D([], [], color=COLOURS[k % len(COLOURS)], linestyle=dash, linewidth=width, label=name))
-    title = "thick: mean over seeds; thin: one seed" if several else "thin: one seed each, no mean"
+    title = (
+        "thick: mean over seeds; thin: one seed; band: from the lowest to the highest"
+        if several
+        else "thin: one seed each, no mean"
+    )
     figure.legend(
         handles=handles, loc="outside upper left", ncols=min(len(handles), 3), frameon=False, fontsize=9, title=title,
         title_fontsize=8, alignment="left",

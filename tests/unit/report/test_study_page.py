@@ -8,7 +8,7 @@ import re
 import pytest
 
 from ibal.report import published
-from ibal.report.study import Replay, study_data, study_html
+from ibal.report.study import Replay, study_data, study_html, times_table
 from unit.report.study_rows import rows
 
 
@@ -57,3 +57,15 @@ def test_the_page_holds_its_data_whatever_stands_in_it(data: dict) -> None:
     assert len(held["cells"]) == 36
     assert held["cards"] == [{"attack": "natural", "engine": "1"}]
     assert "http" not in re.sub(r'http-equiv="[^"]*"', "", page.split('id="data">')[0])
+
+
+def test_training_times_stand_beside_the_papers_as_minutes_to_ten_million_steps() -> None:
+    runs = [{"method": "ibal", "env": "smac/3m", "seconds": seconds, "env_steps": 1_000_000} for seconds in (540, 660)]
+    made = times_table([*runs, {"method": "ibal", "env": "toy/leak", "seconds": 1.0, "env_steps": 1}])
+    assert made is not None
+    assert [block["scenario"] for block in made["blocks"]] == ["3m"]
+    cell = next(row["cells"][0] for row in made["blocks"][0]["rows"] if row["name"] == "IBAL")
+    # 540 s and 660 s for a tenth: 90 and 110 minutes
+    assert (cell["mean"], cell["seeds"]) == (pytest.approx(100.0), 2)
+    assert cell["paper"] == published.table(14).data["3m"]["IBAL"]["Time"].mean
+    assert times_table([]) is None

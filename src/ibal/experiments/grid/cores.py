@@ -6,6 +6,7 @@ take_cores(1)                                                      # before jax 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -50,7 +51,9 @@ def _lock(core: int) -> bool:
 
 
 def gpus() -> list[str]:
-    """Return the NVIDIA devices that this process may use, without asking jax."""
+    """Return the NVIDIA devices that jax could use here, without asking it."""
+    if not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+        return []
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:
         return [name for name in said.split(",") if name.strip() not in ("", "-1")]

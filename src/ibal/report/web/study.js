@@ -77,7 +77,7 @@ function paperTables() {
     const version = table.version ? ` (rules: ${table.version})` : "";
     part.append(node("h3", {}, `Table ${table.number}. ${table.title}${version}`));
     const buttons = node("div", { class: "controls" });
-    for (const [name, text] of [["LaTeX", table.latex], ["CSV", table.csv]])
+    for (const [name, text] of [["LaTeX", table.latex], ["CSV", table.csv]].filter(([, text]) => text))
       buttons.append(node("button", { type: "button", "data-copy": name, on: { click: (e) => copy(text, e.target) } }, `Copy ${name}`));
     part.append(buttons);
     for (const block of table.blocks) {
