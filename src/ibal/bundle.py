@@ -100,7 +100,7 @@ def described(path: Path, kind: Kind) -> dict[str, Any]:
             raise ValueError(f"{said} describes a bundle of another kind ({about['kind']}), not {kind.noun}")
         if "weights_crc32" in about:
             about["crc32"] = about.pop("weights_crc32")
-        about = entries(about, str(said), _REQUIRED | kind.required, _OPTIONAL | kind.optional)
+        about = entries(about, str(said), {**_REQUIRED, **kind.required}, {**_OPTIONAL, **kind.optional})
     except Unreadable as error:
         raise ValueError(
             f"{error}: it does not describe {kind.noun}. {kind.again[0].upper()}{kind.again[1:]}"

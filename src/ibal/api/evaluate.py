@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ibal.api.given import Attacks, GivenAttack, GivenEnv, GivenTeam, attack_list, team_list
+from ibal.api.given import Attacks, GivenAttack, GivenEnv, GivenTeam, attack_list, kept, team_list
 from ibal.api.records import Evaluation
 from ibal.api.telling import telling
 from ibal.evaluation import results
@@ -82,7 +82,7 @@ def evaluate(
         if refit:
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibal-")))
             fit_to = refitting(place / "attackers", say)
-        bank = Bank(None if attackers is None else Path(attackers), fit_to)
+        bank = Bank(None if attackers is None else Path(attackers), fit_to, kept)
         asked = attack_list(attacks, bank)
         playing = team_list(teams, env, say)
         todo = _cells(playing, asked, bank, harms, say)

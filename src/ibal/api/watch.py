@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
-from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, attack_list, team_list
+from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, attack_list, kept, team_list
 from ibal.api.records import Replay
 from ibal.api.telling import telling
 from ibal.evaluation.bank import Bank
@@ -51,7 +51,7 @@ def watch(
     check_seed("seed", seed)
     check_count("episode", episode)
     with telling(quiet) as note:
-        bank = Bank(None if attackers is None else Path(attackers))
+        bank = Bank(None if attackers is None else Path(attackers), build=kept)
         asked = attack_list(attack, bank)
         teams = team_list(team, env, note)
         if len(teams) * len(asked.names) > MOST:

@@ -53,10 +53,11 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     output = output_of(options)
     attack, config, plan = _asked(options)
+    from ibal.api.given import MADE
     from ibal.evaluation.teams import teams_of
 
     rows = []
-    for label, team in teams_of(options.policies, options.env, output.note):
+    for label, team in teams_of(options.policies, options.env, output.note, MADE):
         path = options.out / f"{_stem(attack, team)}.safetensors"
         with claim(options.out, f".{path.stem}.claim"):  # others may well put other attackers there at the same time
             if path.exists():

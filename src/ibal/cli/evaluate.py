@@ -84,9 +84,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(options: argparse.Namespace, output: Output) -> Evaluation:
     """Play every policy by itself: also the seeds of one training have rows of their own."""
-    teams = teams_of(options.policies, options.env, output.note)
     from ibal.api.evaluate import evaluate
+    from ibal.api.given import MADE
 
+    teams = teams_of(options.policies, options.env, output.note, MADE)
     named = [team._replace(policy=label) for label, team in teams]
     return evaluate(named, episodes=options.episodes, seed=options.seed, note=output.note)
 

@@ -43,12 +43,17 @@ class Bank:
     """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn.
 
     With ``refit(attack, config, team) -> bundle`` they are fitted to the very team they attack (white box) instead; it
-    returns the file it wrote or found.
+    returns the file it wrote or found. ``build(config, spec)`` makes an adversary, where banks shall share them: the
+    same object for the same environment and configuration.
     """
 
-    def __init__(self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None,
+        build: Callable[[Any, EnvSpec], Adversary] | None = None,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.refit = refit
+        self._built = self._once if build is None else build
         self._made: dict[tuple[str, EnvSpec, str], Attack] = {}
         self._adversaries: dict[tuple[EnvSpec, str], Adversary] = {}
 
@@ -91,7 +96,7 @@ class Bank:
         wanted = TABLE.resolve(configuration(name)[0]), spec.name, spec.version
         return self.folder is not None and wanted in attackers_in(self.folder).values()
 
-    def _built(self, config: Any, spec: EnvSpec) -> Adversary:
+    def _once(self, config: Any, spec: EnvSpec) -> Adversary:
         """Make the adversary, one object per environment and configuration: a new one would compile anew."""
         which = spec, described(config)
         if which not in self._adversaries:
