@@ -6,6 +6,7 @@ runs as wide vector instructions; ``vmap`` over ``advance`` arrives here by a cu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +28,10 @@ from ibal.envs.smac.terrain import terrain
 from ibal.envs.smac.units import LOOPS_PER_STEP
 
 _ROWS = Layout(major_to_minor=(0, 1))
+
+
+# What the units of a scenario are, given their kinds int32[u, e]: of teams that are drawn.
+Table = Callable[[Any, Array, Rules], Stats]
 
 
 class Draws(NamedTuple):
@@ -77,7 +82,7 @@ def fresh(uniform: Float[Array, "u e"], loop: Array) -> Float[Array, "u e"]:
 
 
 @cache
-def _batched(scenario: Game, rules: Rules, loops: int) -> Any:
+def _batched(scenario: Game, rules: Rules, loops: int, table: Table | None) -> Any:
     """Return ``run(units, noise, clock, numbers, kind)`` on [u, e] arrays; its ``vmap`` widens the trailing axis.
 
     Numbers [1, 1] are common to all games; those that a ``vmap`` gave an axis become [1, e].
@@ -85,7 +90,7 @@ def _batched(scenario: Game, rules: Rules, loops: int) -> Any:
 
     @jax.custom_batching.custom_vmap
     def run(units: Units, noise: Draws, clock: Array, numbers: Quantities, kind: Any) -> Units:
-        facts = stats(scenario, rules) if isinstance(scenario, Scenario) else cast("Any", scenario).facts(kind, rules)
+        facts = table(scenario, kind, rules) if table else stats(cast("Scenario", scenario), rules)
 
         def loop(i: Array, units: Units) -> Units:
             return tick(units, noise, numbers, clock, i, scenario, rules, facts)
@@ -130,14 +135,15 @@ def advance(
     numbers: Quantities | None = None,
     clock: Array | int = 0,
     kind: Any = (),
+    table: Table | None = None,
 ) -> Units:
     """Run ``loops`` game loops of one environment; every leaf [u], numbers [] (default: those of ``rules``).
 
     ``clock`` counts the loops played before (of a scenario that hunts: since the trigger last went off). ``kind``
-    int32[u] says what the units are where teams are drawn.
+    int32[u] says what the units are where teams are drawn, ``table`` what that means.
     """
     numbers = rules.quantities if numbers is None else numbers
-    run = _batched(scenario, rules.discrete, loops)
+    run = _batched(scenario, rules.discrete, loops, table)
     wide = jax.tree.map(lambda a: a[:, None], (units, noise))
     kind = jax.tree.map(lambda a: a[:, None], kind)
     scalars = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1), numbers)

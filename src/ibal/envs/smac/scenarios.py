@@ -11,8 +11,7 @@ from ibal.envs.smac.units import UNITS, UnitType
 
 @runtime_checkable
 class Game(Protocol):
-    """What the engine asks of a scenario. ``Scenario`` below is one; one whose teams are drawn also has
-    ``facts(kind, rules) -> Stats`` (``ibal.envs.smacv2``)."""
+    """What the engine asks of a scenario, be its teams fixed (``Scenario``) or drawn (``ibal.envs.smacv2``)."""
 
     @property
     def n_agents(self) -> int: ...

@@ -5,14 +5,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from ibal.envs.smac.units import UNITS, UnitType
-
-if TYPE_CHECKING:
-    from ibal.envs.smac.rules import Rules
-    from ibal.envs.smac.stats import Stats
-
 
 # Sight and reach of agents by type; reach is compared between centres, whatever the radii, and not below
 # ``Options.min_attack_range``. Source: ``unit_sight_range`` and ``unit_shoot_range`` of oxwhirl/smacv2.
@@ -84,12 +78,6 @@ class Army:
         """Expected health and shield of a unit (that a team of exceptions is drawn again changes it by 1e-5)."""
         share = [w / sum(self.weights) for w in self.weights]
         return sum(s * (UNITS[t].health + UNITS[t].shield) for s, t in zip(share, self.types, strict=True))
-
-    def facts(self, kind: Any, rules: Rules) -> Stats:
-        """Return what the units of these kinds are, int32[u, e] -> arrays for the engine."""
-        from ibal.envs.smacv2.roster import facts
-
-        return facts(self, kind, rules)
 
 
 _RACES = {

@@ -143,7 +143,7 @@ class _Game:
         units = self._command(state, played, near, params)
         clock = state.step * options.step_mul + (LOOPS_PER_STEP - state.phase)
         noise = draws(key, army)
-        units = advance(units, noise, army, rules, options.step_mul, params.quantities, clock, state.kind)
+        units = advance(units, noise, army, rules, options.step_mul, params.quantities, clock, state.kind, facts)
         left, alive = life(units), units.health > 0
         after = state._replace(
             units=units, step=state.step + 1, before=left[n:], ally_before=left[:n], last_action=played,

@@ -69,8 +69,8 @@ def test_drawn_teams_play_as_the_same_teams_of_a_map(race: str) -> None:
             actions = jnp.where(i < 6, jnp.array([6, 7, 6]), jnp.array([8, 3, 7]))
             table = facts(army, start.kind[:, None], RULES) if drawn else stats(scenario, RULES)
             units = command(units, actions, jnp.arange(4), side, Options(), RULES.quantities, table)
-            kind = start.kind if drawn else ()
-            return advance(units, draws(key, side), side, RULES.discrete, 8, RULES.quantities, 8 * i + 5, kind), None
+            given = (start.kind, facts) if drawn else ()
+            return advance(units, draws(key, side), side, RULES.discrete, 8, RULES.quantities, 8 * i + 5, *given), None
 
         return jax.jit(lambda: jax.lax.scan(step, start.units, jnp.arange(20))[0])()
 
