@@ -1,4 +1,4 @@
-"""Foraging as a Gymnasium environment; where the package is missing, by a stand-in for the little of it that is used."""
+"""Foraging as a Gymnasium environment; where the package is missing, by a stand-in for the little that is used."""
 
 from __future__ import annotations
 
