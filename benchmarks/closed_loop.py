@@ -110,12 +110,14 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
                 r = wanted[0]
                 end = f"| {r['mean']:.2f} ({r['low']:.2f}-{r['high']:.2f}) | {verdict(mean, r['low'], r['high'])} |"
             lines.append(f"| {name}, {steps / 1e6:g}M | {point / 1e6:g}M | {each} | {mean:.2f} {end}")
-    lines += ["", "| map, steps of training | won games: steps | agents lost | without a loss |", "|---|---|---|---|"]
+    ways = []
     for (name, steps), group in grouped(rows).items():
         how = means(group, ("won length", "won dead", "unhurt"))
         if len(how) == 3:
             cells = f"{how['won length']:.1f} | {how['won dead']:.2f} | {how['unhurt']:.2f}"
-            lines.append(f"| {name}, {steps / 1e6:g}M | {cells} |")
+            ways.append(f"| {name}, {steps / 1e6:g}M | {cells} |")
+    head = ["", "| map, steps of training | won games: steps | agents lost | without a loss |", "|---|---|---|---|"]
+    lines += [*head, *ways] if ways else []
     return "\n".join(lines)
 
 
