@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 import ibal
+from ibal import envs
 from ibal.api.evaluate import evaluate
 from ibal.api.fit import fit
 from ibal.evaluation.matrix import as_parquet, engine_version
+from ibal.evaluation.perturb import perturb
 from ibal.files import appear, appear_bytes, replace_text
 from ibal.nets.bundle import load_policy
 from ibal.options import ConfigError
@@ -49,7 +51,7 @@ def check(
         raise ConfigError(f"{candidate} does not say which environment it plays; a submission is a bundle")
     name = _name(candidate, policy.meta)
     given: dict[str, Any] = {"episodes": episodes, "seed": seed, "quiet": True, "note": note}
-    parts = [evaluate({name: candidate}, list(UNFITTED), list(PERTURBATIONS), **given).rows]
+    parts = [evaluate({name: candidate}, list(UNFITTED), _followed(env, policy.meta, note), **given).rows]
     for unseen in _unseen(zoo, policy.meta, env):
         said = f"{unseen['attack']} (unseen)"
         rows = evaluate({name: candidate}, unseen["attack"], attackers=unseen["folder"], **given).rows
@@ -98,6 +100,19 @@ def _name(candidate: str, meta: dict[str, Any]) -> str:
     if candidate.startswith("zoo:"):
         return candidate.removeprefix("zoo:")
     return f"{meta.get('env', '?')}/{Path(candidate).stem}"
+
+
+def _followed(env: str, meta: dict[str, Any], note: Callable[[str], None]) -> list[str]:
+    """Return the perturbations of the protocol that an environment can follow."""
+    name = envs.TABLE.resolve(env)
+    world, found = envs.made(name, envs.as_recorded(name, meta)), []
+    for harm in PERTURBATIONS:
+        try:
+            perturb(world, harm)
+            found.append(harm)
+        except ValueError as error:
+            note(f"left out: {error}")
+    return found
 
 
 def _unseen(zoo: Zoo, meta: dict[str, Any], env: str) -> list[dict[str, Any]]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import ibal
+from ibal.api import zoo as checks
 from ibal.cli.main import main
 from ibal.experiments.grid.held import Held
+from ibal.zoo import Zoo
 
 STUDY = {
     "engine": "test",
@@ -87,3 +89,20 @@ def test_a_study_of_the_paper_is_written_once(tmp_path: Path, capsys) -> None:
     assert main(words) == 2
     assert "has a study.toml already" in capsys.readouterr().err
     assert main(["grid", "new", "paper", "--tables", "6", "--out", str(tmp_path / "q")]) == 2
+
+
+@pytest.mark.slow
+def test_a_submission_is_played_again_and_stands_on_the_board_with_its_worst_first(study: Path, tmp_path: Path) -> None:
+    team = next(study.glob("store/data/*/run/policy/seed-0.safetensors"))
+    zoo = Zoo(tmp_path / "zoo")
+    zoo.add("toy/probe-value/mine-0", team, {"licence": "Apache-2.0"})
+    done = checks.check(str(zoo.local("toy/probe-value/mine-0")), zoo, episodes=4, refit=())
+    assert {(one["attack"], one["perturbation"]) for one in done.row["cells"]} == {
+        (attack, "none")
+        for attack in ("natural", "random", "fgsm")  # nobody can stand still in this world
+    }
+    scores = [one["score"] for one in done.row["cells"]]
+    assert (scores, done.row["worst"]) == (sorted(scores), done.row["cells"][0])
+    page = checks.keep(done, zoo)
+    assert done.name in page.read_text()
+    assert (tmp_path / "zoo" / "checks").is_dir()

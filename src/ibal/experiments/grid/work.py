@@ -29,7 +29,7 @@ from typing import Any, Literal
 from ibal.experiments.grid.cores import take_cores
 from ibal.experiments.grid.store import FULL, Claim, State, Store
 from ibal.experiments.runs import Run
-from ibal.files import replace_text
+from ibal.files import Busy, replace_text
 
 Outcome = Literal["done", "failed", "busy", "stopped", "full", "again"]
 POLL = 0.5  # seconds between two looks while others do what one waits for
@@ -174,6 +174,9 @@ def _failed(store: Store, run: Run, error: Exception, note: Callable[[str], None
         if is_full(error):
             store.log("full", run.id)
             return "full"
+        if isinstance(error, Busy):  # who had it before has not let go yet
+            time.sleep(10 * POLL)
+            return "again"
         said = " ".join(str(error).split()) or type(error).__name__
         store.log("error", run.id, why=said[:500])
         tried = sum(one["event"] == "error" and one["run"] == run.id for one in store.history())

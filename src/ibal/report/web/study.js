@@ -2,6 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const STEP = 200; // rows that are drawn at a time
+const LARGE = 40; // rows of a table that waits until it is seen
 
 function node(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -81,18 +82,38 @@ function paperTables() {
       buttons.append(node("button", { type: "button", "data-copy": name, on: { click: (e) => copy(text, e.target) } }, `Copy ${name}`));
     part.append(buttons);
     for (const block of table.blocks) {
-      const made = node("table", { class: "sortable" });
-      made.append(node("caption", {}, node("b", {}, block.scenario)));
-      const body = node("tbody");
-      for (const row of block.rows)
-        body.append(node("tr", {}, node("th", { scope: "row" }, row.name), ...row.cells.map(tableCell)));
-      made.append(node("thead", {}, node("tr", {}, ...["method", ...table.columns].map((name, i) => sortable(name, () => sortRows(made, i))))), body);
-      part.append(node("div", { class: "scroll" }, made));
+      const place = node("div", { class: "scroll" });
+      part.append(place);
+      const fill = () => {
+        if (place.firstChild) return;
+        const made = node("table", { class: "sortable" });
+        made.append(node("caption", {}, node("b", {}, block.scenario)));
+        const body = node("tbody");
+        for (const row of block.rows)
+          body.append(node("tr", {}, node("th", { scope: "row" }, row.name), ...row.cells.map(tableCell)));
+        made.append(node("thead", {}, node("tr", {}, ...["method", ...table.columns].map((name, i) => sortable(name, () => sortRows(made, i))))), body);
+        place.append(made);
+      };
+      later(place, block.rows.length, fill);
     }
     $("table-list").append(part);
   }
   for (const sentence of data.absent) $("table-list").append(node("p", { class: "hint" }, sentence));
 }
+
+/* Draw a large table when it comes near the window, or is printed; a small one at once. */
+const waiting = new Map();
+const near = "IntersectionObserver" in window ? new IntersectionObserver((seen) => {
+  for (const one of seen) if (one.isIntersecting) { waiting.get(one.target)(); near.unobserve(one.target); }
+}, { rootMargin: "800px" }) : null;
+
+function later(place, rows, fill) {
+  if (rows <= LARGE || !near) { fill(); return; }
+  place.style.minHeight = `${rows * 4}em`;
+  waiting.set(place, () => { place.style.minHeight = ""; fill(); });
+  near.observe(place);
+}
+addEventListener("beforeprint", () => waiting.forEach((fill) => fill()));
 
 function sortable(name, run) {
   const made = node("th", { scope: "col" }, node("button", { type: "button" }, name));
