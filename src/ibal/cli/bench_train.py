@@ -2,6 +2,7 @@
 
 ibal bench train                                   # presets laptop and paper on four maps
 ibal bench train --maps 3m --presets laptop --json
+ibal bench train --maps 8m --account               # where an environment step's time goes, one seed on one device
 
 Nothing else should run meanwhile. All figures of one call come from one process on one machine.
 """
@@ -44,12 +45,14 @@ def main(argv: list[str]) -> int:
 
     from ibal.experiments.run import use_cores
 
-    use_cores(args.cores)
+    use_cores(1 if args.account else args.cores)
     import ibal
     from ibal.envs import made
     from ibal.training import bench
 
     worlds = {name: made(name) for name in maps}
+    if args.account:
+        return _account(args, output, worlds, next(iter(presets.values())))
     counts = [count for count in seeds if count > 0]
     first = next(iter(presets.values()))
     for count in counts:  # what does not fit is said before anything is measured
@@ -90,6 +93,29 @@ def main(argv: list[str]) -> int:
     return OK
 
 
+def _account(args: argparse.Namespace, output: Any, worlds: dict[str, Env], config: RunConfig) -> int:
+    """Print where the time of an environment step goes."""
+    from ibal.experiments.methods import adversary_of, learner_of
+    from ibal.training import account, bench
+
+    train = dataclasses.replace(config.train, **SHORT, updates_per_episode=args.updates)
+    against = args.methods.split(",")[0]
+    lines: list[str] = [f"  {name:<10}{what}" for name, what in account.PARTS.items()]
+    data: dict[str, Any] = {"runs": {}}
+    for name, env in worlds.items():
+        output.note(f"taking account of {name} …")
+        learner = learner_of(Own(against), config.learner) if against else config.learner
+        attack = adversary_of(Own(against), env.spec) if against else None
+        if not isinstance(learner, ValueConfig):
+            raise CommandError("--account knows value learners only: iql, vdn, qmix, qplex", WRONG_USE)
+        found = account.measure(env, learner, train, attack)
+        peak = bench.matmul_peak()
+        data["runs"][name] = found._asdict() | {"matmul_peak_gflops": peak}
+        lines += account.table(name, found, peak)
+    output.result(data, "\n".join(lines))
+    return OK
+
+
 def _parser() -> argparse.ArgumentParser:
     out = Parser(prog="ibal bench train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--maps", default="3m,2s3z,8m,MMM", help="environments, separated by commas")
@@ -97,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--learner", default="qmix", help="how the team learns, as in ibal train")
     out.add_argument("--seeds", default="2,5", help="seeds in one program on the first map, numbers; 0: leave out")
     out.add_argument("--methods", default="", help="methods whose cost is compared with vanilla's, as ibal")
+    out.add_argument(
+        "--account",
+        action="store_true",
+        help="instead, where the time of an environment step goes, with the first preset and method",
+    )
+    out.add_argument("--updates", type=float, default=0.5, help="gradient steps per episode of an account")
     out.add_argument("--cores", type=count_type("--cores", 0), default=0,
                      help="cores of a CPU that get a seed each (default: all)")  # fmt: skip
     add_flags(out)

@@ -47,7 +47,7 @@ class Work(NamedTuple):
     value: Float[Array, "t l *n"]
 
 
-class _Task(NamedTuple):
+class Task(NamedTuple):
     """What does not change during a gradient step."""
 
     params: ValueParams
@@ -82,14 +82,14 @@ def gradient(
     of = lanes.plan(episodes.obs.shape[2], chosen.shape[0], row)
     laid = lanes.lay(slots(episodes)[chosen], of, row)
     laid = laid._replace(blocks=tree.common(laid.blocks, axis))  # loops whose lengths seeds share need no masks
-    task = _Task(params, target, episodes, chosen, laid, of, mix, config, reobserve)
+    task = Task(params, target, episodes, chosen, laid, of, mix, config, reobserve)
     nothing = jax.tree.map(jnp.zeros_like, params)
     zeros = {name: jnp.float32(0) for name in ("loss", "td_error", "q_taken", "target")}
 
     def wave(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         index, found, sums, work = carry
-        work = _forward(task, index, work)
-        found, sums = _backward(task, index, work, found, sums)
+        work = forward(task, index, work)
+        found, sums = backward(task, index, work, found, sums)
         return index + 1, found, sums, work
 
     used = (laid.blocks > 0).sum()
@@ -99,7 +99,8 @@ def gradient(
     return found, sums | {"steps": steps, "worked": worked}, work
 
 
-def _block(task: _Task, wave: Int[Array, ""], index: Int[Array, ""]) -> Rows:
+def block_of(task: Task, wave: Int[Array, ""], index: Int[Array, ""]) -> Rows:
+    """Read a block of a wave's lanes."""
     size, at = (task.plan.span, task.plan.lanes), (index * task.plan.span, wave * task.plan.lanes)
     episode, time = (jax.lax.dynamic_slice(a, at, size) for a in (task.laid.episode, task.laid.time))
     return read(task.episodes, task.chosen, episode, time, task.reobserve)
@@ -117,7 +118,7 @@ def _named(agent: PyMarlAgent, n: int) -> tuple[Float[Array, "i h"], Float[Array
     return agent.fc1_w[:-n], agent.fc1_w[-n:] + agent.fc1_b[None]
 
 
-def _forward(task: _Task, wave: Int[Array, ""], work: Work) -> Work:
+def forward(task: Task, wave: Int[Array, ""], work: Work) -> Work:
     """Run both networks along the lanes of a wave and fill ``work``."""
     span, n, h = task.plan.span, task.episodes.avail.shape[2], task.params.agent.hidden_size
     width = task.plan.lanes * n
@@ -128,7 +129,7 @@ def _forward(task: _Task, wave: Int[Array, ""], work: Work) -> Work:
 
     def block(carry: tuple[jax.Array, jax.Array, Work]) -> tuple[jax.Array, jax.Array, Work]:
         index, hidden, work = carry
-        batch = _block(task, wave, index)
+        batch = block_of(task, wave, index)
         start, keep = index * span, goes_on(batch)
         first = (_inputs(batch) @ first_w).reshape(-1, n, 2 * h) + first_b[None]
         fed = jax.nn.relu(first).reshape(-1, 2, h).transpose(1, 0, 2)
@@ -162,8 +163,8 @@ def _forward(task: _Task, wave: Int[Array, ""], work: Work) -> Work:
     return jax.lax.while_loop(lambda c: c[0] < blocks, block, begin)[2]
 
 
-def _backward(
-    task: _Task, wave: Int[Array, ""], work: Work, found: ValueParams, sums: dict[str, Array]
+def backward(
+    task: Task, wave: Int[Array, ""], work: Work, found: ValueParams, sums: dict[str, Array]
 ) -> tuple[ValueParams, dict[str, Array]]:
     """Add the gradient of a wave's errors, and what is logged of them; the last block first."""
     span, n, h = task.plan.span, task.episodes.avail.shape[2], task.params.agent.hidden_size
@@ -173,7 +174,7 @@ def _backward(
     def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         index, later, change, found, sums = carry
         index -= 1
-        batch = _block(task, wave, index)
+        batch = block_of(task, wave, index)
         keep, start = goes_on(batch), index * span
         fed, gates, candidate, recurrent, value = (
             jax.lax.dynamic_slice_in_dim(room, start, span)

@@ -129,8 +129,8 @@ def measure(env: Env, learner: LearnerConfig, train: TrainConfig, *, warm_up: in
     episodes = jax.block_until_ready(rollout())
     lockstep = int(episodes.length.max())
     spans = {
-        "environment": iterations * seconds(_steps_only(env, keys, lockstep)),
-        "policy": iterations * seconds(_policy_only(env, policy, keys, lockstep)),
+        "environment": iterations * seconds(steps_only(env, keys, lockstep)),
+        "policy": iterations * seconds(policy_only(env, policy, keys, lockstep)),
     }
     lesson = _lesson(env, learner, train, one, episodes)
     update = jax.jit(lesson.update)
@@ -228,7 +228,7 @@ def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
     return best
 
 
-def _steps_only(env: Env, keys: jax.Array, count: int) -> Callable[[], Any]:
+def steps_only(env: Env, keys: jax.Array, count: int) -> Callable[[], Any]:
     """Resets and ``count`` steps of the environments alone, with the first available action."""
 
     def play() -> Any:
@@ -248,7 +248,7 @@ def _steps_only(env: Env, keys: jax.Array, count: int) -> Callable[[], Any]:
     return jax.jit(play)
 
 
-def _policy_only(env: Env, policy: Any, keys: jax.Array, count: int) -> Callable[[], Any]:
+def policy_only(env: Env, policy: Any, keys: jax.Array, count: int) -> Callable[[], Any]:
     """``count`` decisions of the team alone, on what a reset shows."""
 
     def play() -> Any:

@@ -1,0 +1,216 @@
+"""Where the time of an environment step goes, part by part.
+
+Whole iterations are timed as they train. Each part is timed in a program of its own on the same data; what is not a
+program's own but the difference of two is said so in ``PARTS``. What the parts leave over is the rest, so the table
+sums to the whole: how small the rest is says how good the account is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from ibal import rng, tree
+from ibal.adversaries.base import Adversary, natural
+from ibal.learners import lanes, replay, td
+from ibal.learners.base import Progress
+from ibal.learners.config import ValueConfig
+from ibal.learners.packing import slots
+from ibal.nets.mixers import mixer
+from ibal.nets.mixers.vdn import VdnParams
+from ibal.training import bench
+from ibal.training.config import TrainConfig
+from ibal.training.learner import batch_learner, learner_for
+from ibal.training.loop import LEARNING
+from ibal.training.rollout import collect
+from ibal.training.runner import build
+from ibal.types import Env
+
+PARTS = {
+    "engine": "the world's steps, of games that are still on",
+    "policy": "the team's decisions, of games that are still on",
+    "recording": "the rollout less engine and policy: resets, referee, what is kept of a step",
+    "attack": "the rollout against the adversary less that against nobody",
+    "waiting": "what is computed of games that are over, until the longest ends",
+    "storing": "new episodes into the replay",
+    "sampling": "which episodes a batch has",
+    "layout": "where its episodes stand in the lanes",
+    "reading": "its data out of the replay, once forward and once backward",
+    "forward": "both networks, less layout and reading",
+    "backward": "the gradient less all of the way forward, less reading",
+    "mixer": "the gradient less that with plain sums in the mixer's place; a quarter of it is forward",
+    "padding": "slots of forward, backward and mixer that hold no step",
+    "optimiser": "a whole update less the gradient",
+}
+UPDATES = 8  # gradient steps in a row that are timed, each of a batch of its own
+
+
+class Account(NamedTuple):
+    """Microseconds of each part for an environment step, those of the whole, and useful operations per environment
+    step of the parts that multiply matrices."""
+
+    parts: dict[str, float]
+    whole: float
+    flops: dict[str, float]
+
+
+def measure(
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary | None = None, warm_up: int = 6,
+    repeats: int = 5,
+) -> Account:  # fmt: skip
+    """Train one seed on one device for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
+    adversary = adversary or natural()
+    make = build(env, learner, train, 1, adversary)
+    state = make.init(rng.root(0)[None])
+    for _ in range(warm_up):
+        state, _ = make.chunk(state)
+    jax.block_until_ready(state.progress)
+    whole, steps, updates, padding = float("inf"), 0, 0, 0.0
+    for _ in range(repeats):
+        before, began = int(state.progress.env_steps[0]), time.perf_counter()
+        state, metrics = jax.block_until_ready(make.chunk(state))
+        spent, new = time.perf_counter() - began, int(state.progress.env_steps[0]) - before
+        whole, steps = min(whole, spent / new), steps + new  # noise on a shared machine only ever slows it
+        updates += int(metrics[LEARNING]["updates"].sum())
+        padding += float(metrics[LEARNING]["padding"].mean()) / repeats
+    one = jax.jit(tree.at)(state, 0)
+    games = _games(env, learner, train, adversary, one)
+    lessons = _lessons(env, learner, train, adversary, one)
+    idle = padding * (lessons["forward"] + lessons["backward"] + lessons["mixer"])
+    for name in ("forward", "backward", "mixer"):
+        lessons[name] *= 1 - padding
+    spans = games | {name: span * updates / steps for name, span in (lessons | {"padding": idle}).items()}
+    replayed = updates * learner.batch * float(one.learner.replay.episodes.length.mean()) / steps
+    return Account(
+        {name: 1e6 * spans[name] for name in PARTS},
+        1e6 * whole,
+        {name: count * replayed for name, count in _operations(env, learner).items()},
+    )
+
+
+def _operations(env: Env, learner: ValueConfig) -> dict[str, float]:
+    """Count the useful operations of a replayed step: a quarter each for the online network and the target forward, a
+    half back (``bench.step_flops``)."""
+    agents = bench.step_flops(env.spec, replace(learner, mixer="vdn"))
+    return {"forward": agents / 2, "backward": agents / 2, "mixer": bench.step_flops(env.spec, learner) - agents}
+
+
+def _games(
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any
+) -> dict[str, float]:  # fmt: skip
+    """Return the seconds for an environment step of everything that a rollout does."""
+    keys, now = rng.episodes(rng.root(1), train.envs), Progress(one.progress.env_steps, jnp.float32(1))
+    plays = learner_for(env, learner, train, adversary)
+
+    def rollout(against: Adversary, attacker: Any) -> Callable[[], Any]:
+        play = jax.jit(lambda state, attacker: collect(env, plays.policy(state, now), against, attacker, keys))
+        return lambda: play(one.learner, attacker)
+
+    calm, attacked = rollout(natural(), ()), rollout(adversary, one.attacker)
+    alone, whole = bench.seconds(calm), bench.seconds(attacked)
+    length = attacked().episodes.length
+    lockstep, steps = int(length.max()), int(length.sum())
+    busy = steps / (train.envs * lockstep)
+    engine = bench.seconds(bench.steps_only(env, keys, lockstep))
+    policy = bench.seconds(bench.policy_only(env, plays.policy(one.learner, now), keys, lockstep))
+    recording = max(0.0, alone - engine - policy)
+    attack = whole - alone
+    store = jax.jit(lambda kept, new: jax.lax.fori_loop(0, UPDATES, lambda _, kept: replay.add(kept, new), kept))
+    example = attacked().episodes
+    storing = bench.seconds(lambda: store(replay.init(example, 2 * train.envs), example)) / UPDATES
+    spans = {"engine": engine, "policy": policy, "recording": recording, "attack": attack}
+    found = {name: busy * span for name, span in spans.items()}
+    found |= {"waiting": (1 - busy) * sum(spans.values()), "storing": storing}
+    return {name: span / steps for name, span in found.items()}
+
+
+def _lessons(
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any
+) -> dict[str, float]:  # fmt: skip
+    """Return the seconds for a gradient step of everything that one does, padding included."""
+    kept, learned = one.learner.replay, one.learner.learned
+    batch, row = learner.batch, env.spec.horizon + 1
+    of = lanes.plan(env.spec.n_agents, batch, row)
+    steps = batch_learner(env.spec, learner, train, adversary)
+    again = adversary.reobserve if "obs" in adversary.threat.channels else None
+    chosen = jnp.stack([replay.sample(rng.at(rng.root(2), i), kept, batch) for i in range(UPDATES)])
+
+    def each(one_step: Callable[[Int[Array, "b"], Any], Any], begin: Any, choose: bool = False) -> float:
+        """Time ``one_step(chosen, carry) -> carry`` over all batches; with ``choose``, batches drawn on the way."""
+
+        def many(begin: Any, kept: Any) -> Any:
+            def step(index: jax.Array, carry: Any) -> Any:
+                which = replay.sample(rng.at(rng.root(2), index), kept, batch) if choose else chosen[index]
+                return one_step(which, carry)
+
+            return jax.lax.fori_loop(0, UPDATES, step, begin)
+
+        run = jax.jit(many)
+        return bench.seconds(lambda: run(begin, kept)) / UPDATES
+
+    def task(which: Int[Array, "b"]) -> td.Task:
+        laid = lanes.lay(slots(kept.episodes)[which], of, row)
+        return td.Task(
+            learned.params, learned.target, kept.episodes, which, laid, of, mixer(learner.mixer), learner, again
+        )  # fmt: skip
+
+    def read(which: Int[Array, "b"], total: jax.Array) -> jax.Array:
+        now = task(which)
+
+        def block(index: jax.Array, total: jax.Array) -> jax.Array:
+            seen = td.block_of(now, jnp.int32(0), index)
+            return total + sum(leaf.astype(jnp.float32).sum() for leaf in jax.tree.leaves(seen))
+
+        return jax.lax.fori_loop(0, now.laid.blocks[0], block, total)
+
+    def forward(which: Int[Array, "b"], work: td.Work) -> td.Work:
+        return td.forward(task(which), jnp.int32(0), work)
+
+    def gradient(name: str, params: td.ValueParams, target: td.ValueParams) -> float:
+        mix = mixer(name)
+        work = td.work_for(params, kept.episodes, batch, mix)
+
+        def step(which: Int[Array, "b"], carry: Any) -> Any:
+            found, work = carry
+            new, _, work = td.gradient(params, target, kept.episodes, which, work, mix, learner, again)
+            return jax.tree.map(jnp.add, found, new), work
+
+        return each(step, (jax.tree.map(jnp.zeros_like, params), work))
+
+    def update(which: Int[Array, "b"], carry: Any) -> Any:
+        state, work = carry
+        assert steps.update_in is not None
+        state, _, work = steps.update_in(rng.root(3), state, kept.episodes, which, jnp.float32(1), work)
+        return state, work
+
+    work = td.work_for(learned.params, kept.episodes, batch, mixer(learner.mixer))
+    sampling = each(lambda which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True)
+    layout = each(lambda which, total: total + task(which).laid.episode.sum(), jnp.int32(0))
+    reading = max(0.0, each(read, jnp.float32(0)) - layout)
+    ahead = each(forward, work)
+    both = gradient(learner.mixer, learned.params, learned.target)
+    plain = gradient("vdn", *(td.ValueParams(p.agent, VdnParams()) for p in (learned.params, learned.target)))
+    whole = each(update, (learned, work))
+    mixing = max(0.0, both - plain)
+    return {
+        "sampling": sampling, "layout": layout, "reading": 2 * reading, "mixer": mixing,
+        "forward": ahead - layout - reading - mixing / 4, "backward": both - ahead - reading - 3 * mixing / 4,
+        "optimiser": whole - both,
+    }  # fmt: skip
+
+
+def table(name: str, found: Account, peak: float) -> list[str]:
+    """Return the lines of an account; ``peak`` in GFLOP/s is that of the device the seed was trained on."""
+    rest = found.whole - sum(found.parts.values())
+    lines = [f"{name}: {found.whole:.1f} us for an environment step ({1e6 / found.whole:.0f} steps/s)"]
+    for part, span in (found.parts | {"rest": rest}).items():
+        rate = found.flops.get(part, 0.0) / span / 1e3 if span > 0 else 0.0
+        work = f"{rate:8.1f} GFLOP/s {100 * rate / peak:5.1f} % of peak" if part in found.flops else ""
+        lines.append(f"  {part:<10}{span:>9.2f} us{100 * span / found.whole:>7.1f} %  {work}")
+    return lines

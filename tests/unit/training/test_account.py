@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ibal import make
+from ibal.learners.config import ValueConfig
+from ibal.training import account
+from ibal.training.bench import step_flops
+from ibal.training.config import TrainConfig
+
+ENV = make("toy/two-step")
+LEARNER = ValueConfig(hidden=8, batch=8)
+
+
+def test_a_table_sums_to_the_whole_with_what_the_parts_leave_over() -> None:
+    found = account.Account({"engine": 2.0, "forward": 5.0}, 10.0, {"forward": 1000.0})
+    lines = account.table("8m", found, 4.0)
+    assert sum(float(re.findall(r"([\d.]+) us", line)[0]) for line in lines[1:]) == pytest.approx(10.0)
+    assert lines[3].split() == ["rest", "3.00", "us", "30.0", "%"]
+    assert "0.2 GFLOP/s   5.0 % of peak" in lines[2]  # 1000 operations in 5 us
+
+
+def test_operations_of_the_parts_are_those_of_a_step() -> None:
+    assert sum(account._operations(ENV, LEARNER).values()) == step_flops(ENV.spec, LEARNER)
+
+
+def test_every_part_of_a_training_is_timed() -> None:
+    train = TrainConfig(envs=8, replay=32, learn_from=8, chunk=2, updates_per_episode=0.5)
+    found = account.measure(ENV, LEARNER, train, warm_up=2, repeats=1)
+    assert set(found.parts) == set(account.PARTS)
+    assert found.whole > 0
+    assert all(found.parts[name] > 0 for name in ("engine", "policy", "storing", "sampling", "layout", "forward"))
+    assert found.parts["waiting"] == pytest.approx(0, abs=1e-9)  # every game lasts two steps
