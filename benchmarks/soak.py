@@ -2,6 +2,7 @@
 
     python benchmarks/soak.py                                    # one million steps over the 23 maps
     python benchmarks/soak.py --steps 50_000 --maps 2c_vs_64zg
+    python benchmarks/soak.py --maps smacv2/terran_5_vs_5 smacv2/zerg_20_vs_23   # teams drawn in every game
 
 Checked after every environment step: no NaN or infinity in units, observations, states, rewards; health, shield and
 energy within their bounds; everybody alive on the ground it can walk (flyers: in the playable rectangle); every agent
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,11 +29,14 @@ import numpy as np
 from common import add_options, emit, log, parse_settings, table, versions
 
 from ibal.envs.smac import env as smac
-from ibal.envs.smac.scenarios import SCENARIOS, Scenario
+from ibal.envs.smac.scenarios import SCENARIOS
 from ibal.envs.smac.state import Units
 from ibal.envs.smac.terrain import PLAYABLE, terrain
+from ibal.envs.smac.units import UnitType
+from ibal.envs.smacv2 import env as smacv2
+from ibal.envs.smacv2.armies import ARMIES
 from ibal.evaluation.scripted import random_policy
-from ibal.types import TimeStep
+from ibal.types import Env, TimeStep
 
 DISC = 235 / 256
 ROUNDS = 16  # batched steps between two moments at which a run can be interrupted
@@ -59,22 +64,48 @@ class Loop(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """Constants of a scenario, [u] and [u, u]."""
+    """What the units of a game are, [u] and [u, u]."""
 
-    limit: np.ndarray  # [3, u]: largest health, shield, energy
-    reach: np.ndarray  # closest that two centres may come; 0 where they do not collide
-    smaller: np.ndarray  # radius of the smaller of two discs
-    ground: np.ndarray  # bool[u, 32, 32]: cells it may stand on
+    limit: Any  # [3, u]: largest health, shield, energy
+    reach: Any  # closest that two centres may come; 0 where they do not collide
+    smaller: Any  # radius of the smaller of two discs
+    ground: Any  # bool[u, 32, 32]: cells it may stand on
 
 
-def bodies(scenario: Scenario) -> Bodies:
-    """Work the constants out from the unit table alone, apart from what the engine makes of it."""
-    types = (*scenario.ally_types, *scenario.enemy_types)
-    land, playable = terrain(scenario.terrain), np.zeros((32, 32), bool)
+class World(NamedTuple):
+    """An environment, and what the units of one of its games are, by the state of the game."""
+
+    env: Env
+    bodies: Callable[[Any], Bodies]
+
+
+def world(name: str, settings: dict[str, Any]) -> World:
+    """Make a map of SMAC, or of SMACv2: there, what the units are differs from game to game."""
+    if name in SCENARIOS:
+        chosen = SCENARIOS[name]
+        facts = bodies((*chosen.ally_types, *chosen.enemy_types), chosen.terrain)
+        apart = ~np.eye(len(facts.reach), dtype=bool)
+        facts = facts._replace(reach=facts.reach * apart)
+        return World(smac.make(name, **settings), lambda state: facts)
+    chosen = ARMIES[name.removeprefix("smacv2/")]
+    table = bodies(chosen.kinds, chosen.terrain)
+    apart = ~np.eye(chosen.n_agents + chosen.n_enemies, dtype=bool)
+
+    def drawn(state: Any) -> Bodies:
+        kind, (limit, reach, smaller, ground) = state.kind, map(jnp.asarray, table)
+        pair = kind[:, None], kind[None, :]
+        return Bodies(limit[:, kind], reach[pair] * apart, smaller[pair], ground[kind])
+
+    return World(smacv2.make(chosen, **settings), drawn)
+
+
+def bodies(types: Sequence[UnitType], ground: str) -> Bodies:
+    """Work out what these units are from the unit table alone, apart from what the engine makes of it."""
+    land, playable = terrain(ground), np.zeros((32, 32), bool)
     playable[PLAYABLE[0] : PLAYABLE[1], PLAYABLE[0] : PLAYABLE[1]] = True
     plane = np.array([2 if t.flies else int(t.towers) for t in types])
     disc = np.array([t.radius * DISC for t in types])
-    collide = (plane[:, None] == plane[None]) & (plane < 2)[:, None] & ~np.eye(len(types), dtype=bool)
+    collide = (plane[:, None] == plane[None]) & (plane < 2)[:, None]
     return Bodies(
         limit=np.array([[t.health, t.shield, t.max_energy] for t in types], np.float32).T,
         reach=np.where(collide, disc[:, None] + disc[None], 0).astype(np.float32),
@@ -127,8 +158,8 @@ def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, An
     The row says how many were played, fewer when interrupted.
     """
     batch = args.batch
-    env = smac.make(name, **settings)
-    facts, policy = bodies(SCENARIOS[name]), random_policy(env.spec)
+    env, facts_of = world(name, settings)
+    policy = random_policy(env.spec)
     rounds = -(-steps // batch)
 
     def move(key: jax.Array, seen: Any) -> tuple[Any, Faults, jax.Array]:
@@ -136,7 +167,8 @@ def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, An
         state, step = seen
         _, scores = policy.scores((), step.obs, step.avail, state.last_action)
         after = env.step(play, state, policy.select(act, scores, step.avail), env.params)
-        faults, over = inspect(*_parts(after), facts, args.tolerance), after[1].terminated | after[1].truncated
+        faults = inspect(*_parts(after), facts_of(after[0]), args.tolerance)
+        over = after[1].terminated | after[1].truncated
         start = env.reset(fresh, env.params)
         return jax.tree.map(lambda new, old: jnp.where(over, new, old), start, after), faults, over
 
@@ -144,7 +176,7 @@ def soak(name: str, steps: int, args: argparse.Namespace, settings: dict[str, An
     def begin(root: jax.Array) -> Loop:
         keys = jax.random.split(jax.random.fold_in(root, rounds), batch)
         seen = jax.vmap(env.reset, (0, None))(keys, env.params)
-        first = jax.vmap(lambda now: inspect(*_parts(now), facts, args.tolerance))(seen)
+        first = jax.vmap(lambda now: inspect(*_parts(now), facts_of(now[0]), args.tolerance))(seen)
         return Loop(seen, Faults(*(f.sum() for f in first[:-1]), overlap=first.overlap.max()), jnp.int32(0))
 
     @jax.jit
@@ -182,7 +214,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
     parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps in all")
-    parser.add_argument("--maps", nargs="+", default=list(SCENARIOS), choices=sorted(SCENARIOS), metavar="MAP")
+    drawn = [f"smacv2/{name}" for name in ARMIES]
+    parser.add_argument("--maps", nargs="+", default=list(SCENARIOS), choices=[*SCENARIOS, *drawn], metavar="MAP")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument(
         "--tolerance", type=float, default=1.0, help="overlap allowed, as a share of the smaller disc's radius"

@@ -20,14 +20,15 @@ from ibal.envs.smac.terrain import PLAYABLE
 from ibal.envs.smacv2.armies import Army
 from ibal.envs.smacv2.roster import by_kind
 
-_FURTHEST = 6.5  # cells; further out nobody is put
 _FAR = 1e9
 _SAME = 1e-5  # ends that differ by less are equal: float32 tells no more apart
 
 
 @cache
-def _cells() -> np.ndarray:
-    return np.array([c for c in lattice() if np.hypot(*c) <= _FURTHEST], np.float32)
+def _cells(total: int) -> np.ndarray:
+    """As much of the lattice as so many units need where a corner of the map leaves them a quarter of it."""
+    furthest = 2 + 1.4 * np.sqrt(total)
+    return np.array([c for c in lattice() if np.hypot(*c) <= furthest], np.float32)
 
 
 def bounds(army: Army, kind: Int[Array, "u"], rules: Rules) -> Float[Array, "u"]:
@@ -45,19 +46,19 @@ def places(
     the unit touches somebody, and the one that ends nearest is taken. Only units of one plane need room from each
     other.
     """
-    total, cells = kind.shape[0], _cells()
+    total, cells = kind.shape[0], _cells(kind.shape[0])
     radius = by_kind([np.float32(body_radius(t, rules, rules.slot)) for t in army.kinds], kind)
     plane = by_kind([np.int32(2 if t.flies else int(t.towers)) for t in army.kinds], kind)
-    low, high = PLAYABLE
     edge = bounds(army, kind, rules)
-    x, y = jnp.clip(x, low + edge, high - edge), jnp.clip(y, low + edge, high - edge)
+    low, high = PLAYABLE[0] + edge, PLAYABLE[1] - edge
+    x, y = jnp.clip(x, low, high), jnp.clip(y, low, high)
 
     def put(stands: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
         to_x, to_y = stands
         step = 2 * radius[i]
         cell_x, cell_y = step * cells[:, 0], step * cells[:, 1]
-        inside = (x[i] + cell_x >= low) & (x[i] + cell_x < high) & (y[i] + cell_y >= low) & (y[i] + cell_y < high)
-        inside = inside | jnp.asarray(np.arange(len(cells)) == 0)
+        there_x, there_y = x[i] + cell_x, y[i] + cell_y
+        inside = (there_x >= low[i]) & (there_x <= high[i]) & (there_y >= low[i]) & (there_y <= high[i])
         other_x, other_y = to_x - x[i], to_y - y[i]
         blocks = (jnp.arange(total) < i) & (plane == plane[i])
         room = radius[i] + radius
@@ -74,8 +75,7 @@ def places(
             to_y.at[i].set(y[i] + jnp.where(found, at_y, 0.0)),
         ), None
 
-    (at_x, at_y), _ = lax.scan(put, (x, y), jnp.arange(total))
-    return jnp.clip(at_x, low + edge, high - edge), jnp.clip(at_y, low + edge, high - edge)
+    return lax.scan(put, (x, y), jnp.arange(total))[0]
 
 
 def _pulled(
