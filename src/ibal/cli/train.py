@@ -256,7 +256,7 @@ def _options(flag: str, words: Sequence[str], base: tuple[tuple[str, Scalar], ..
 
 
 def _train(args: argparse.Namespace, config: RunConfig, out: Path) -> int:
-    from ibal.experiments.run import CONSOLE, pinned, train_run
+    from ibal.experiments.run import CONSOLE, divided, pinned, train_run
     from ibal.training.checkpoint import CheckpointError
     from ibal.training.log import LogError
     from ibal.training.runner import TrainingError
@@ -264,7 +264,7 @@ def _train(args: argparse.Namespace, config: RunConfig, out: Path) -> int:
     output = output_of(args)
     sinks = {"console": "off" if args.quiet else CONSOLE, "tensorboard": args.tensorboard, "wandb": args.wandb}
     try:
-        config = pinned(config, out, resume=args.resume)
+        config = divided(pinned(config, out, resume=args.resume), out, args.resume)
         summary = train_run(config, out, resume=args.resume, note=output.note, **sinks)
     except Busy as busy:
         raise CommandError(f"--out {busy}", WRONG_USE) from busy
