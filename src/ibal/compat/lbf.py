@@ -24,7 +24,7 @@ from ibal import rng
 from ibal.compat._actions import joint_action
 from ibal.envs.lbf import moves
 from ibal.envs.lbf.env import make
-from ibal.envs.lbf.rules import NAMES, PAPER, Rules, rules, with_options
+from ibal.envs.lbf.rules import PAPER, Rules, rules, with_options
 from ibal.envs.lbf.state import ACTIONS, State
 from ibal.game.keys import world_key
 from ibal.options import check_seed
@@ -116,13 +116,18 @@ def _compiled(game: Rules) -> tuple[Any, Any]:
 
 
 def register() -> None:
-    """Register the ids that lbforaging has, and those of the paper; one that exists already is replaced."""
+    """Register the ids that lbforaging has, and those of the paper; one that exists already is replaced.
+
+    Gymnasium has no id with a version beside the same one without: the paper's games in the other reading, of
+    lb-foraging 2.0.0, are Foraging-3s-20x20-{5,10,15}p-6f-v3.
+    """
     sizes, players, foods = range(5, 20), range(2, 10), range(1, 10)
     usual = (
         f"Foraging{'-2s' if near else ''}-{size}x{size}-{n}p-{m}f{'-coop' if coop else ''}-v3"
         for size, n, m, coop, near in product(sizes, players, foods, (False, True), (False, True))
     )
-    for name in dict.fromkeys((*NAMES, *usual)):
+    other = (f"Foraging-3s-20x20-{n}p-6f-v3" for n in (5, 10, 15))
+    for name in dict.fromkeys((*PAPER, *other, *usual)):
         gymnasium.registry.pop(name, None)
         gymnasium.register(
             name, entry_point="ibal.compat.lbf:ForagingEnv", kwargs={"game": name}, disable_env_checker=True

@@ -23,6 +23,9 @@ def stand_in() -> ModuleType:
 
     def register(name: str, entry_point: str, kwargs: dict[str, Any], disable_env_checker: bool) -> None:
         assert re.fullmatch(r"[\w.-]+?(-v\d+)?", name)
+        plain = re.sub(r"-v\d+$", "", name)  # with and without a version at once is refused
+        assert plain == name or plain not in module.registry
+        assert plain != name or not any(re.fullmatch(re.escape(name) + r"-v\d+", other) for other in module.registry)
         module.registry[name] = entry_point, kwargs
 
     def make(name: str, **options: Any) -> Any:
@@ -56,6 +59,7 @@ def test_the_ids_of_lbforaging_and_of_the_paper_are_registered(gymnasium: Any, e
         assert name in gymnasium.registry
     for players in (5, 10, 15):
         assert f"Foraging-20x20-{players}p-6f-s3" in gymnasium.registry
+        assert f"Foraging-3s-20x20-{players}p-6f-v3" in gymnasium.registry
 
 
 def test_spaces(gymnasium: Any, env: Any) -> None:

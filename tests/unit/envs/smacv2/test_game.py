@@ -142,5 +142,32 @@ def test_no_order_is_sent_at_a_target_out_of_reach_where_the_mask_offers_it() ->
 
 
 @pytest.mark.slow
-def test_a_scenario_keeps_the_contract() -> None:
-    check_env(make("terran_5_vs_5"), jax.random.key(1), steps=30, episodes=1)
+def test_a_small_army_keeps_the_contract() -> None:
+    check_env(make(team("terran", 2, 2)), jax.random.key(1), steps=20, episodes=1)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["terran_5_vs_5", "protoss_5_vs_5", "zerg_10_vs_11"])
+def test_a_scenario_keeps_the_contract(name: str) -> None:
+    check_env(make(name), jax.random.key(1), episodes=2)
+
+
+def test_perturbations_are_of_the_team_that_was_drawn() -> None:
+    """Absence comes after the draw and takes a unit away; hp-20 leaves 80 % of whatever type was drawn."""
+    army = team("zerg", 4, 2)
+    env = make(army)
+    reset = jax.jit(jax.vmap(env.reset, (0, None)))
+    keys = jax.random.split(jax.random.key(2), 64)
+    assert env.perturb is not None
+    full, plain = reset(keys, env.params)
+    weak, _ = reset(keys, env.perturb(env.params, "hp-20"))
+    np.testing.assert_allclose(weak.units.health[:, :4], 0.8 * full.units.health[:, :4], rtol=1e-5)
+    np.testing.assert_array_equal(weak.units.health[:, 4:], full.units.health[:, 4:])
+    fewer, shown = reset(keys, env.perturb(env.params, "abs-1"))
+    np.testing.assert_array_equal(fewer.kind, full.kind)
+    assert ((fewer.units.health[:, :4] > 0).sum(axis=1) == 3).all()
+    assert (shown.metrics["dead_allies"] == 0).all()
+    np.testing.assert_array_equal(shown.avail.sum(axis=2) > 1, fewer.units.health[:, :4] > 0)
+    _, shown = reset(keys, env.perturb(env.params, "dis-2"))
+    assert ((shown.avail.sum(axis=2) == 1).sum(axis=1) == 2).all()
+    np.testing.assert_array_equal(shown.obs, plain.obs)
