@@ -1,4 +1,4 @@
-"""A Ray cluster of three nodes on this machine that loses one while it does runs; a program, because Ray forks, which a
+"""A Ray cluster of three nodes on this machine that loses two while it does runs; a program, because Ray forks, which a
 process that has imported jax does not survive.
 
 python -m unit.experiments.grid.ray_cluster STORE          # prints what is done and what has failed, as JSON
@@ -23,12 +23,15 @@ def main() -> None:
     todo += [run(f"r{i}", seconds=0.5) for i in range(8)]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    ended: list[str] = []
     lost: list[str] = []
 
     def note(message: str) -> None:
-        if not lost:
+        ended.append(message)
+        if len(ended) in (1, 6):
             lost.append(message)
-            cluster.remove_node(nodes[0], allow_graceful=False)
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            nodes.append(cluster.add_node(num_cpus=1))
 
     try:
         Ray(address=cluster.address).run(todo, store, note)
