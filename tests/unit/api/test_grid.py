@@ -91,7 +91,7 @@ def test_a_study_of_the_paper_is_written_once(tmp_path: Path, capsys) -> None:
     assert main(["grid", "new", "paper", "--tables", "6", "--out", str(tmp_path / "q")]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_submission_is_played_again_and_stands_on_the_board_with_its_worst_first(study: Path, tmp_path: Path) -> None:
     team = next(study.glob("store/data/*/run/policy/seed-0.safetensors"))
     zoo = Zoo(tmp_path / "zoo")

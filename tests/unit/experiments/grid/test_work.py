@@ -152,7 +152,8 @@ def test_the_launcher_imports_no_jax(tmp_path: Path, env) -> None:
     assert said.splitlines()[-1] == "{'a'} False"
 
 
-def test_sigterm_lets_a_worker_give_its_run_back(store: Store, env) -> None:
+@pytest.mark.parametrize("how", ["signal", "stop"])
+def test_asked_in_the_middle_a_worker_gives_its_run_back(store: Store, env, how: str) -> None:
     path = work.write_plan(store, [run("a", seconds=60.0)])
     worker = subprocess.Popen([sys.executable, "-m", "ibal.experiments.grid.work", str(store.path), str(path)],
                               stderr=subprocess.DEVNULL)  # fmt: skip
@@ -160,8 +161,11 @@ def test_sigterm_lets_a_worker_give_its_run_back(store: Store, env) -> None:
     while not any(one["event"] == "begin" for one in store.history()):
         assert time.monotonic() < end
         time.sleep(0.05)
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 3
+    if how == "signal":
+        worker.send_signal(signal.SIGTERM)
+    else:
+        store.ask_to_stop()  # seen at the next heartbeat
+    assert worker.wait(60) == 3
     assert store.is_stale("a", 0)
     assert [one["event"] for one in store.history()] == ["begin", "stopped"]
 
