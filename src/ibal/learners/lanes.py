@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-AGENTS = 24  # agents side by side in one recurrent product: enough to outweigh a step's launches, few enough to balance
-SPAN = 16  # steps of a block: its arrays stay in the cache of a core
+AGENTS = 40  # agents side by side at most in one recurrent product: wide enough by far, and few enough for the cache
+SPAN = 12  # steps of a block: its arrays stay in the cache of a core
 ROWS = 5  # of one horizon each: what is kept of a lane for the way back
 
 
@@ -43,7 +43,8 @@ def plan(n_agents: int, batch: int, row: int) -> Plan:
     """
     if jax.default_backend() != "cpu":
         return Plan(batch, row, row, 1)
-    lanes = max(1, min(AGENTS // n_agents, batch // 4))
+    # At least four episodes in each, and as many as in the others: else some lanes are longer by a whole one.
+    lanes = max(k for k in range(1, batch + 1) if batch % k == 0 and k <= max(1, min(AGENTS // n_agents, batch // 4)))
     span = min(SPAN, row)
     worst = (batch - 1) * row // lanes + row  # the shortest lane is no longer than the average when an episode comes
     room = min(worst, ROWS * row)
