@@ -214,7 +214,6 @@ def test_what_cannot_be_played_is_refused_in_a_sentence(words, sentence, runs, m
         (("--env", SKIRMISH, "--policy", "builtins:str", "--out", "x.gif"), "an ibal.types.Policy was expected"),
         (("--env", SKIRMISH, "--policy", "unit.viz.skirmish:N", "--out", "x.gif"), "a function (spec) was expected"),
         (("--env", SKIRMISH, "--policy", "nearest", "--out", "x.gif"), "needs one block per attack"),
-        (("--env", "toy/climbing", "--out", "x.gif"), "cannot be drawn"),
         (("--env", SKIRMISH, "--fps", "0", "--out", "x.gif"), "must be between 0.1 and 50"),
         (("--env", SKIRMISH, "--max-steps", "0", "--out", "x.gif"), "must be at least 1"),
         (("--env", SKIRMISH), "--out"),

@@ -191,16 +191,16 @@ def _player(held: Held, run: Run, cell: CellOf, label: str, note: Callable[[str]
     path = held.store.folder(run.id) / f"replay-{key}.html"
     if path.exists():
         return path.read_text(encoding="utf-8")
-    from ibal.api.watch import Game, recorded, require_picture
+    from ibal.api.watch import Game, recorded
     from ibal.experiments.fitting import policy_of
     from ibal.experiments.grid.execute import cells_of
+    from ibal.viz.plain import pictured
     from ibal.viz.player import player_html
 
     one = cells_of(run.what, held.store)[0]
-    require_picture(one.world)
     who = cell.team if cell.attack == "natural" else f"{cell.team} under {cell.attack}"
     game = Game(one.world, one.params, policy_of(one.team), one.attack, who)
     played = recorded([game], run.what["seed"], EPISODE, None, note)
-    page = player_html(played, None, one.team.env.spec, title=f"{cell.env}: {who}", summary=label)
+    page = player_html(played, None, pictured(one.world).spec, title=f"{cell.env}: {who}", summary=label)
     appear(path, lambda aside: aside.write_text(page, encoding="utf-8"))
     return page

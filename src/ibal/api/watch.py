@@ -17,6 +17,7 @@ from ibal.experiments.fitting import policy_of
 from ibal.options import ConfigError, check_count, check_seed
 from ibal.report.names import short
 from ibal.types import Env, Policy
+from ibal.viz.plain import pictured
 from ibal.viz.player import MOST
 from ibal.viz.record import record
 from ibal.viz.trajectory import Trajectory
@@ -43,7 +44,9 @@ def watch(
         ``Replay`` with ``.trajectories``, ``.html`` and ``.save(path)``.
 
     Raises:
-        ConfigError: what cannot be played, or drawn: an environment without ``frame`` or ``EnvSpec.scene``.
+        ConfigError: what cannot be played.
+
+    A world without a picture of its own (``frame`` and ``EnvSpec.scene``) is drawn as its agents in a ring.
 
     Example:
         >>> ibal.watch(run.teams[0], attacker, episode=3)
@@ -66,7 +69,7 @@ def watch(
                   for who, what in product(names.values(), asked.names)]  # fmt: skip
         games = [Game(cell.world, cell.params, policy_of(cell.team), cell.attack, label)
                  for cell, label in zip(todo, labels, strict=True)]  # fmt: skip
-        replay = Replay(recorded(games, seed, episode, max_steps, note), teams[0].env.spec, title)
+        replay = Replay(recorded(games, seed, episode, max_steps, note), pictured(teams[0].env).spec, title)
     if out is not None:
         replay.save(out)
     return replay
@@ -86,25 +89,16 @@ def recorded(
     games: Sequence[Game], seed: int, episode: int, max_steps: int | None, note: Callable[[str], None]
 ) -> list[Trajectory]:
     """Play one episode of every game, the one that an evaluation of ``seed`` counts as number ``episode``.
-
-    Raises ConfigError for an environment that cannot be drawn.
+    A world without a picture is drawn as its agents in a ring.
     """
     key = rng.episode(rng.root(seed), episode)
     out: list[Trajectory] = []
     for game in games:
-        require_picture(game.world)
         note(f"playing {game.world.spec.name} with {game.label} (seed {seed}, episode {episode}) …")
         attacker = game.attack.attackers[episode % len(game.attack.attackers)]  # as an evaluation shares them out
         trajectory = record(
-            game.world, game.policy, key, game.params, adversary=game.attack.adversary, attacker=attacker,
+            pictured(game.world), game.policy, key, game.params, adversary=game.attack.adversary, attacker=attacker,
             max_steps=max_steps, label=game.label,
         )  # fmt: skip
         out.append(trajectory)
     return out
-
-
-def require_picture(env: Env) -> None:
-    """Raise ConfigError for an environment that cannot be drawn."""
-    if env.frame is None or env.spec.scene is None:
-        missing = "Env.frame is None" if env.frame is None else "EnvSpec.scene is None"
-        raise ConfigError(f'"{env.spec.name}" cannot be drawn ({missing}); environments with a picture: smac/*, lbf/*')

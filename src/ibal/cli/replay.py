@@ -146,11 +146,9 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
         env = envs.made(name, given)  # an error inside the user's own function keeps its traceback
     except (UnknownName, ConfigError) as error:
         raise _refused(str(error)) from error
-    from ibal.api.watch import require_picture
     from ibal.evaluation.bank import Bank
     from ibal.evaluation.perturb import perturb
 
-    require_picture(env)
     bank = Bank(options.attackers)
     try:
         world, params = perturb(env, options.perturbation)
@@ -286,6 +284,7 @@ def _only_policies_differ(game: _Game) -> bool:
 
 def _write(game: _Game, trajectories: list[Trajectory], path: Path, options: argparse.Namespace) -> None:
     from ibal.api.records import Replay
+    from ibal.viz.plain import pictured
 
     facts = [] if len(trajectories) == 1 else [f"seed {options.seed}, episode {options.episode}"]
     facts += [f"rules {game.world.spec.version}"] if game.world.spec.version and len(trajectories) > 1 else []
@@ -293,7 +292,7 @@ def _write(game: _Game, trajectories: list[Trajectory], path: Path, options: arg
         facts.append(f"under {game.attacks[0].name}")
     if options.perturbation != "none":
         facts.append(options.perturbation)
-    replay = Replay(trajectories, game.world.spec, options.title, " · ".join(facts))
+    replay = Replay(trajectories, pictured(game.world).spec, options.title, " · ".join(facts))
     replay.save(path, fps=options.fps, width=options.width, theme=options.theme)
 
 
