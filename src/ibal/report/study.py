@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from ibal import envs
 from ibal.evaluation import stats
 from ibal.report import formats, published, tables
 
@@ -108,12 +109,20 @@ def _published() -> dict[tuple[str, str, str, str], published.Number]:
     for number in published.numbers("percent"):
         names = {label: name for name, label in (tables.MAPPO if number == 13 else tables.METHODS).items()}
         for scenario, models in published.table(number).data.items():
-            env = SCENARIOS.get(number, "smac/{}").format(scenario)
+            env = _full(SCENARIOS.get(number, "smac/{}").format(scenario))
             for model, row in models.items():
                 for column, value in row.items():
                     if column in tables.COLUMNS and model in names:
                         found.setdefault((names[model], env, *tables.COLUMNS[column]), value)
     return found
+
+
+def _full(name: str) -> str:
+    """Return the whole name of an environment, as rows have it; one that is not here as it stands."""
+    try:
+        return envs.named(name)[0]
+    except ValueError:
+        return name
 
 
 def _tables(rows: pl.DataFrame, numbers: Sequence[int]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -32,6 +32,13 @@ def test_a_cell_has_the_share_of_games_won_and_the_papers_number_beside(data: di
     assert found["apart"][1] < 15 < found["apart"][2]
 
 
+def test_the_papers_numbers_are_found_in_every_kind_of_world() -> None:
+    frame = rows(["ibal"], ("lbf/Foraging-20x20-5p-6f-s3", "smacv2/zerg_5_vs_5"), attacks=["natural"])
+    papers = [cell["paper"] for cell in study_data(frame, title="x")["cells"]]
+    assert papers == [published.table(number).data[name]["IBAL"]["Natural"].mean
+                      for number, name in ((11, "5p"), (12, "zerg_5_vs_5"))]  # fmt: skip
+
+
 def test_tables_of_the_paper_are_laid_out_where_there_is_something_of_both(data: dict) -> None:
     assert [table["number"] for table in data["tables"]] == [1, 7, 8]
     ours = {row["name"]: row["cells"] for row in data["tables"][1]["blocks"][0]["rows"]}
