@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from browser.chrome import Browser, Page
@@ -77,3 +78,16 @@ def test_nothing_sticks_out_on_a_phone(chromium: Browser, file: Path, scheme: st
     phone = chromium.open(file, width=390, height=844, scheme=scheme, phone=True)
     assert phone.eval("document.documentElement.scrollWidth") <= 390
     phone.close()
+
+
+def test_attackers_that_change_nothing_are_marked(chromium: Browser, tmp_path: Path) -> None:
+    calm = rows(["vanilla"], ("smac/3m",), attacks=["natural"])
+    frame = pl.concat([rows(["vanilla"], ("smac/3m",)), calm.with_columns(pl.lit("ega[p=0]").alias("attack"))])
+    fitted = {"fitted to": [{"what": "somebody"}]}
+    cards = {("vanilla", "smac/3m", attack, "none"): fitted for attack in ("interaction", "ega[p=0]")}
+    path = tmp_path / "index.html"
+    path.write_text(study_html(study_data(frame, title="x", cards=cards)))
+    page = chromium.open(path)
+    heads = page.eval("[...document.querySelectorAll('#heat-table thead th')].map(h => h.textContent)")
+    assert [head for head in heads if "badly fitted" in head] == ["ega[p=0]hardly felt: badly fitted?"]
+    page.close()

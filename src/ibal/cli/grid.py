@@ -203,7 +203,14 @@ def _numbers(flag: str, text: str) -> list[int]:
 def _as_data(held: Held, status: Status) -> dict[str, Any]:
     lines = [{"id": line.run.id, "label": line.run.label, "state": line.state, "more": line.more,
               "seconds": line.seconds} for line in status.lines]  # fmt: skip
-    return {"study": held.study.name, "counts": status.counts, "left_s": status.left_s, "runs": lines}
+    engines = sorted({str(line.run.what["engine"]) for line in status.lines if line.run.kind != "call"})
+    return {
+        "study": held.study.name,
+        "engine": engines,
+        "counts": status.counts,
+        "left_s": status.left_s,
+        "runs": lines,
+    }
 
 
 def _as_text(held: Held, status: Status, every: bool) -> str:

@@ -152,6 +152,14 @@ function heatMap() {
   drawHeat();
 }
 
+/* Say whether attackers that were fitted leave the teams as they are when nobody attacks: fewer than two points less. */
+function hardlyFelt(cells, here) {
+  const attacked = cells.filter((cell) => here(cell) && cell.score === "win" && (data.cards[cell.card] || {})["fitted to"]);
+  const calm = new Map(cells.filter((cell) => cell.attack === "natural").map((cell) => [`${cell.team}\n${cell.perturbation}`, cell.mean]));
+  const lost = attacked.map((cell) => calm.get(`${cell.team}\n${cell.perturbation}`) - cell.mean).filter((one) => !Number.isNaN(one));
+  return lost.length > 0 && lost.reduce((sum, one) => sum + one, 0) / lost.length < 2;
+}
+
 function drawHeat() {
   const env = $("heat-env").value, what = $("heat-what").value;
   const here = data.cells.map((cell, i) => [cell, i]).filter(([cell]) => cell.env === env);
@@ -163,8 +171,10 @@ function drawHeat() {
   const rates = here.every(([cell]) => cell.score === "win");
   const low = what === "mean" && rates ? 0 : Math.min(...all), high = what === "mean" && rates ? 100 : Math.max(...all);
   const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
+  const weak = (column) => hardlyFelt(here.map(([cell]) => cell), (cell) => name(cell) === column);
   const table = $("heat-table");
-  table.replaceChildren(node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "team"), ...columns.map((one) => node("th", { scope: "col" }, one)))));
+  table.replaceChildren(node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "team"), ...columns.map((one) => node("th", { scope: "col" }, one,
+    weak(one) ? node("small", { class: "below", title: "its attackers were fitted, and teams win as often as alone" }, "hardly felt: badly fitted?") : null)))));
   const body = node("tbody");
   for (const team of teams) {
     const row = node("tr", {}, node("th", { scope: "row" }, team));
