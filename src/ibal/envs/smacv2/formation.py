@@ -62,8 +62,9 @@ def places(
         other_x, other_y = to_x - x[i], to_y - y[i]
         blocks = (jnp.arange(total) < i) & (plane == plane[i])
         room = radius[i] + radius
-        far = jnp.hypot(cell_x[:, None] - other_x[None], cell_y[:, None] - other_y[None])
-        free = inside & ((far > room[None] - 1e-4) | ~blocks[None]).all(axis=1)
+        dx, dy = cell_x[:, None] - other_x[None], cell_y[:, None] - other_y[None]
+        least = jnp.where(blocks, jnp.square(room - 1e-4), -1.0)
+        free = inside & (dx * dx + dy * dy > least[None]).all(axis=1)
         if rules.formation == "contact":
             at_x, at_y = _pulled(cell_x, cell_y, free, other_x, other_y, room, blocks, 2 * step)
         else:
@@ -86,7 +87,7 @@ def _pulled(
 
     Of equal ends the first counts; cells that begin ``further`` out than the best before them ended are not looked at.
     """
-    away = jnp.hypot(cell_x, cell_y)
+    away = jnp.sqrt(cell_x * cell_x + cell_y * cell_y)
     safe = jnp.maximum(away, 1e-6)
     along_x, along_y = cell_x / safe, cell_y / safe
     middle = along_x[:, None] * other_x[None] + along_y[:, None] * other_y[None]
