@@ -13,9 +13,11 @@ depends on it, and to nothing else. How a run is kept (``train.keep``, ``train.c
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -301,18 +303,17 @@ def _installed(kind: str) -> str:
 
 def _own(*names: str) -> dict[str, str]:
     """Return a hash of the source of every module of the user's that is named: an edited one is another one."""
-    found: dict[str, str] = {}
-    for name in names:
-        module = name.partition(":")[0]
-        if ":" not in name:
-            continue
-        try:
-            spec = importlib.util.find_spec(module)
-            content = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
-        except (ImportError, OSError, ValueError):
-            content = b""
-        found[name] = hashlib.sha256(content).hexdigest()[:16]
-    return found
+    return {name: _source(name.partition(":")[0]) for name in names if ":" in name}
+
+
+def _source(module: str) -> str:
+    """Hash a module's file, found without importing anything: a study that is only looked at runs no code."""
+    parts = module.split(".")
+    for folder in (os.getcwd(), *filter(None, sys.path)):
+        for file in (Path(folder, *parts).with_suffix(".py"), Path(folder, *parts, "__init__.py")):
+            with suppress(OSError, ValueError):
+                return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return ""
 
 
 def _ordered(runs: Iterable[Run]) -> list[Run]:

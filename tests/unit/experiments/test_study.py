@@ -152,6 +152,20 @@ def test_a_wrong_file_is_told_in_one_sentence_with_its_line(tmp_path: Path, old:
     assert "\n" not in str(error.value)
 
 
+def test_code_of_ones_own_is_hashed_by_its_source_and_not_run(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").write_text("raise SystemExit('run')")
+    file = tmp_path / "my_package" / "world.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = '[[train]]\nenv = "my_package.world:make"\n[[evaluate]]\n'
+    names: list[set[str]] = []
+    for source in ("raise SystemExit('run')", "raise SystemExit('run')", "raise SystemExit('edited')"):
+        file.write_text(source)
+        names.append({run.id for run in planned(tmp_path, text).runs})
+    assert names[0] == names[1]
+    assert not names[1] & names[2]
+
+
 def test_a_circle_of_starts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="begins with"):
         planned(tmp_path, TEXT.replace('name = "start"\n', 'name = "start"\ninit = "ibal"\n'))

@@ -89,7 +89,7 @@ def _trained(config: Any, out: Path) -> dict[str, Any] | None:
 def fit(what: Mapping[str, Any], store: Store, folder: Path, note: Note) -> dict[str, Any]:
     """Fit an attacker to one team."""
     name = Own(what["attack"])
-    victims = [team for team in _teams(what["victim"], store, False) if team.seed == what["victim_seed"]]
+    victims = [team for team in _teams(what["victim"], store, False, what["env"]) if team.seed == what["victim_seed"]]
     plan = FitPlan(**what["plan"])
     try:
         save_fitted(folder / ATTACKER, TABLE.resolve(name), configured(name), victims[0], plan)
@@ -115,7 +115,7 @@ def cell(what: Mapping[str, Any], store: Store, folder: Path, note: Note) -> dic
 
 def cells_of(what: Mapping[str, Any], store: Store) -> list[Cell]:
     """Make what a cell plays: one for each seed, and for each snapshot where these are asked for."""
-    teams = _teams(what["team"], store, what["snapshots"])
+    teams = _teams(what["team"], store, what["snapshots"], what["env"])
     return cells(teams, lambda name, team: _attack(name, what["attackers"], store, team), [what["attack"]],
                  [what["perturbation"]])  # fmt: skip
 
@@ -125,8 +125,8 @@ _DO: dict[str, Callable[[Mapping[str, Any], Store, Path, Note], dict[str, Any] |
 }  # fmt: skip
 
 
-def _teams(who: Mapping[str, Any], store: Store, snapshots: bool) -> list[Team]:
-    """Load the policies of a run, or a file."""
+def _teams(who: Mapping[str, Any], store: Store, snapshots: bool, env: str) -> list[Team]:
+    """Load the policies of a run, or a file. A world that is code of the user's is one that the study names."""
     if "run" in who:
         home = store.folder(who["run"]) / "run"
         files = sorted((home / "policy").glob("seed-*.safetensors"), key=_seed_of)
@@ -135,7 +135,7 @@ def _teams(who: Mapping[str, Any], store: Store, snapshots: bool) -> list[Team]:
         files = [store.path.parent / who["file"]]
         if hashlib.sha256(files[0].read_bytes()).hexdigest() != who["sha256"]:
             raise ValueError(f"{files[0]} has changed since the study was read; give the command again")
-    teams = [team for _, team in teams_of([str(file) for file in files], None, made=_MADE)]
+    teams = [team for _, team in teams_of([str(file) for file in files], env if ":" in env else None, made=_MADE)]
     return [
         team._replace(policy=file.stem if snapshots else "team",
                       about={name: value for name, value in team.about.items() if name != "file"})

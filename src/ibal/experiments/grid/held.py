@@ -163,9 +163,13 @@ class Held:
         return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
     def _cell(self, run: str) -> pl.DataFrame:
+        """Read the rows of a cell, held to their types: a study's folder may come from anybody. Raises Unreadable."""
         import polars as pl
 
-        return pl.read_parquet(self.store.folder(run) / ROWS)
+        words, whole, parts = ("env", "version", "attack", "perturbation"), ("seed", "key_seed"), ("win", "return")
+        kinds = dict.fromkeys(words, pl.String) | dict.fromkeys(whole, pl.Int64) | dict.fromkeys(parts, pl.Float64)
+        path = self.store.folder(run) / ROWS
+        return reading.frame(reading.content(path), str(path), kinds, others=True)
 
 
 def check(study: Path) -> None:
