@@ -165,6 +165,8 @@ def _replays(
             break
         cell = cells[i]
         one = at[cell["team"], cell["env"], cell["attack"], cell["perturbation"]]
+        if runs[one.run].what["own"]:  # code that the study names is run by ibal grid run alone
+            continue
         label = f"seed {cell['seeds'][0]}, episode {EPISODE}"
         try:
             made.append(Replay(i, label, _player(held, runs[one.run], one, label, note)))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 import ibal
-from ibal import envs
+from ibal import envs, reading
 from ibal.api.evaluate import evaluate
 from ibal.api.fit import fit
 from ibal.evaluation.matrix import as_parquet, engine_version
@@ -26,6 +26,9 @@ CHECKS = "checks"
 UNFITTED = ("natural", "random", "fgsm")
 PERTURBATIONS = ("none", "dis-1")
 REFIT = "interaction"
+_WORDS = ("policy", "method", "env", "version", "attack", "perturbation")
+_ROWS = dict.fromkeys(_WORDS, pl.String) | {"seed": pl.Int64, "win": pl.Float64, "return": pl.Float64}
+_CHECK = {"name": str, "score": str, "worst": dict[str, Any], "cells": list[dict[str, Any]], "about": dict[str, Any]}
 
 
 class Checked(NamedTuple):
@@ -82,8 +85,8 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
     files = sorted(home.glob("*.parquet"))
     if zoo.remote or not files:
         raise ConfigError(f"nothing was checked into {zoo.where} yet: ibal zoo check CANDIDATE --zoo FOLDER")
-    frames = [pl.read_parquet(file) for file in files]
-    rows = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in files]
+    frames = [reading.frame(reading.content(file), str(file), _ROWS, others=True) for file in files]
+    rows = [reading.table(file.with_suffix(".json"), _CHECK) for file in files]
     # The whole name stands for the method: two teams of one method are two rows of a board.
     held = pl.concat(frames, how="diagonal_relaxed").with_columns(pl.col("policy").alias("method"))
     cards = {(row["name"], one["env"], one["attack"], one["perturbation"]): {**row["about"], "worst": row["worst"]}

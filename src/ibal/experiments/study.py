@@ -32,7 +32,6 @@ A file:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -144,7 +143,8 @@ def load_study(path: Path) -> Study:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; a study is a TOML file (ibal grid new paper writes one)") from None
     except (OSError, reading.Unreadable) as error:
-        raise ConfigError(_with_line(path, error)) from None
+        said = str(error) if isinstance(error, reading.Unreadable) else f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(said) from None
     return read_study(table, path.parent.name or "study", Lines(text), str(path))
 
 
@@ -470,11 +470,3 @@ def _text(value: Any, name: str, at: tuple[str, int, str] | None = None) -> str:
     if not isinstance(value, str):
         raise _Wrong(f"{name} must be a text in quotes, not {shown(value)}", *(at or ("", 0, name)))
     return value
-
-
-def _with_line(path: Path, error: Exception) -> str:
-    """Return the reader's complaint; where it is not TOML, Python's own says the line already."""
-    cause = error.__cause__
-    if isinstance(cause, tomllib.TOMLDecodeError):
-        return f"{path} is not TOML: {cause}"
-    return str(error) if isinstance(error, reading.Unreadable) else f"{path} cannot be read: {error}"

@@ -7,7 +7,6 @@ held.status(), held.rows()
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -193,7 +192,8 @@ def progress(store: Store, run: Run) -> float | None:
         with path.open("rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - 4096, 0))
             last = file.read().decode(errors="replace").strip().splitlines()[-1]
-        return min(json.loads(last)["env_steps"] / run.what["config"]["train"]["steps"], 1.0)
+        told = reading.entries(reading.parsed(last, str(path)), str(path), {"env_steps": int})
+        return min(told["env_steps"] / run.what["config"]["train"]["steps"], 1.0)
     return None
 
 

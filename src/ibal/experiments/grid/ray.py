@@ -8,6 +8,7 @@ a task again when its process or its node is lost, and the run goes on from its 
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -101,7 +102,6 @@ def do(path: str, threads: int, run: tuple[Any, ...], *needs: str) -> str:
 
 def _ray() -> Any:
     try:
-        import ray
+        return importlib.import_module("ray")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('--on ray needs Ray: pip install "ibal[ray]"') from error
-    return ray

@@ -10,6 +10,7 @@ the store's path goes into a job.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -140,7 +141,6 @@ def _left(store: Store, runs: Sequence[Run]) -> list[Run]:
 
 def _submitit() -> Any:
     try:
-        import submitit
+        return importlib.import_module("submitit")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('--on slurm needs submitit: pip install "ibal[slurm]"') from error
-    return submitit

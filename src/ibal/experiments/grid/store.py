@@ -38,6 +38,8 @@ BEAT = 5.0  # seconds between two signs of life
 STALE = 60.0  # seconds without one after which others may go on with a run
 RELEASED = 0  # time stamp of a claim that was given back
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_OWNER = {"host": str, "machine": str, "pid": int, "born": str, "since": float, "worker": str}
+_EVENT = {"t": float, "event": str, "run": str}
 
 
 class State(NamedTuple):
@@ -151,10 +153,9 @@ class Store:
     def owner(self, run: str, number: int) -> dict[str, Any]:
         """Return who holds a claim: host, process, worker, since when."""
         try:
-            held = json.loads((self.path / "claims" / f"{run}.{number}").read_bytes() or b"{}")
-        except (OSError, ValueError):
+            return reading.table(self.path / "claims" / f"{run}.{number}", {}, _OWNER)
+        except (OSError, reading.Unreadable):  # on a full disk it could not be written
             return {}
-        return held if isinstance(held, dict) else {}
 
     def log(self, event: str, run: str, **more: Any) -> None:
         """Write down what happened, in a file of this worker's own. A disk that is full loses the line."""
@@ -166,9 +167,10 @@ class Store:
         """Return what all workers have written down, in order of time."""
         found: list[dict[str, Any]] = []
         for path in (self.path / "log").glob("*.jsonl"):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                with suppress(ValueError):
-                    found.append(json.loads(line) | {"worker": path.stem})
+            for line in reading.content(path, reading.LOG).decode("utf-8", errors="replace").splitlines():
+                with suppress(reading.Unreadable):  # the last one of a worker that was killed
+                    told = reading.entries(reading.parsed(line, str(path)), str(path), _EVENT)
+                    found.append(told | {"worker": path.stem})
         return sorted(found, key=lambda one: one["t"])
 
     def asked_to_stop(self) -> bool:

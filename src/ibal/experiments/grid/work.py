@@ -26,6 +26,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ibal import reading
 from ibal.experiments.grid.cores import take_cores
 from ibal.experiments.grid.store import FULL, Claim, State, Store
 from ibal.experiments.runs import Run
@@ -208,9 +209,9 @@ def _deaths(store: Store, run: Run, more: int = 1) -> int:
     folder = store.folder(run.id)
     path, mark = folder / "begun.json", _mark(folder)
     try:
-        held = json.loads(path.read_text())
+        held = reading.table(path, {"mark": str, "count": int})
         count = held["count"] if held["mark"] == mark else 0
-    except (OSError, ValueError, KeyError):
+    except (OSError, reading.Unreadable):
         count = 0
     count = max(count + more, 0)
     with contextlib.suppress(OSError):
@@ -281,7 +282,8 @@ def write_plan(store: Store, runs: Sequence[Run]) -> Path:
 
 def read_plan(path: Path) -> list[Run]:
     """Read what ``write_plan`` wrote."""
-    return [Run(**(one | {"needs": tuple(one["needs"])})) for one in json.loads(path.read_text(encoding="utf-8"))]
+    held = reading.as_type(list[dict[str, Any]], reading.parsed(reading.text(path), str(path)), str(path))
+    return [Run(**(one | {"needs": tuple(one["needs"])})) for one in held]
 
 
 def prepare(threads: int) -> None:
