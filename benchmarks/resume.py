@@ -75,7 +75,11 @@ def command(out: Path, args: argparse.Namespace) -> list[str]:
     flags = ["--steps", str(args.steps), "--learner", args.learner, "--train.envs", "8", "--train.chunk", "4",
              "--train.replay", "256", "--train.checkpoint-every", "0", "--train.eval-every", "2000",
              "--train.eval-episodes", "8", "--train.learn-from", "8"]  # fmt: skip
-    flags += ["--learner.epochs", "2"] if args.learner in ("mappo", "ippo") else ["--learner.batch", "8"]
+    flags += (
+        ["--learner.epochs", "2"]
+        if args.learner in ("mappo", "ippo", "pqn-vdn", "pqn-qmix")
+        else ["--learner.batch", "8"]
+    )
     return [sys.executable, "-m", "ibal", "train", "--env", "3m", "--out", str(out), "--resume", "--quiet", *flags]
 
 

@@ -15,7 +15,7 @@ from ibal import reading
 from ibal.experiments.grid.held import Held
 from ibal.experiments.runs import CellOf, Run
 from ibal.files import appear
-from ibal.learners.config import PpoConfig
+from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError
 from ibal.report.study import Replay, study_data, study_html, times_table
 
@@ -134,7 +134,8 @@ def _times(held: Held) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = []
     for run, (_, config) in held.planned.trainings.items():
-        if not held.store.is_done(run) or isinstance(config.learner, PpoConfig) or config.learner.mixer != "qmix":
+        learner = config.learner
+        if not held.store.is_done(run) or not isinstance(learner, ValueConfig) or learner.mixer != "qmix":
             continue
         with suppress(OSError, ValueError, IndexError):
             last = read_metrics(held.store.folder(run) / "run")[-1]

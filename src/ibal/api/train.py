@@ -48,8 +48,8 @@ def train(
         steps: environment steps of every seed; the training ends with the iteration that reaches them.
         seed, seeds: the seeds ``seed .. seed + seeds - 1``, each a team of its own.
         preset: "paper" (the default's values), "laptop" (learns fastest on a few cores) or "smoke" (learns nothing).
-        learner: how it learns: a name of ``ibal.learners()``, a ``ValueConfig`` or a ``PpoConfig``; None: as
-            ``preset`` or ``config`` says.
+        learner: how it learns: a name of ``ibal.learners()``, a ``ValueConfig``, ``PpoConfig`` or ``PqnConfig``; None:
+            as ``preset`` or ``config`` says.
         method_options: options of the method's attack, as ``{"masks": "random"}``.
         settings: any other field by its dotted name, as ``{"train.envs": 64, "learner.lr": 1e-3}``.
         init: a run folder whose networks it begins with.
@@ -72,7 +72,7 @@ def train(
         >>> run.teams[0].save("ibal-8m.safetensors")
 
     Source: IBAL Algorithm 1; the learners are PyMARL's (``learners.value``), MAPPO and IPPO
-    (``learners.ppo``).
+    (``learners.ppo``), PQN (``learners.pqn``).
     """
     if resume and out is None:
         raise ConfigError("resume=True continues the training in a folder; say which: out=…")

@@ -33,12 +33,17 @@ from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import PRESETS, apply_preset
 from ibal.files import Busy
 from ibal.learners import LEARNERS
-from ibal.learners.config import LearnerConfig, PpoConfig, ValueConfig, name_of, named
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig, name_of, named
 from ibal.options import ConfigError, Scalar, field_helps, field_types, pairs, read_scalar, read_text
 from ibal.registry import Own
 from ibal.training.config import TrainConfig
 
-PARTS = (("learner", ValueConfig), ("learner", PpoConfig), ("train", TrainConfig))  # --learner.lr, --train.envs, …
+PARTS = (
+    ("learner", ValueConfig),
+    ("learner", PpoConfig),
+    ("learner", PqnConfig),
+    ("train", TrainConfig),
+)  # --learner.lr, --train.envs, …
 
 
 def main(argv: list[str]) -> int:

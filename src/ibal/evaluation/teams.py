@@ -154,7 +154,7 @@ def method_of(meta: dict[str, Any]) -> str:
     learner = meta.get("config", {}).get("learner", {})
     said = learner if isinstance(learner, dict) else {}
     method = meta.get("method", "unknown")
-    if (name := said.get("name")) in ("mappo", "ippo"):
+    if (name := said.get("name")) in ("mappo", "ippo", "pqn-vdn", "pqn-qmix"):
         return name if method == "vanilla" else f"{name}-{method}"
     mixer = said.get("mixer")
     mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"

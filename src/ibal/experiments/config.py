@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from ibal import reading
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
-from ibal.learners.config import LearnerConfig, PpoConfig, ValueConfig, named
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig, named
 from ibal.options import (
     ConfigError,
     Scalar,
@@ -91,14 +91,15 @@ class RunConfig:
     init: str = ""
     """Run folder whose networks it began with; "": fresh ones."""
     learner: LearnerConfig = field(default_factory=ValueConfig)
-    """How it learns: fields of ``ValueConfig``, or of ``PpoConfig`` (name = "mappo" or "ippo")."""
+    """How it learns: fields of ``ValueConfig``, of ``PpoConfig`` (name = "mappo" or "ippo") or of ``PqnConfig`` (name =
+    "pqn-vdn" or "pqn-qmix")."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How much is collected, and how often one learns from it."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the field and says what is allowed, whoever makes it."""
         check_fields(self, names=("env", "method", "seed", "seeds", "init"))
-        for name, kinds in (("learner", (ValueConfig, PpoConfig)), ("train", (TrainConfig,))):
+        for name, kinds in (("learner", (ValueConfig, PpoConfig, PqnConfig)), ("train", (TrainConfig,))):
             if not isinstance(getattr(self, name), kinds):
                 wanted = " or a ".join(kind.__name__ for kind in kinds)
                 raise ConfigError(f"{name} must be a {wanted}, not {getattr(self, name)!r}")

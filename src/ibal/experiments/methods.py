@@ -73,8 +73,8 @@ def learner_of(name: str, learner: LearnerConfig) -> LearnerConfig:
     if not isinstance(learner, ValueConfig):
         if method(name).learner:
             raise ConfigError(
-                f'method {name} changes how values are learned, and "{name_of(learner)}" learns probabilities; train '
-                "it with a value learner, as --learner qmix"
+                f'method {name} changes how values are learned from a replay, and "{name_of(learner)}" has none; train '
+                "it with a value learner that has one, as --learner qmix"
             )
         return learner
     default = ValueConfig()

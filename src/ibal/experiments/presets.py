@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ibal.experiments.config import RunConfig
-from ibal.learners.config import PpoConfig, ValueConfig
+from ibal.learners.config import PpoConfig, PqnConfig, ValueConfig
 from ibal.options import ConfigError
 from ibal.registry import hint
 from ibal.training.config import TrainConfig
@@ -14,26 +14,30 @@ from ibal.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """Learner and budget of a ``RunConfig``: those of value learners, and those of MAPPO and IPPO; ``help`` is one
-    line."""
+    """Learner and budget of a ``RunConfig``: those of value learners, those of MAPPO and IPPO, and those of PQN;
+    ``help`` is one line."""
 
     help: str
     learner: ValueConfig = field(default_factory=ValueConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
     ppo_train: TrainConfig = field(default_factory=TrainConfig)
+    pqn: PqnConfig = field(default_factory=PqnConfig)
+    pqn_train: TrainConfig = field(default_factory=TrainConfig)
 
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset(
         "PyMARL's hyper-parameters and update ratio, as in the paper; of MAPPO those of its authors for the map",
         ppo_train=TrainConfig(steps=10_000_000, envs=64),
+        pqn_train=TrainConfig(steps=10_000_000, envs=128, epsilon_end=0.01, epsilon_steps=1_000_000),
     ),
     "laptop": Preset(
         "learns fastest in wall-clock time on a few cores",
         ValueConfig(optimiser="adam", lr=5e-4, lr_anneal=True, td_lambda=0.6, target_every=100),
         TrainConfig(updates_per_episode=0.25),
         PpoConfig(chunk=0, epochs=5, lr=1e-3, critic_lr=1e-3),
+        pqn=PqnConfig(epochs=4, minibatches=4, lr=1e-3),
     ),
     "smoke": Preset(
         "a minute or two, nearly all of it compiling: shows that everything runs, learns nothing",
@@ -41,6 +45,8 @@ PRESETS: dict[str, Preset] = {
         # Evaluated at its end only: an evaluation on the way, of another size, would be compiled on its own.
         TrainConfig(steps=4000, envs=8, replay=64, learn_from=8, eval_every=4000, eval_episodes=8),
         PpoConfig(epochs=2),
+        TrainConfig(steps=4000, envs=8, eval_every=4000, eval_episodes=8),
+        PqnConfig(epochs=2, minibatches=2),
         TrainConfig(steps=4000, envs=8, eval_every=4000, eval_episodes=8),
     ),
 }
@@ -69,6 +75,8 @@ def apply_preset(name: str, base: RunConfig = RunConfig()) -> RunConfig:
     if name not in PRESETS:
         raise ConfigError(f'unknown preset "{name}".{hint(name, PRESETS)} Presets: {", ".join(PRESETS)}')
     preset = PRESETS[name]
+    if isinstance(base.learner, PqnConfig):
+        return replace(base, learner=replace(preset.pqn, name=base.learner.name), train=preset.pqn_train)
     if not isinstance(base.learner, PpoConfig):
         return replace(base, learner=preset.learner, train=preset.train)
     learner, train = replace(preset.ppo, name=base.learner.name), preset.ppo_train

@@ -11,8 +11,9 @@ import jax
 from ibal import rng
 from ibal.envs import version_of
 from ibal.experiments.config import RunConfig, load_toml
-from ibal.learners.config import PpoConfig, ValueConfig, name_of
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig, name_of
 from ibal.learners.ppo.mappo import ppo_learner
+from ibal.learners.pqn import pqn_learner
 from ibal.learners.replayed import LEARNED
 from ibal.learners.value import value_learner
 from ibal.options import ConfigError, Scalar
@@ -38,7 +39,7 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
         ("set of environment options", _listed(source.env_options), _listed(config.env_options)),
         ("mixer" if mixes else "learner", name_of(source.learner), name_of(config.learner)),
         ("hidden size", source.learner.hidden, config.learner.hidden),
-        ("optimiser", *(of.optimiser if isinstance(of, ValueConfig) else "adam" for of in both)),
+        ("optimiser", *(_optimiser(of) for of in both)),
     ):
         if theirs != ours:
             raise ConfigError(f"--init {run}: its {name} is {theirs}, this training has {ours}; they must be the same")
@@ -47,6 +48,8 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
     learner = source.learner
     if isinstance(learner, PpoConfig):
         init, part = ppo_learner(env.spec, learner).init, "learner"
+    elif isinstance(learner, PqnConfig):
+        init, part = pqn_learner(env.spec, learner).init, "learner"
     else:
         init, part = value_learner(env.spec, learner).init, f"learner/{LEARNED}"
     one = jax.eval_shape(lambda: init(rng.root(0)))
@@ -57,6 +60,12 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
     for sentence in found.skipped:
         note(sentence)
     return found.state
+
+
+def _optimiser(of: LearnerConfig) -> str:
+    if isinstance(of, ValueConfig):
+        return of.optimiser
+    return "radam" if isinstance(of, PqnConfig) and of.rectified else "adam"
 
 
 def _listed(options: tuple[tuple[str, Scalar], ...]) -> str:

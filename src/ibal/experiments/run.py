@@ -32,7 +32,7 @@ from ibal.experiments.config import (
 from ibal.experiments.methods import adversary_of
 from ibal.experiments.pretrained import learner_state
 from ibal.files import Claim, claimed
-from ibal.learners.config import PpoConfig
+from ibal.learners.config import PpoConfig, PqnConfig
 from ibal.options import ConfigError
 from ibal.training import runner
 from ibal.training.learner import check_shown
@@ -123,7 +123,8 @@ def divided(config: RunConfig, out: Path, resume: bool = False) -> RunConfig:
         use_cores(config.seeds)
         found = jax.local_device_count() if jax.default_backend() == "cpu" else 1
         free = found // workers_for(config.seeds, found)
-        batches = [k for k in range(1, learner.batch // LEAST + 1) if learner.batch % k == 0]
+        batch = train.envs if isinstance(learner, PqnConfig) else learner.batch
+        batches = [k for k in range(1, batch // LEAST + 1) if batch % k == 0]
         able = (k for k in batches if k <= free and train.envs % k == 0)
         parts = max(able, default=1)
     return config if parts < 2 else replace(config, train=replace(train, parts=parts))

@@ -384,7 +384,7 @@ def label_of(config: RunConfig) -> str:
     """Name what a configuration trains: the method, and the learner where it is not QMIX."""
     learner = config.learner
     method = config.method.rpartition(":")[2]
-    if isinstance(learner, PpoConfig):
+    if not isinstance(learner, ValueConfig):
         return learner.name if method == "vanilla" else f"{learner.name}-{method}"
     return method if learner.mixer == "qmix" else f"{method}-{learner.mixer}"
 
@@ -413,7 +413,7 @@ def _config(whole: Mapping[str, Any], env: str, method: str, learner: Any, begin
             base = apply_overrides(base, {f"{at}.{key}": value for key, value in given.items()})
         at = "method"
         base = replace(base, learner=learner_of(Own(method), base.learner))
-        if not base.train.parts and isinstance(base.learner, ValueConfig):
+        if not base.train.parts and not isinstance(base.learner, PpoConfig):
             # "As many as there are cores" would make what comes out depend on where it is done.
             base = replace(base, train=replace(base.train, parts=1))
         return base

@@ -12,6 +12,8 @@ LEARNERS = {
     "iql": "the same, every agent on its own",
     "mappo": "policy gradients: a team that chooses by chance, and a critic that sees the state",
     "ippo": "the same, the critic sees what each agent sees",
+    "pqn-vdn": "values as of vdn, learned from the episodes just played: no replay, no target network",
+    "pqn-qmix": "the same, values mixed by a network that sees the state",
 }
 
 

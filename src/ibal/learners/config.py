@@ -120,7 +120,52 @@ class PpoConfig:
         check_positive("learner.entropy", self.entropy, zero=True)
 
 
-LearnerConfig = ValueConfig | PpoConfig
+@dataclass(frozen=True)
+class PqnConfig:
+    """Q-learning from the episodes just played: no replay, no target network. The defaults are the official ones for
+    SMAX, but for the layers' statistics, which are those of each input and not of a batch.
+
+    Source: Gallici et al. 2024 ("Simplifying deep temporal difference learning") and its code.
+    """
+
+    name: Literal["pqn-vdn", "pqn-qmix"] = "pqn-vdn"
+    """How the agents' values become the team's: added up, or mixed by a network that sees the state."""
+    hidden: int = 64
+    """Size of the layers of the agents."""
+    gamma: float = 0.99
+    """Discount per step."""
+    td_lambda: float = 0.85
+    """How far targets look ahead before they trust the values; 0: one step, 1: to the end of the episode."""
+    epochs: int = 4
+    """Times that the episodes just played are learned from; their targets are computed once, before the first."""
+    minibatches: int = 16
+    """Parts that an epoch is divided into, a gradient step each."""
+    lr: float = 2.5e-4
+    """Learning rate."""
+    lr_anneal: bool = True
+    """Let the learning rate fall linearly to zero at the end of the training."""
+    rectified: bool = True
+    """Rectified Adam (RAdam), whose first steps are small and grow; false: Adam. Both with eps 1e-5."""
+    grad_clip: float = 1.0
+    """Largest global norm of the gradient, agents and mixer together."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be run, whoever makes it."""
+        check_fields(self, "learner")
+        for name in ("hidden", "epochs", "minibatches"):
+            check_count(f"learner.{name}", getattr(self, name), 1)
+        for name in ("gamma", "td_lambda"):
+            check_within(f"learner.{name}", getattr(self, name), 0.0, 1.0)
+        for name in ("lr", "grad_clip"):
+            check_positive(f"learner.{name}", getattr(self, name))
+
+    @property
+    def mixer(self) -> str:
+        """The name of the mixer, as ``nets.mixers`` has it."""
+        return self.name.removeprefix("pqn-")
+
+
+LearnerConfig = ValueConfig | PpoConfig | PqnConfig
 
 
 def named(name: Any, old: LearnerConfig) -> LearnerConfig:
@@ -131,10 +176,13 @@ def named(name: Any, old: LearnerConfig) -> LearnerConfig:
     if name in ("mappo", "ippo"):
         ppo = old if isinstance(old, PpoConfig) else PpoConfig()
         return replace(ppo, name=name)
+    if name in ("pqn-vdn", "pqn-qmix"):
+        pqn = old if isinstance(old, PqnConfig) else PqnConfig()
+        return replace(pqn, name=name)
     value = old if isinstance(old, ValueConfig) else ValueConfig()
     return replace(value, mixer=name)
 
 
 def name_of(learner: LearnerConfig) -> str:
     """Return the name of a learner, as ``named`` takes it."""
-    return learner.name if isinstance(learner, PpoConfig) else learner.mixer
+    return learner.mixer if isinstance(learner, ValueConfig) else learner.name

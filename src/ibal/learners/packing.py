@@ -8,16 +8,18 @@ equal those of plain padded batches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ibal import rng, tree
 from ibal.types import Episodes
 
 AGENT_ROWS = 32  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
 Reobserve = Callable[[Any, jax.Array], jax.Array]
+T = TypeVar("T")
 
 
 class Packing(NamedTuple):
@@ -130,6 +132,20 @@ def padded(packing: Packing, group: int) -> Packing:
         episode=jnp.pad(packing.episode, ((0, spare), (0, 0)), constant_values=-1),
         time=jnp.pad(packing.time, ((0, spare), (0, 0))),
     )
+
+
+def minibatch(key: jax.Array, index: Int[Array, ""], packing: Packing, of_rows: T, parts: int) -> tuple[Packing, T]:
+    """Return the rows of gradient step ``index``, and what there is of each of them (rows first): all of them, or one
+    of ``parts`` parts of an order that is drawn anew in every epoch. The number of rows is a multiple of ``parts``."""
+    if parts == 1:
+        return packing, of_rows
+    count = packing.episode.shape[0]
+    epoch, part = index // parts, index % parts
+    noise = jax.random.uniform(rng.at(key, epoch), (count,))
+    order = jnp.argsort(jnp.where(jnp.arange(count) < packing.used, noise, 2.0))  # empty rows stay last
+    mine = order.reshape(count // parts, parts)[:, part]
+    used = (packing.used - part + parts - 1) // parts
+    return Packing(packing.episode[mine], packing.time[mine], used), tree.at(of_rows, mine)
 
 
 def agent_inputs(batch: Rows) -> Float[Array, "t rn i"]:

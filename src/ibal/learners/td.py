@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal import tree
 from ibal.learners import lanes
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import PqnConfig, ValueConfig
 from ibal.learners.lanes import Lanes, Plan
 from ibal.learners.packing import Reobserve, Rows, goes_on, read, slots
 from ibal.nets import gru
@@ -151,8 +151,8 @@ def forward(task: Task, wave: Int[Array, ""], work: Work) -> Work:
         hidden, others, *rest = jax.lax.fori_loop(0, span, step, (hidden, jnp.zeros((span, width, h)), *kept))
         hiddens, gates, candidates, recurrents = rest
         mine = jax.lax.dynamic_slice_in_dim(hiddens, start + 1, span)
-        best = _first_greatest(_values(task.params.agent, mine, batch))  # the online network chooses, the other judges
-        value = _mixed(task.mix, task.target.mixer, _values(task.target.agent, others, batch), best, batch)
+        best = first_greatest(_values(task.params.agent, mine, batch))  # the online network chooses, the other judges
+        value = mixed(task.mix, task.target.mixer, _values(task.target.agent, others, batch), best, batch)
         put = lambda room, new: jax.lax.dynamic_update_slice_in_dim(room, new, start, 0)  # noqa: E731
         fed_now = put(work.fed, fed[0].reshape(span, width, h))
         return index + 1, hidden, Work(fed_now, hiddens, gates, candidates, recurrents, put(work.value, value))
@@ -182,11 +182,11 @@ def backward(
         )
         hiddens = jax.lax.dynamic_slice_in_dim(work.hidden, start, span + 1)
         before = hiddens[:-1] * keep[:, :, None]
-        goal, valid = _goals(task.config, batch, value, later)
+        goal, valid = goals(task.config, batch, value, later)
 
         def head(agent: PyMarlAgent, mixer: Any, after: jax.Array) -> tuple[jax.Array, dict[str, Array]]:
-            taken = _mixed(task.mix, mixer, _values(agent, after, batch), batch.action, batch)
-            return _squares(taken, goal, valid, batch)
+            taken = mixed(task.mix, mixer, _values(agent, after, batch), batch.action, batch)
+            return squares(taken, goal, valid, batch)
 
         (of_agent, of_mixer, arriving), new = jax.grad(head, (0, 1, 2), has_aux=True)(
             agent, task.params.mixer, hiddens[1:]
@@ -226,8 +226,8 @@ def _put(room: Float[Array, "t *b"], new: Float[Array, "*b"], at: Int[Array, ""]
     return jax.lax.dynamic_update_index_in_dim(room, new, at, 0)
 
 
-def _goals(
-    config: ValueConfig, batch: Rows, value: Float[Array, "t l *n"], later: tuple[jax.Array, jax.Array]
+def goals(
+    config: ValueConfig | PqnConfig, batch: Rows, value: Float[Array, "t l *n"], later: tuple[jax.Array, jax.Array]
 ) -> tuple[Float[Array, "t l *n"], Bool[Array, "t l *n"]]:
     """TD(lambda) targets of a block as ``ops.returns.lambda_returns`` defines them, and which of them count. ``later``:
     values and targets at the first slot of the next block."""
@@ -250,7 +250,7 @@ def _goals(
     return jax.lax.associative_scan(compose, (offset, slope), reverse=True)[0], valid
 
 
-def _squares(
+def squares(
     taken: Float[Array, "t l *n"], goal: Float[Array, "t l *n"], valid: Bool[Array, "t l *n"], batch: Rows
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Sum of the squared errors, and the sums of what is logged."""
@@ -271,13 +271,13 @@ def _values(agent: PyMarlAgent, hidden: Float[Array, "t rn h"], batch: Rows) -> 
     return jnp.where(batch.avail, q.reshape(batch.avail.shape), UNAVAILABLE)
 
 
-def _first_greatest(q: Float[Array, "*b a"]) -> Int[Array, "*b"]:
+def first_greatest(q: Float[Array, "*b a"]) -> Int[Array, "*b"]:
     """Return the argmax over the last axis from two plain reductions: XLA's own does not vectorise on a CPU."""
     index = jnp.arange(q.shape[-1]).reshape((1,) * (q.ndim - 1) + (-1,))
     return jnp.where(q == q.max(-1, keepdims=True), index, q.shape[-1]).min(-1)
 
 
-def _mixed(
+def mixed(
     mix: Mixer, params: Any, q: Float[Array, "t r n a"], action: Int[Array, "t r n"], batch: Rows
 ) -> Float[Array, "t r *n"]:
     """The team's value of the given actions at every slot."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import mixer
 from ibal.types import EnvSpec, Episodes, Policy
+
+T = TypeVar("T")
 
 
 class ValueState(NamedTuple):
@@ -76,7 +78,7 @@ def value_learner(
             state.params, state.target, episodes, chosen, work, mix, config, reobserve, axis
         )  # fmt: skip
         if part is not None:
-            found, sums = _shared(found, sums, part)
+            found, sums = shared(found, sums, part)
         steps, worked = sums.pop("steps"), sums.pop("worked")
         gradient = jax.tree.map(lambda g: g / steps, found)
         metrics = {name: value / steps for name, value in sums.items()} | {"padding": 1 - steps / worked}
@@ -101,7 +103,7 @@ def value_learner(
     return BatchLearner(init, policy, alone, work, update)
 
 
-def _shared(found: ValueParams, sums: dict[str, Array], part: str) -> tuple[ValueParams, dict[str, Array]]:
+def shared(found: T, sums: dict[str, Array], part: str) -> tuple[T, dict[str, Array]]:
     """Add up what the devices found, in one exchange: one that did not wait for all of a device's work could hold up
     the core that the other needs. The one who has the most to do decides how long all work."""
     worked = jnp.zeros(jax.lax.axis_size(part)).at[jax.lax.axis_index(part)].set(sums["worked"])

@@ -9,7 +9,7 @@ What it sees is what the agents of value learners see: the observation, its own 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +61,8 @@ def sampled(key: PRNGKey, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]
     return jax.random.categorical(rng.stream(key, "action"), jnp.where(avail, scores, -jnp.inf)).astype(jnp.int32)
 
 
-def tensors(params: Recurrent) -> dict[str, np.ndarray]:
-    """Return the weights by name: ``fc1.w`` [in, out], ``gru.h_w``, ``norm_in.scale`` …"""
+def tensors(params: Any) -> dict[str, np.ndarray]:
+    """Return the weights of a network by name: ``fc1.w`` [in, out], ``gru.h_w``, ``norm_in.scale`` …"""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.ascontiguousarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -87,7 +87,7 @@ def from_tensors(path: Path, held: Mapping[str, np.ndarray]) -> Recurrent:
         name = jax.tree_util.keystr(where, simple=True, separator=".")
         if name not in held or held[name].shape != like.shape:
             found = f"has shape {held[name].shape}" if name in held else "is missing"
-            raise ValueError(f"{path} is no network of MAPPO: {name} {found}; wanted {like.shape}")
+            raise ValueError(f"{path} is no network of MAPPO or PQN: {name} {found}; wanted {like.shape}")
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, which is refused below
             array = np.asarray(held[name], np.float32)
         if not np.isfinite(array).all():

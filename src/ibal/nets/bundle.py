@@ -8,13 +8,13 @@ is these two files; it is named by the first, the second, or what they have in c
     actions = team.act(obs, avail)                           # obs [n, o], avail [n, a] -> actions [n], once per step
 
 The weights of a value learner lie under PyMARL's names and in its layout, so whatever reads PyMARL's agents reads them;
-those of MAPPO and IPPO under the names of ``nets.recurrent``. Neither the
+those of MAPPO, IPPO and PQN under the names of ``nets.recurrent``. Neither the
 environment nor the training code is needed to play.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ibal import bundle, reading, zoo
-from ibal.nets import actor, pymarl
+from ibal.nets import actor, pymarl, valued
 from ibal.nets.agents import Agent, PyMarlAgent
 from ibal.nets.recurrent import Recurrent
+from ibal.nets.valued import ValueNet
 from ibal.options import Scalar
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ POLICY = bundle.Kind(
 )  # fmt: skip
 
 
-Team = PyMarlAgent | Recurrent  # what a bundle may hold: the agents of value learners, or those of MAPPO and IPPO
+# What a bundle may hold: the agents of value learners, those of MAPPO and IPPO, or those of PQN.
+Team = PyMarlAgent | Recurrent | ValueNet
 
 
 class Bundle(NamedTuple):
@@ -62,7 +64,7 @@ def save_bundle(path: str | Path, params: Team, spec: EnvSpec, meta: Mapping[str
     """
     path = Path(path)
     pymarl.check_fits(path, params, spec)
-    arrays = actor.tensors(params) if isinstance(params, Recurrent) else pymarl.agent_tensors(params)
+    arrays = pymarl.agent_tensors(params) if isinstance(params, PyMarlAgent) else actor.tensors(params)
     about = {
         "hidden": params.hidden_size,
         "inputs": ["obs", "last_action", "agent_id"],
@@ -90,14 +92,23 @@ def load_weights(path: Path) -> Team:
         held = reading.tensors(path)
         if actor.is_actor(held):
             return actor.from_tensors(path, held)
+        if valued.is_valued(held):
+            return valued.from_tensors(path, held)
     return pymarl.load_agent(path)
 
 
 def agent_of(params: Team, spec: EnvSpec) -> Agent:
     """Return what plays with such weights, greedily; they are left open. Make it once for all weights of one kind and
     size: every new one is compiled anew."""
-    make = actor.actor_agent if isinstance(params, Recurrent) else pymarl.pymarl_agent
-    return make(spec, params.hidden_size)
+    return _MAKERS[type(params)](spec, params.hidden_size)
+
+
+_MAKERS: dict[type, Callable[[EnvSpec, int], Agent]] = {
+    PyMarlAgent: pymarl.pymarl_agent, Recurrent: actor.actor_agent, ValueNet: valued.valued_agent,
+}  # fmt: skip
+_SCORES: dict[type, Callable[..., Any]] = {
+    PyMarlAgent: pymarl.scores, Recurrent: actor.scores, ValueNet: valued.scores
+}  # fmt: skip
 
 
 def find_policies(path: str | Path) -> list[Path]:
@@ -183,7 +194,8 @@ def load_policy(path: str | Path) -> TeamPolicy:
         >>> team.reset()
         >>> actions = team.act(obs, avail)
 
-    Source: networks and names of PyMARL (Samvelyan et al. 2019), and of MAPPO (Yu et al. 2022) for actors.
+    Source: networks and names of PyMARL (Samvelyan et al. 2019), of MAPPO (Yu et al. 2022)
+    for actors and for the agents of PQN.
     """
     file = find_policies(path)[0]
     if file.suffix == ".safetensors" and bundle.beside(file).exists():
@@ -218,8 +230,9 @@ class TeamPolicy:
         self._check(obs, avail)
         hidden = jnp.zeros((obs.shape[0], self.params.hidden_size)) if self._hidden is None else self._hidden
         last = np.full(obs.shape[0], -1, np.int32) if self._last is None else self._last
-        scores: Any = actor.scores if isinstance(self.params, Recurrent) else pymarl.scores
-        self._hidden, values = scores(self.params, hidden, jnp.asarray(obs), jnp.asarray(avail), jnp.asarray(last))
+        self._hidden, values = _SCORES[type(self.params)](
+            self.params, hidden, jnp.asarray(obs), jnp.asarray(avail), jnp.asarray(last)
+        )
         actions = np.where(avail, np.asarray(values), -np.inf).argmax(axis=1).astype(np.int32)
         self._last = actions.copy()
         return actions

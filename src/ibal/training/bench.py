@@ -20,7 +20,7 @@ from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
 from ibal.game.keys import team_key, world_key
 from ibal.learners.base import Progress
-from ibal.learners.config import LearnerConfig, PpoConfig
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig
 from ibal.training.config import TrainConfig
 from ibal.training.learner import batch_learner, learner_for
 from ibal.training.loop import DEVICE, LEARNING, Trainer
@@ -59,9 +59,9 @@ def matmul_peak(size: int = 3072, repeats: int = 5) -> float:
 def step_flops(spec: EnvSpec, learner: LearnerConfig) -> int:
     """Count the floating-point operations that a gradient step takes for one time step of one episode.
 
-    Value learners: online network and mixer forward (1), backward (2) and target forward (1). Policy gradients: actor
-    and critic forward (1) and backward (2). A multiply and an add are two. Element-wise work, padding, one-hots and the
-    optimiser are not counted.
+    Value learners: online network and mixer forward (1), backward (2) and target forward (1). Policy gradients and PQN:
+    the networks forward (1) and backward (2), in every epoch. A multiply and an add are two. Element-wise work,
+    padding, one-hots and the optimiser are not counted.
     """
     h, a, n, s = learner.hidden, spec.n_actions, spec.n_agents, spec.state_size
     seen, recurrent = spec.obs_size + a + n, 2 * h * 3 * h
@@ -71,6 +71,8 @@ def step_flops(spec: EnvSpec, learner: LearnerConfig) -> int:
     mixers = {"iql": 0, "vdn": 0, "qmix": s * (64 + 32 + 64 + 32) + 64 * 32 * n + 64 * 32 + 32 * n + 2 * 32}
     if learner.mixer not in mixers:
         raise ValueError(f'the operations of mixer "{learner.mixer}" are not counted; choose {", ".join(mixers)}')
+    if isinstance(learner, PqnConfig):
+        return 3 * 2 * (n * (seen * h + h * h + recurrent + h * a) + mixers[learner.mixer])
     return 4 * 2 * (n * (seen * h + recurrent + h * a) + mixers[learner.mixer])
 
 
@@ -86,9 +88,9 @@ class _Lesson(NamedTuple):
 
 
 def _lesson(env: Env, learner: LearnerConfig, train: TrainConfig, one: TrainState, played: Episodes) -> _Lesson:
-    """Return one gradient step of a value learner, or all that a policy gradient learns from the episodes played."""
+    """Return one gradient step of a value learner, or all that another one learns from the episodes played."""
     key, flops = rng.root(0), step_flops(env.spec, learner)
-    if isinstance(learner, PpoConfig):
+    if not isinstance(learner, ValueConfig):
         learn = learner_for(env, learner, train, natural())
         now = Progress(jnp.int32(0), jnp.float32(1))
         steps = learner.epochs * learner.minibatches

@@ -13,12 +13,13 @@ from ibal import rng
 from ibal.adversaries.base import Adversary, Threat, refusal
 from ibal.learners import replayed
 from ibal.learners.base import BatchLearner, Learner, Progress
-from ibal.learners.config import LearnerConfig, PpoConfig, ValueConfig, name_of
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig, name_of
 from ibal.learners.packing import Reobserve
 from ibal.learners.ppo.mappo import ppo_learner
+from ibal.learners.pqn import pqn_learner
 from ibal.learners.replayed import with_replay
 from ibal.learners.value import value_learner
-from ibal.nets import pymarl
+from ibal.nets import pymarl, valued
 from ibal.nets.actor import actor_agent
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError
@@ -35,12 +36,17 @@ def learner_for(
     the training is vmapped over, if any, and ``part`` that of the devices that share the work of a seed
     (``train.parts``): each has an equal part of the replay and of every batch.
 
-    What ``train`` says of a replay and of exploring is for value learners: policy gradients need neither.
+    What ``train`` says of a replay and of exploring is for value learners: policy gradients need neither, and PQN has
+    no replay.
     """
     if isinstance(config, PpoConfig):
         if train.shares > 1:
             raise ConfigError(f"train.parts = {train.parts}, but {config.name} learns on one device; leave it out")
         return ppo_learner(env.spec, config, _rebuilds(adversary))
+    if isinstance(config, PqnConfig):
+        return _told(
+            pqn_learner(env.spec, config, _rebuilds(adversary), lambda steps: epsilon(steps, train), axis, part), train
+        )
     shares = train.shares if part else 1
     if config.batch % shares:
         raise ConfigError(f"learner.batch = {config.batch} cannot be divided among train.parts = {shares}")
@@ -51,6 +57,11 @@ def learner_for(
         one, example, capacity=-(-train.replay // shares), ratio=train.updates_per_episode * shares, batch=mine.batch,
         learn_from=-(-train.learn_from // shares), axis=axis,
     )  # fmt: skip
+    return _told(learner, train)
+
+
+def _told(learner: Learner, train: TrainConfig) -> Learner:
+    """Return a learner that also logs the share of random actions."""
 
     def update(key: jax.Array, state: Any, episodes: Episodes, progress: Progress) -> tuple[Any, dict[str, jax.Array]]:
         state, metrics = learner.update(key, state, episodes, progress)
@@ -76,6 +87,8 @@ def agent_for(spec: EnvSpec, config: LearnerConfig) -> Agent:
     """Return the team that plays greedily with what such a learner has learned."""
     if isinstance(config, PpoConfig):
         return actor_agent(spec, config.hidden)
+    if isinstance(config, PqnConfig):
+        return valued.valued_agent(spec, config.hidden)
     return pymarl.pymarl_agent(spec, config.hidden)
 
 

@@ -11,8 +11,9 @@ import jax
 from ibal import rng, tree
 from ibal.evaluation.room import MIB, MemoryRefused, available, size
 from ibal.learners import lanes, replayed
-from ibal.learners.config import LearnerConfig, PpoConfig
+from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig
 from ibal.learners.packing import row_group
+from ibal.learners.pqn import group_of
 from ibal.training.config import TrainConfig
 from ibal.training.loop import Trainer
 from ibal.training.state import TrainState
@@ -32,12 +33,9 @@ def predict(
     it stands included; on an accelerator only what lies there does.
     """
     n, h = spec.n_agents, learner.hidden
-    if isinstance(learner, PpoConfig):
+    if isinstance(learner, PpoConfig | PqnConfig):
         one = (spec.horizon + 1) * (2 * (2 * n * spec.obs_size + spec.state_size) + n * (spec.n_actions + 2) + 5)
-        whole = train.envs * (spec.horizon + 1) * n * (10 + 4 * h // (learner.chunk or spec.horizon))
-        slots = row_group(n, train.envs // learner.minibatches) * (spec.horizon + 1)
-        wide = n * (4 * spec.obs_size + 3 * spec.n_actions + 2 * spec.state_size + 60 * h)
-        parts = {"rollout": 2 * seeds * train.envs * one, "learner": 4 * seeds * (whole + slots * wide)}
+        parts = {"rollout": 2 * seeds * train.envs * one, "learner": 4 * seeds * _fresh(spec, learner, train)}
     else:
         held = tree.nbytes(state.learner.replay)
         of = lanes.plan(n, learner.batch // train.shares, spec.horizon + 1)
@@ -52,6 +50,19 @@ def predict(
         "networks": 3 * tree.nbytes((replayed.learned(state.learner), state.attacker)),
     }
     return parts if jax.default_backend() != "cpu" else {"process": _resident(), "compiler": COMPILER, **parts}
+
+
+def _fresh(spec: EnvSpec, learner: PpoConfig | PqnConfig, train: TrainConfig) -> int:
+    """Return how many numbers a learner of fresh episodes works on at a time: what it keeps of all rows, and the
+    groups of rows that are on the way."""
+    n, h, row = spec.n_agents, learner.hidden, spec.horizon + 1
+    if isinstance(learner, PqnConfig):
+        group = group_of(n, train.envs // train.shares, learner.minibatches)
+        wide = n * (4 * spec.obs_size + 8 * spec.n_actions + 45 * h) + 5 * spec.state_size + 600
+        return row * (6 * train.envs + train.shares * group * wide)
+    whole = train.envs * row * n * (10 + 4 * h // (learner.chunk or spec.horizon))
+    slots = row_group(n, train.envs // learner.minibatches) * row
+    return whole + slots * n * (4 * spec.obs_size + 3 * spec.n_actions + 2 * spec.state_size + 60 * h)
 
 
 def forecast(

@@ -14,6 +14,12 @@ def test_every_table_can_be_listed() -> None:
     importlib.import_module("ibal.learners.value")
     assert set(ibal.attacks()) == set(TABLE)
     assert set(ibal.methods()) == set(METHODS)
-    assert set(ibal.learners()) == {*MIXERS, "mappo", "ippo"}  # the package, once it is imported, answers as well
+    assert set(ibal.learners()) == {
+        *MIXERS,
+        "mappo",
+        "ippo",
+        "pqn-vdn",
+        "pqn-qmix",
+    }  # the package, once it is imported, answers as well
     assert "smac/3m" in ibal.environments()
     assert all(text for listed in (ibal.attacks(), ibal.methods(), ibal.learners()) for text in listed.values())

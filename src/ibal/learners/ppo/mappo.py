@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal import rng, tree
+from ibal import rng
 from ibal.learners.base import Learner, Progress
 from ibal.learners.config import PpoConfig
 from ibal.learners.optim import clip as clip_norm
@@ -28,6 +28,7 @@ from ibal.learners.packing import (
     Reobserve,
     agent_inputs,
     goes_on,
+    minibatch,
     pack,
     padded,
     row_group,
@@ -130,7 +131,7 @@ def ppo_learner(spec: EnvSpec, config: PpoConfig, reobserve: Reobserve | None = 
 
         def step(index: jax.Array, carry: tuple[PpoState, Any]) -> tuple[PpoState, Any]:
             state, sums = carry
-            part, of_part = _minibatch(rng.stream(key, "order"), index, packing, before, config)
+            part, of_part = minibatch(rng.stream(key, "order"), index, packing, before, config.minibatches)
             scale = scales.updated(state.scale, *scales.moments(of_part.target, of_part.valid))
             gradient, metrics = _gradient(state.params, scale, part, of_part, of)
             stepped = [o.update(g, m) for o, g, m in zip(optimisers, gradient, state.moments, strict=True)]
@@ -236,22 +237,6 @@ def _advantages(
     given = each(batch.reward), each(discount), now, following, of.config.gae_lambda, each(batch.valid), each(batch.end)
     advantage, target = gae(*given)
     return jnp.moveaxis(advantage, 0, 1), jnp.moveaxis(target, 0, 1)
-
-
-def _minibatch(
-    key: jax.Array, index: Int[Array, ""], packing: Packing, before: Before, config: PpoConfig
-) -> tuple[Packing, Before]:
-    """Return the rows of gradient step ``index``: all of them, or a part of a new random order at every epoch."""
-    parts = config.minibatches
-    if parts == 1:
-        return packing, before
-    count = packing.episode.shape[0]
-    epoch, part = index // parts, index % parts
-    noise = jax.random.uniform(rng.at(key, epoch), (count,))
-    order = jnp.argsort(jnp.where(jnp.arange(count) < packing.used, noise, 2.0))  # empty rows stay last
-    mine = order.reshape(count // parts, parts)[:, part]
-    used = (packing.used - part + parts - 1) // parts
-    return Packing(packing.episode[mine], packing.time[mine], used), tree.at(before, mine)
 
 
 def _gradient(

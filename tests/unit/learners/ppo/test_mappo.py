@@ -17,6 +17,7 @@ import pytest
 
 from ibal import rng
 from ibal.learners.config import PpoConfig
+from ibal.learners.packing import minibatch
 from ibal.learners.ppo import mappo
 from ibal.learners.ppo.mappo import Before, PpoParams, PpoState, layout, look_back, ppo_learner, steps
 from ibal.nets import actor, critic, recurrent
@@ -241,7 +242,7 @@ def test_an_epoch_of_minibatches_is_every_row_once() -> None:
     before = looked_back(CONFIG, begun(), episodes())
     count = packing.episode.shape[0]
     before = jax.tree.map(lambda x: jnp.pad(x, ((0, count - x.shape[0]),) + ((0, 0),) * (x.ndim - 1)), before)
-    part = jax.jit(lambda index: mappo._minibatch(rng.root(3), index, packing, before, config)[0])
+    part = jax.jit(lambda index: minibatch(rng.root(3), index, packing, before, config.minibatches)[0])
     for epoch in (0, 1):
         parts = [part(jnp.int32(2 * epoch + k)) for k in (0, 1)]
         there = [np.unique(p.episode[: int(p.used)]) for p in parts]
