@@ -13,7 +13,7 @@ from ibal.envs import make
 from ibal.experiments.config import RunConfig, apply_overrides, config_hash, load_toml, save_toml, to_toml
 from ibal.experiments.methods import METHODS, adversary_of, learner_of
 from ibal.experiments.presets import apply_preset
-from ibal.learners.config import LEARNERS, PpoConfig, ValueConfig, name_of
+from ibal.learners.config import LEARNERS, PpoConfig, PqnConfig, ValueConfig, name_of
 from ibal.options import ConfigError
 from ibal.registry import UnknownName
 from ibal.training.learner import check_shown
@@ -82,7 +82,14 @@ def test_every_method_goes_with_it_or_says_why_not(name: str) -> None:
             checked()
     else:
         checked()
-    check_shown(spec, ValueConfig(), adversary_of(name, spec).threat)  # nothing is hidden by a value learner
+    # Nothing is hidden by a value learner, with a replay or without.
+    for values in (ValueConfig(), PqnConfig()):
+        check_shown(spec, values, adversary_of(name, spec).threat)
+    if name == "ernie":
+        with pytest.raises(ConfigError, match='from a replay, and "pqn-vdn" has none'):
+            learner_of(name, PqnConfig())
+    else:
+        assert learner_of(name, PqnConfig()) == PqnConfig()
 
 
 def test_the_command_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

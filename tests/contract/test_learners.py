@@ -11,11 +11,12 @@ import pytest
 from ibal import make, rng, tree
 from ibal.adversaries.base import natural
 from ibal.evaluation.episodes import play
-from ibal.learners.config import ValueConfig
+from ibal.learners.config import PqnConfig, ValueConfig
 from ibal.learners.value import ValueParams, ValueState
 from ibal.nets.mixers import mixer
 from ibal.nets.pymarl import pymarl_agent
 from ibal.training.config import TrainConfig
+from ibal.training.learner import agent_for
 from ibal.training.runner import build
 from ibal.types import Env
 
@@ -103,3 +104,25 @@ def test_qmix_solves_the_two_step_game_that_vdn_cannot() -> None:
     env = make("toy/two-step")
     assert greedy_return(env, learned(env, chunks=3, mixer="qmix")) == pytest.approx(8.0)
     assert greedy_return(env, learned(env, chunks=3, mixer="vdn")) == pytest.approx(7.0)
+
+
+def pqn_return(name: str, learner: Any, chunks: int, **changes: Any) -> float:
+    """Greedy return after ``chunks`` of 50 iterations of 32 episodes, 4 updates each, of teams that play at random."""
+    env = make(f"toy/{name}")
+    settings: dict[str, Any] = {"hidden": 16, "epochs": 2, "minibatches": 2, "lr": 5e-3, "lr_anneal": False}
+    config = PqnConfig(name=learner, **(settings | changes))
+    make_ = build(env, config, TrainConfig(envs=BATCH, chunk=50, epsilon_end=1.0), 1, natural())
+    state = make_.init(rng.root(1)[None])
+    for _ in range(chunks):
+        state, _ = make_.chunk(state)
+    weights = jax.jit(tree.at)(state.learner, 0).params.agent
+    return float(play(env, agent_for(env.spec, config), rng.episodes(rng.root(7), 64), weights).returns.mean())
+
+
+def test_pqn_remembers_what_was_seen_at_the_beginning() -> None:
+    assert pqn_return("probe-memory", "pqn-vdn", 2) == pytest.approx(1.0, abs=0.01)
+
+
+def test_pqn_with_a_mixer_solves_the_two_step_game() -> None:
+    # One step ahead: longer returns of a team that plays at random are no values of the best play.
+    assert pqn_return("two-step", "pqn-qmix", 4, td_lambda=0.0) == pytest.approx(8.0)
