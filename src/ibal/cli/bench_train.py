@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, add_flags, count_type, output_of
+from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, a_number, add_flags, count_type, output_of
 from ibal.experiments.config import RunConfig
 from ibal.experiments.methods import method
 from ibal.experiments.presets import apply_preset
@@ -128,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="instead, where the time of an environment step goes, with the first preset and method",
     )
-    out.add_argument("--updates", type=float, default=0.5, help="gradient steps per episode of an account")
+    out.add_argument("--updates", type=a_number(0.01, 100.0), default=0.5, metavar="X",
+                     help="gradient steps per episode of an account")  # fmt: skip
     out.add_argument("--cores", type=count_type("--cores", 0), default=0,
                      help="cores of a CPU that get a seed each (default: all)")  # fmt: skip
     add_flags(out)

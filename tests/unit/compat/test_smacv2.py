@@ -77,7 +77,7 @@ def test_a_loop_of_pymarl(env: StarCraftCapabilityEnvWrapper) -> None:
         assert [o.shape for o in obs] == [(env.get_obs_size(),)] * 2
         assert state.shape == (env.get_state_size(),)
         teams.add(tuple(unit.unit_type for unit in env.agents.values()))
-        over, steps = False, 0
+        over, steps, info = False, 0, {}
         while not over:
             actions = [int(draw.choice(np.flatnonzero(mask))) for mask in env.get_avail_actions()]
             reward, over, info = env.step(actions)

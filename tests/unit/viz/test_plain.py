@@ -20,6 +20,8 @@ def world():
 
 def test_the_ring_stands_clockwise_from_the_top_and_inside(world):
     drawn = pictured(world)
+    assert drawn.frame is not None
+    assert drawn.spec.scene is not None
     state, _ = drawn.reset(rng.root(0), drawn.params)
     places, scene = np.asarray(drawn.frame(state, drawn.params).position), drawn.spec.scene
     middle = np.array([scene.width, scene.height]) / 2
