@@ -49,6 +49,9 @@ WORK = (
     "ibal.viz.record:record", "ibal.experiments.fitting:save_fitted", "ibal.experiments.fitting:natural_episodes",
     "ibal.envs.check:check_env", "ibal.adversaries.check:check_adversary", "ibal.training.runner:run",
     "ibal.training.bench:matmul_peak", "ibal.report.tables:alike", "ibal.viz.curves:draw",
+    # The same by the names under which modules hold them, whatever was imported first: nothing stays stopped.
+    "ibal.api.watch:record", "ibal.evaluation.results:run", "ibal.evaluation.matrix:play", "ibal.training.runner:play",
+    "ibal.experiments.grid.execute:save_fitted",
 )  # fmt: skip
 
 HUGE = ("9" * 30, "9" * 5000, "4294967296", "18446744073709551616")
@@ -204,9 +207,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         row = names | {"seed": 0, "episode": 0, "key_seed": 0, "win": True, "return": 1.0, "length": 1, "attacked": 0.0}
         (folder / "evaluation").mkdir()
         pl.DataFrame([row, row | {"episode": 1}]).write_parquet(folder / "evaluation" / "episodes.parquet")
-        for target in WORK:
-            module, name = target.split(":")
-            patch.setattr(importlib.import_module(module), name, done)
+        held = [(importlib.import_module(module), name) for module, name in (target.split(":") for target in WORK)]
+        for module, name in held:
+            patch.setattr(module, name, done)
         patch.setattr("ibal.cli.demo._run", done, raising=False)
         yield folder
 
