@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import only from those before it; the members of one layer do not import each other.
 LAYERS = (
     ("contract",),
-    ("types", "tree", "registry", "files", "reading"),
+    ("types", "tree", "registry", "files", "reading", "webpage"),
     ("options", "bundle"),
     ("zoo",),
     ("rng",),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal.types import Episodes, Policy
@@ -51,3 +52,21 @@ class BatchLearner(NamedTuple):
     update: Callable[[jax.Array, Any, Episodes, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
     work: Callable[[Any, Episodes, int], Any] | None = None
     update_in: Callable[..., tuple[Any, dict[str, jax.Array], Any]] | None = None
+
+
+def update_of(
+    learn: Callable[[jax.Array, Any, Episodes, jax.Array], tuple[Any, dict[str, jax.Array]]],
+) -> Callable[[jax.Array, Any, Episodes, Progress], tuple[Any, dict[str, jax.Array]]]:
+    """Return the ``update`` of a learner without a replay: ``learn(key, state, episodes, left)``, but nothing is
+    learned from episodes that were played for the adversary alone."""
+
+    def update(key: jax.Array, state: Any, episodes: Episodes, progress: Progress) -> tuple[Any, dict[str, jax.Array]]:
+        if progress.alone is None:
+            return learn(key, state, episodes, progress.left)
+        shapes = jax.eval_shape(learn, key, state, episodes, progress.left)[1]
+        missing = {name: jnp.full((), jnp.nan if name != "updates" else 0, m.dtype) for name, m in shapes.items()}
+        return jax.lax.cond(
+            progress.alone, lambda s: (s, missing), lambda s: learn(key, s, episodes, progress.left), state
+        )
+
+    return update

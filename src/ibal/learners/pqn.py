@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
 from ibal.learners import optim
-from ibal.learners.base import Learner, Progress
+from ibal.learners.base import Learner, Progress, update_of
 from ibal.learners.config import PqnConfig
 from ibal.learners.packing import (
     Packing,
@@ -129,18 +129,7 @@ def pqn_learner(
         state, logged = jax.lax.fori_loop(0, count, step, (state, nothing))
         return state, {name: total / count for name, total in logged.items()} | {"updates": jnp.int32(count)}
 
-    def update(
-        key: jax.Array, state: PqnState, episodes: Episodes, progress: Progress
-    ) -> tuple[PqnState, dict[str, Array]]:
-        if progress.alone is None:
-            return learn(key, state, episodes, progress.left)
-        shapes = jax.eval_shape(learn, key, state, episodes, progress.left)[1]
-        missing = {name: jnp.full((), jnp.nan if name != "updates" else 0, m.dtype) for name, m in shapes.items()}
-        return jax.lax.cond(
-            progress.alone, lambda s: (s, missing), lambda s: learn(key, s, episodes, progress.left), state
-        )
-
-    return Learner(init, policy, update)
+    return Learner(init, policy, update_of(learn))
 
 
 def group_of(n_agents: int, episodes: int, minibatches: int) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -24,6 +23,7 @@ import polars as pl
 from ibal import envs
 from ibal.evaluation import stats
 from ibal.report import formats, published, tables
+from ibal.webpage import embed, filled
 
 _BY = ("policy", "method", "env", "version", "attack", "perturbation")
 SCENARIOS = {11: "lbf/{}", 12: "smacv2/{}"}
@@ -214,12 +214,4 @@ def study_html(data: Mapping[str, Any], curves: str = "", replays: Sequence[Repl
         "curves": curves,
         "data": embed({**data, "replays": packed}),
     }
-    page = (web / "study.html").read_text("utf-8")
-    # Split at the placeholders rather than replace one after the other: data may contain anything, "{{" included.
-    first, *rest = page.split("{{")
-    return first + "".join(parts[name] + text for name, text in (piece.split("}}", 1) for piece in rest))
-
-
-def embed(data: object) -> str:
-    """Write JSON that may stand inside a ``<script>`` element: no ``<``, so neither ``</script`` nor ``<!--``."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return filled((web / "study.html").read_text("utf-8"), parts)

@@ -12,6 +12,7 @@ from ibal.types import EnvSpec, Scene
 from ibal.viz.files import replace_file
 from ibal.viz.theme import THEMES
 from ibal.viz.trajectory import SCHEMA, Trajectory, to_json
+from ibal.webpage import embed, filled
 
 # They share one scope; app.js starts the page, so it comes last.
 _SCRIPTS = ("data.js", "camera.js", "view.js", "strip.js", "panel.js", "app.js")
@@ -85,16 +86,7 @@ def player_html(
         + "\n".join((web / name).read_text("utf-8") for name in _SCRIPTS),
         "data": embed(data),
     }
-    page = (web / "player.html").read_text("utf-8")
-    # Split at the placeholders rather than replace one after the other: data may contain anything, "{{" included.
-    pieces = page.split("{{")
-    filled = (parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
-    return pieces[0] + "".join(filled)
-
-
-def embed(data: object) -> str:
-    """Write JSON that may stand inside a ``<script>`` element: no ``<``, so neither ``</script`` nor ``<!--``."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return filled((web / "player.html").read_text("utf-8"), parts)
 
 
 def _theme_css() -> str:

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
-from ibal.learners.base import Learner, Progress
+from ibal.learners.base import Learner, Progress, update_of
 from ibal.learners.config import PpoConfig
 from ibal.learners.optim import clip as clip_norm
 from ibal.learners.packing import (
@@ -152,18 +152,7 @@ def ppo_learner(spec: EnvSpec, config: PpoConfig, reobserve: Reobserve | None = 
         means |= {"padding": 1 - played / read.astype(jnp.float32), "target": state.scale.mean}
         return state, means | {"updates": jnp.int32(count)}
 
-    def update(
-        key: jax.Array, state: PpoState, episodes: Episodes, progress: Progress
-    ) -> tuple[PpoState, dict[str, Array]]:
-        if progress.alone is None:
-            return learn(key, state, episodes, progress.left)
-        shapes = jax.eval_shape(learn, key, state, episodes, progress.left)[1]
-        missing = {name: jnp.full((), jnp.nan if name != "updates" else 0, m.dtype) for name, m in shapes.items()}
-        return jax.lax.cond(
-            progress.alone, lambda s: (s, missing), lambda s: learn(key, s, episodes, progress.left), state
-        )
-
-    return Learner(init, policy, update)
+    return Learner(init, policy, update_of(learn))
 
 
 def sees(config: PpoConfig) -> critic.Sees:
