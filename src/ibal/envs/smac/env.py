@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,10 +14,10 @@ from jaxtyping import Array, Float, Int, Key
 from ibal import rng
 from ibal.envs.smac import perturb, picture, reward
 from ibal.envs.smac.engine import advance, draws
-from ibal.envs.smac.layout import METRICS, NO_OP, REAL, STOP, env_spec
+from ibal.envs.smac.layout import NO_OP, STOP, env_spec
 from ibal.envs.smac.observe import available, observation, permitted, state_vector
 from ibal.envs.smac.orders import command
-from ibal.envs.smac.rules import Interface, Quantities, Rules
+from ibal.envs.smac.rules import Interface, Rules, changed
 from ibal.envs.smac.scenarios import Scenario, scenario
 from ibal.envs.smac.spawn import enemy_order, initial_units, march_goal, marches_straight, walk
 from ibal.envs.smac.state import EnvParams, EnvState
@@ -40,25 +39,7 @@ def make(
     An unavailable action is replaced (alive: stop, dead: no-op) and counted in ``metrics["illegal_actions"]``.
     After the end, further steps change nothing, pay nothing and repeat the last flags and metrics.
     """
-    if rules is not None and version:
-        raise ValueError(f'give rules or version="{version}", not both: a version is a set of rules')
-    if rules is None:
-        rules = Rules.of(version) if version else REAL
-    names = {part: [field.name for field in fields(part)] for part in (Interface, Rules)}
-    numbers = rules.quantities
-    for name, value in options.items():
-        if name in names[Interface]:
-            interface = replace(interface, **{name: value})
-        elif name in names[Rules]:
-            rules = replace(rules, **{name: value})
-        elif name in Quantities._fields:
-            numbers = numbers._replace(**{name: value})
-        else:
-            near = difflib.get_close_matches(name, [*names[Interface], *names[Rules], *Quantities._fields], 1, 0.0)
-            raise ValueError(
-                f'SMAC has no option "{name}"; did you mean "{near[0]}"? (fields of Interface, Rules and Quantities)'
-            )
-    rules = replace(rules, quantities=numbers)
+    interface, rules = changed("SMAC", interface, rules, version, options)
     chosen = scenario(map_name) if isinstance(map_name, str) else map_name
     game = _game(chosen, interface, rules.discrete)
     spec = replace(env_spec(chosen, interface, rules), scene=picture.scene(chosen))
@@ -130,11 +111,10 @@ class _Game:
         obs = observation(state, avail, scenario, interface, rules, self._grid)
         view = state_vector(state, obs, scenario, interface, rules)
         alive = state.units.health > 0
-        values = (result.won, (state.present & ~alive[:n]).sum(), (~alive[n:]).sum(), result.timeout, illegal)
-        metrics = {name: value.astype(jnp.float32) for name, value in zip(METRICS, values, strict=True)}
         return TimeStep(
-            obs, view, permitted(avail, state.disabled), alive[:n], earned, *result.ended(interface), metrics
-        )
+            obs, view, permitted(avail, state.disabled), alive[:n], earned, *result.ended(interface),
+            result.metrics(alive, state.present, illegal),
+        )  # fmt: skip
 
 
 _game = cache(_Game)  # one object per set of options: compiling its functions again finds them compiled

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.layout import max_reward
+from ibal.envs.smac.layout import METRICS, max_reward
 from ibal.envs.smac.rules import Interface, Rules
 from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.state import Units
@@ -28,6 +28,14 @@ class Outcome(NamedTuple):
         if interface.continuing_episode:
             return decided, self.timeout
         return decided | self.timeout, jnp.zeros_like(self.timeout)
+
+    def metrics(
+        self, alive: Bool[Array, "u"], present: Bool[Array, "n"], illegal: Int[Array, ""]
+    ) -> dict[str, Float[Array, ""]]:
+        """Return what a step reports beside its reward; agents that were never there have not died."""
+        n = present.shape[0]
+        values = (self.won, (present & ~alive[:n]).sum(), (~alive[n:]).sum(), self.timeout, illegal)
+        return {name: value.astype(jnp.float32) for name, value in zip(METRICS, values, strict=True)}
 
 
 def life(units: Units) -> Float[Array, "u"]:
@@ -94,12 +102,22 @@ def step_reward(
 
     Source: ``step`` of oxwhirl/smac (the sparse reward is scaled as well).
     """
+    return scaled_reward(enemies, allies, result, max_reward(scenario, interface), interface, rules)
+
+
+def scaled_reward(
+    enemies: tuple[Float[Array, "m"], Float[Array, "m"]],
+    allies: tuple[Float[Array, "n"], Float[Array, "n"]],
+    result: Outcome,
+    most: Float[Array, ""] | float,
+    interface: Interface,
+    rules: Rules,
+) -> Float[Array, ""]:
+    """Return the reward of a step of a game whose unscaled return is at most ``most``."""
     won, lost = result.won.astype(jnp.float32), result.lost.astype(jnp.float32)
     if interface.reward_sparse:
         reward = won - lost
     else:
         bonus = interface.reward_win * won + interface.reward_defeat * lost
         reward = battle_reward(enemies, allies, interface, rules) + bonus
-    if interface.reward_scale:
-        reward = reward / (max_reward(scenario, interface) / interface.reward_scale_rate)
-    return reward
+    return reward / (most / interface.reward_scale_rate) if interface.reward_scale else reward

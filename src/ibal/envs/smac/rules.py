@@ -8,8 +8,9 @@ numbers. A set of both is a version of the engine: ``Rules.of("2026-11")``.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ibal.registry import quoted
 
@@ -175,6 +176,42 @@ class Rules:
 
 # A file may give these: more would not end, or not fit into memory.
 _BOUNDS = {"step_mul": (1, 1000), "head_start": (0, 1000), "detour_step": (1, 180), "detour_most": (0, 180)}
+
+
+AnyInterface = TypeVar("AnyInterface", bound=Interface)
+
+
+def changed(
+    game: str, interface: AnyInterface, rules: Rules | None, version: str, given: Mapping[str, Any]
+) -> tuple[AnyInterface, Rules]:
+    """Return the interface and the rules of an environment with the fields that are ``given`` by name.
+
+    Args:
+        game: What a message calls the game.
+        interface: What is changed where a name is a field of it.
+        rules: What is changed otherwise; None for those of ``version``, or of the newest where that is empty too.
+        version: A version of the rules, or empty.
+        given: Values by field of the interface, of ``Rules`` or of ``Quantities``.
+
+    Raises:
+        ValueError: Both rules and a version, or a name that is no field of any.
+    """
+    if rules is not None and version:
+        raise ValueError(f'give rules or version="{version}", not both: a version is a set of rules')
+    rules = Rules.of(version or NEWEST) if rules is None else rules
+    mine, switches = ({field.name for field in fields(part)} for part in (interface, rules))
+    known = [*mine, *switches, *Quantities._fields]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.0)
+            title = type(interface).__name__
+            raise ValueError(
+                f'{game} has no option "{name}"; did you mean "{near[0]}"? (fields of {title}, Rules and Quantities)'
+            )
+    numbers = given.get("quantities", rules.quantities)
+    numbers = numbers._replace(**{n: value for n, value in given.items() if n in Quantities._fields})
+    rules = replace(rules, **{n: value for n, value in given.items() if n in switches} | {"quantities": numbers})
+    return replace(interface, **{n: value for n, value in given.items() if n in mine}), rules
 
 
 def _check_bounds(record: Interface | Rules) -> None:

@@ -119,28 +119,42 @@ def positions(scenario: Scenario, rules: Rules = Rules()) -> tuple[np.ndarray, n
 
 
 def initial_units(scenario: Scenario, rules: Rules) -> Units:
-    """All units at reset, ready to fire; agents idle, enemies under their one order (goals are set by ``reset``)."""
+    """All units at reset; enemies under their one order (goals are set by ``reset``)."""
     allies, enemies = positions(scenario, rules)
     types = (*scenario.ally_types, *scenario.enemy_types)
     where = jnp.asarray(np.concatenate([allies, enemies]), jnp.float32)
-    total, n = len(types), scenario.n_agents
-    zero, none = jnp.zeros(total, jnp.float32), jnp.full(total, -1, jnp.int32)
 
     def each(value: Callable[[UnitType], float]) -> Array:
         return jnp.asarray([value(t) for t in types], jnp.float32)
 
+    return fresh(where[:, 0], where[:, 1], SCAN, scenario.n_agents, each)
+
+
+def fresh(
+    x: Float[Array, "u"],
+    y: Float[Array, "u"],
+    order: int,
+    n: int,
+    each: Callable[[Callable[[UnitType], float]], Float[Array, "u"]],
+) -> Units:
+    """New units at these places, ready to fire: the first ``n``, the agents, idle, enemies under ``order``.
+
+    ``each`` gives a number of every unit from its type.
+    """
+    total = x.shape[0]
+    zero, none = jnp.zeros(total, jnp.float32), jnp.full(total, -1, jnp.int32)
     return Units(
-        x=where[:, 0],
-        y=where[:, 1],
+        x=x,
+        y=y,
         health=each(lambda t: t.health),
         shield=each(lambda t: t.shield),
         energy=each(lambda t: t.energy),
         cooldown=zero,
         calm=jnp.full(total, SHIELD_DELAY, jnp.float32),
         speed=each(lambda t: 0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND),
-        order=jnp.where(jnp.arange(total) >= n, SCAN, IDLE).astype(jnp.int32),
-        goal_x=where[:, 0],
-        goal_y=where[:, 1],
+        order=jnp.where(jnp.arange(total) >= n, order, IDLE).astype(jnp.int32),
+        goal_x=x,
+        goal_y=y,
         target=none,
         windup=jnp.full(total, -1, jnp.float32),
         hold=zero,

@@ -5,9 +5,8 @@ Source: Ellis et al. 2022 ("SMACv2"), oxwhirl/smacv2 at 577ab5a; README.md besid
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,14 +17,14 @@ from jaxtyping import Array, Bool, Float, Int
 from ibal import rng, tree
 from ibal.envs.smac import perturb
 from ibal.envs.smac.engine import advance, draws
-from ibal.envs.smac.layout import FIRST_TARGET, METRICS, NO_OP, REAL, STOP
+from ibal.envs.smac.layout import FIRST_TARGET, NO_OP, STOP
 from ibal.envs.smac.observe import permitted
 from ibal.envs.smac.orders import command
 from ibal.envs.smac.reward import Outcome, life
-from ibal.envs.smac.rules import Quantities, Rules
-from ibal.envs.smac.spawn import LONG_AGO, enemy_order
-from ibal.envs.smac.state import HOLD, IDLE, Units
-from ibal.envs.smac.units import LOOPS_PER_SECOND, LOOPS_PER_STEP, SHIELD_DELAY
+from ibal.envs.smac.rules import Rules, changed
+from ibal.envs.smac.spawn import enemy_order, fresh
+from ibal.envs.smac.state import HOLD, Units
+from ibal.envs.smac.units import LOOPS_PER_STEP
 from ibal.envs.smacv2 import observe, picture, reward
 from ibal.envs.smacv2.armies import Army, army
 from ibal.envs.smacv2.draw import Draw, draw
@@ -50,33 +49,11 @@ def make(
     An unavailable action is replaced (alive: stop, dead: no-op) and counted in ``metrics["illegal_actions"]``.
     After the end, further steps change nothing, pay nothing and repeat the last flags and metrics.
     """
-    if rules is not None and version:
-        raise ValueError(f'give rules or version="{version}", not both: a version is a set of rules')
-    if rules is None:
-        rules = Rules.of(version) if version else REAL
-    options, rules = _changed(options, rules, given)
+    options, rules = changed("SMACv2", options, rules, version, given)
     chosen = army(name) if isinstance(name, str) else name
     game = _game(chosen, options, rules.discrete)
     spec = replace(env_spec(chosen, options, rules), scene=picture.scene(chosen))
     return Env(spec, default_params(chosen, rules), game.reset, game.step, game.frame, perturb.perturbed)
-
-
-def _changed(options: Options, rules: Rules, given: dict[str, Any]) -> tuple[Options, Rules]:
-    mine = {part: [field.name for field in fields(part)] for part in (Options, Rules)}
-    numbers = rules.quantities
-    for name, value in given.items():
-        if name in mine[Options]:
-            options = replace(options, **{name: value})
-        elif name in mine[Rules]:
-            rules = replace(rules, **{name: value})
-        elif name in Quantities._fields:
-            numbers = numbers._replace(**{name: value})
-        else:
-            near = difflib.get_close_matches(name, [*mine[Options], *mine[Rules], *Quantities._fields], 1, 0.0)
-            raise ValueError(
-                f'SMACv2 has no option "{name}"; did you mean "{near[0]}"? (fields of Options, Rules and Quantities)'
-            )
-    return options, replace(rules, quantities=numbers)
 
 
 def starter(army: Army, options: Options, rules: Rules) -> Callable[..., tuple[EnvState, TimeStep]]:
@@ -167,7 +144,7 @@ class _Game:
         x, y = places(army, drawn.kind, drawn.x, drawn.y, self.rules)
         order = jnp.concatenate([numbered(army, drawn.kind, x, y), jnp.arange(n, drawn.kind.shape[0])])
         kind, x, y = drawn.kind[order], x[order], y[order]
-        return kind, fresh_units(army, kind, x, y)
+        return kind, fresh(x, y, HOLD, n, lambda value: each(army, kind, value))
 
     def _by_number(self, alive: Bool[Array, "u"], state: EnvState) -> Bool[Array, "u"]:
         n = self.army.n_agents
@@ -216,42 +193,10 @@ class _Game:
         obs = observe.observation(state, avail, near, army, options)
         view = observe.state_vector(state, obs, avail.shape[1], army, options, self.rules)
         alive = state.units.health > 0
-        values = (result.won, (state.present & ~alive[:n]).sum(), (~alive[n:]).sum(), result.timeout, illegal)
-        metrics = {name: value.astype(jnp.float32) for name, value in zip(METRICS, values, strict=True)}
         return TimeStep(
-            obs, view, permitted(avail, state.disabled), alive[:n], earned, *result.ended(options), metrics
+            obs, view, permitted(avail, state.disabled), alive[:n], earned, *result.ended(options),
+            result.metrics(alive, state.present, illegal),
         )  # fmt: skip
-
-
-def fresh_units(army: Army, kind: Int[Array, "u"], x: Float[Array, "u"], y: Float[Array, "u"]) -> Units:
-    """All units at reset, ready to fire: agents idle, enemies guarding where they stand."""
-    total = kind.shape[0]
-    zero, none = jnp.zeros(total, jnp.float32), jnp.full(total, -1, jnp.int32)
-    return Units(
-        x=x,
-        y=y,
-        health=each(army, kind, lambda t: t.health),
-        shield=each(army, kind, lambda t: t.shield),
-        energy=each(army, kind, lambda t: t.energy),
-        cooldown=zero,
-        calm=jnp.full(total, SHIELD_DELAY, jnp.float32),
-        speed=each(army, kind, lambda t: 0.0 if t.acceleration else t.speed / LOOPS_PER_SECOND),
-        order=jnp.where(jnp.arange(total) >= army.n_agents, HOLD, IDLE).astype(jnp.int32),
-        goal_x=x,
-        goal_y=y,
-        target=none,
-        windup=jnp.full(total, -1, jnp.float32),
-        hold=zero,
-        effect=jnp.full(total, -1, jnp.float32),
-        effect_target=none,
-        beam_x=zero,
-        beam_y=zero,
-        burst=jnp.zeros(total, bool),
-        face_x=zero,
-        face_y=jnp.full(total, -1, jnp.float32),
-        side=jnp.ones(total, jnp.float32),
-        shot=jnp.full(total, LONG_AGO, jnp.float32),
-    )
 
 
 _game = cache(_Game)  # one object per set of options: compiling its functions again finds them compiled

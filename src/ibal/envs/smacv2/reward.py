@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ibal.envs.smac.reward import Outcome, battle_reward
+from ibal.envs.smac.reward import Outcome, scaled_reward
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smacv2.armies import Army
 from ibal.envs.smacv2.layout import expected_max_reward
@@ -58,12 +57,4 @@ def step_reward(
 
     ``enemies`` and ``allies`` are pairs of ``life`` (before, after). Source: ``step`` of oxwhirl/smacv2.
     """
-    won, lost = result.won.astype(jnp.float32), result.lost.astype(jnp.float32)
-    if options.reward_sparse:
-        reward = won - lost
-    else:
-        bonus = options.reward_win * won + options.reward_defeat * lost
-        reward = battle_reward(enemies, allies, options, _DAMAGE_ONLY) + bonus
-    if options.reward_scale:
-        reward = reward / (max_reward(kind, army, options) / options.reward_scale_rate)
-    return reward
+    return scaled_reward(enemies, allies, result, max_reward(kind, army, options), options, _DAMAGE_ONLY)

@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ibal.envs.smac import spawn
+from ibal.envs.smac.state import HOLD
 from ibal.envs.smacv2.armies import Army
-from ibal.envs.smacv2.env import fresh_units
 from ibal.envs.smacv2.observe import nobody_tagged
+from ibal.envs.smacv2.roster import each
 from ibal.envs.smacv2.state import EnvState
 
 RACES = {
@@ -35,7 +37,7 @@ def moment(army: Army, *units: tuple[str, float, float], **values: Any) -> EnvSt
     n, m = army.n_agents, army.n_enemies
     kind = kinds(army, *(name for name, _, _ in units))
     where = jnp.array([(x, y) for _, x, y in units], jnp.float32)
-    fresh = fresh_units(army, kind, where[:, 0], where[:, 1])
+    fresh = spawn.fresh(where[:, 0], where[:, 1], HOLD, n, lambda value: each(army, kind, value))
     for name, given in values.items():
         old = getattr(fresh, name)
         filled = [o if g is None else g for o, g in zip(old, given, strict=True)]
