@@ -88,13 +88,24 @@ def _fitted(run: Run, held: Held) -> dict[str, Any]:
     return {"what": run.label, "plan": run.what["plan"], "seconds": _record(held, run.id).get("seconds")}
 
 
-def _commands(cells: Sequence[dict[str, Any]], held: Held) -> None:
-    """Give every cell the command that plays an episode of it."""
+def _sources(held: Held) -> Callable[[Mapping[str, Any]], tuple[CellOf, Run]]:
+    """Return what says which cell of the study, and which run, a cell of the page is first of."""
     at = {(one.team, one.env, one.attack, one.perturbation): one for one in reversed(held.planned.cells)}
     runs = {run.id: run for run in held.planned.runs}
-    for cell in cells:
+
+    def source(cell: Mapping[str, Any]) -> tuple[CellOf, Run]:
         one = at[cell["team"], cell["env"], cell["attack"], cell["perturbation"]]
-        what = runs[one.run].what
+        return one, runs[one.run]
+
+    return source
+
+
+def _commands(cells: Sequence[dict[str, Any]], held: Held) -> None:
+    """Give every cell the command that plays an episode of it."""
+    source = _sources(held)
+    for cell in cells:
+        one, run = source(cell)
+        what = run.what
         where = f"store/data/{what['team']['run']}/run" if "run" in what["team"] else what["team"]["file"]
         words = [
             "ibal replay --policy",
@@ -158,27 +169,25 @@ def _replays(
     held: Held, cells: Sequence[Mapping[str, Any]], most: int, note: Callable[[str], None]
 ) -> list[Replay]:  # fmt: skip
     """Record episodes of the cells that one wants to see first: each team where it is weakest, then left alone."""
-    at = {(one.team, one.env, one.attack, one.perturbation): one for one in reversed(held.planned.cells)}
-    runs = {run.id: run for run in held.planned.runs}
+    source = _sources(held)
     made: list[Replay] = []
     for i in _first(cells):
         if len(made) >= most:
             break
-        cell = cells[i]
-        one = at[cell["team"], cell["env"], cell["attack"], cell["perturbation"]]
-        if runs[one.run].what["own"]:  # code that the study names is run by ibal grid run alone
+        one, run = source(cells[i])
+        if run.what["own"]:  # code that the study names is run by ibal grid run alone
             continue
-        label = f"seed {cell['seeds'][0]}, episode {EPISODE}"
+        label = f"seed {cells[i]['seeds'][0]}, episode {EPISODE}"
         try:
-            made.append(Replay(i, label, _player(held, runs[one.run], one, label, note)))
-        except (ConfigError, OSError) as error:  # toys have no picture
+            made.append(Replay(i, label, _player(held, run, one, label, note)))
+        except (ConfigError, OSError) as error:  # the page stands without it
             note(f"{one.team} on {one.env}: {error}")
     return made
 
 
 def _first(cells: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Order cells by how much one wants to see them; those of worlds without a picture are left out."""
-    seen = [i for i, cell in enumerate(cells) if not cell["env"].startswith("toy/") and cell["mean"] is not None]
+    """Order cells by how much one wants to see them."""
+    seen = [i for i, cell in enumerate(cells) if cell["mean"] is not None]
     weakest: dict[tuple[str, str], int] = {}
     for i in seen:
         which = cells[i]["env"], cells[i]["team"]

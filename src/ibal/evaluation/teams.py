@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal.evaluation import worlds
+from ibal.learners import LEARNERS
 from ibal.options import ConfigError
 from ibal.registry import Entry, Own, Registry
 from ibal.zoo import is_name
@@ -154,7 +155,7 @@ def method_of(meta: dict[str, Any]) -> str:
     learner = meta.get("config", {}).get("learner", {})
     said = learner if isinstance(learner, dict) else {}
     method = meta.get("method", "unknown")
-    if (name := said.get("name")) in ("mappo", "ippo", "pqn-vdn", "pqn-qmix"):
+    if isinstance(name := said.get("name"), str) and name in LEARNERS:
         return name if method == "vanilla" else f"{name}-{method}"
     mixer = said.get("mixer")
     mixer = mixer if isinstance(mixer, str) and mixer.isidentifier() else "qmix"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from ibal.learners import LEARNERS
 from ibal.options import check_count, check_fields, check_positive, check_within, shown
@@ -168,21 +168,20 @@ class PqnConfig:
 LearnerConfig = ValueConfig | PpoConfig | PqnConfig
 
 
+# What each kind of learner is chosen by, and the kind that every name stands for.
+_CHOICE: dict[type[LearnerConfig], str] = {ValueConfig: "mixer", PpoConfig: "name", PqnConfig: "name"}
+_KINDS = {name: kind for kind, field in _CHOICE.items() for name in get_args(get_type_hints(kind)[field])}
+
+
 def named(name: Any, old: LearnerConfig) -> LearnerConfig:
     """Return the learner called ``name``, with the settings of ``old`` if it is of the same kind. Raises UnknownName
     with the closest."""
     if name not in LEARNERS:
         raise UnknownName(f"unknown learner {shown(name)}.{hint(str(name), LEARNERS)} Learners: {', '.join(LEARNERS)}")
-    if name in ("mappo", "ippo"):
-        ppo = old if isinstance(old, PpoConfig) else PpoConfig()
-        return replace(ppo, name=name)
-    if name in ("pqn-vdn", "pqn-qmix"):
-        pqn = old if isinstance(old, PqnConfig) else PqnConfig()
-        return replace(pqn, name=name)
-    value = old if isinstance(old, ValueConfig) else ValueConfig()
-    return replace(value, mixer=name)
+    kind = _KINDS[name]
+    return replace(old if isinstance(old, kind) else kind(), **{_CHOICE[kind]: name})
 
 
 def name_of(learner: LearnerConfig) -> str:
     """Return the name of a learner, as ``named`` takes it."""
-    return learner.mixer if isinstance(learner, ValueConfig) else learner.name
+    return getattr(learner, _CHOICE[type(learner)])
