@@ -6,13 +6,14 @@
 
 ``index.json``: {"format": 1, "entries": {name: {"kind": "team" or "attacker", "file": …, "sha256": …,
 "about_sha256": …, "env": …, "version": …, "licence": …, and what else is known}}}. Files are safetensors with a JSON
-beside them; both are compared with the index before anybody reads them. What comes over the network is kept in the
-user's cache.
+beside them; both are compared with the index before anybody reads them. An index may be a stranger's: it names files of
+its zoo and no others. What comes over the network is kept in the user's cache.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import ibal
@@ -42,9 +43,14 @@ def is_name(text: object) -> bool:
     return isinstance(text, str) and text.startswith(PREFIX)
 
 
+def bare(text: str) -> str:
+    """Return the name of an entry, written with or without ``zoo:`` before it."""
+    return text.removeprefix(PREFIX)
+
+
 def local(text: str) -> Path:
     """Return the file of ``zoo:<name>``, fetched and checked. Raises ConfigError with the closest name."""
-    return Zoo().local(text.removeprefix(PREFIX))
+    return Zoo().local(bare(text))
 
 
 class Zoo:
@@ -59,6 +65,8 @@ class Zoo:
             raise ConfigError("no zoo is known here; set IBAL_ZOO to the folder or the URL of one, or give --zoo")
         self.where = given or str(beside)
         self.remote = self.where.startswith(("http://", "https://"))
+        # The zoo of the sources names files of the repository around it; no other may leave its folder.
+        self._of_sources = not self.remote and Path(self.where).resolve() == beside
         self._entries: dict[str, dict[str, Any]] | None = None
 
     @property
@@ -75,7 +83,7 @@ class Zoo:
                     raise reading.Unreadable(f"{where} has format {table['format']}; this version reads {FORMAT}")
                 self._entries = {name: reading.entries(one, f'{where}: "{name}"', _ENTRY)
                                  for name, one in table["entries"].items()}  # fmt: skip
-            except (OSError, reading.Unreadable) as error:
+            except (OSError, http.client.HTTPException, reading.Unreadable) as error:
                 raise ConfigError(f"the zoo in {self.where} cannot be read: {error}") from error
         return self._entries
 
@@ -92,19 +100,23 @@ class Zoo:
         Raises ConfigError where they cannot be had, or are others.
         """
         entry = self.entry(name)
+        if not self._of_sources and not _stays(entry["file"]):
+            raise ConfigError(
+                f"{name}: {self.where}/{INDEX} names the file {quoted(entry['file'])}, which is not inside that zoo; "
+                "tell who publishes it"
+            )
         if not self.remote:
             file = Path(self.where) / entry["file"]
             self._check(name, entry, _bytes(file), _bytes(file.with_suffix(".json")))
             return file
         folder = _cache() / entry["sha256"][:16]
         file = folder / f"{name.replace('/', '-')}.safetensors"
-        there = file.is_file() and file.with_suffix(".json").is_file()
-        if there and hashlib.sha256(file.read_bytes()).hexdigest() == entry["sha256"]:
+        if _is(file, entry["sha256"]) and _is(file.with_suffix(".json"), entry["about_sha256"]):
             return file
         try:
             held = self._content(entry["file"], MOST)
-            about = self._content(str(Path(entry["file"]).with_suffix(".json")), reading.TEXT)
-        except OSError as error:
+            about = self._content(str(PurePosixPath(entry["file"]).with_suffix(".json")), reading.TEXT)
+        except (OSError, http.client.HTTPException) as error:
             raise ConfigError(f"{name} cannot be fetched from {self.where}: {error}") from error
         self._check(name, entry, held, about)
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +148,7 @@ class Zoo:
         if self.remote:
             raise ConfigError(f"{self.where} is read only here; push into a folder, and publish that")
         parts = name.split("/")
-        if len(parts) < 2 or any(not part or part.startswith(".") or part != part.strip() for part in parts):
+        if not _stays(name) or len(parts) < 2 or any(part.startswith(".") or part != part.strip() for part in parts):
             raise ConfigError(f"{quoted(name)} is no name of a zoo; write <environment>/<name>, as smac/8m/ibal-0")
         entry = described(file) | dict(facts)
         home = Path(self.where)
@@ -164,7 +176,7 @@ class Zoo:
             have = {}
         for name in list(names) or list(other.entries):
             entry = other.entry(name)
-            if have.get(name, {}).get("sha256") == entry["sha256"]:
+            if all(have.get(name, {}).get(part) == entry[part] for part in ("sha256", "about_sha256")):
                 continue
             facts = {key: value for key, value in entry.items() if key not in ("file", "sha256", "about_sha256")}
             with tempfile.TemporaryDirectory() as aside:
@@ -203,6 +215,18 @@ def write_index(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Write an index, sorted by name."""
     table = {"format": FORMAT, "entries": {name: entries[name] for name in sorted(entries)}}
     replace_text(path, json.dumps(table, indent=1, sort_keys=False, ensure_ascii=False) + "\n")
+
+
+def _stays(path: str) -> bool:
+    """Say whether a path of an index is that of a file below the index, on any system and behind any server: no
+    "../x", "/x", "//host/x", "http://host/x" or "C:x"."""
+    parts = path.split("/")
+    return not any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts)
+
+
+def _is(file: Path, sha256: str) -> bool:
+    """Say whether a file is there and has this hash."""
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
 
 
 def _bytes(file: Path) -> bytes:

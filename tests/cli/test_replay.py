@@ -185,7 +185,7 @@ def test_a_perturbation_holds(tmp_path):
         (("--policy", "runs/a", "--attack", "random", "--attackers", "gone"), "--attackers gone: there is no such"),
         (("--policy", "runs/a", "--perturbation", "dis1"), 'unknown perturbation "dis1". Closest: "dis-1"'),
         (("--policy", "runs/a", "--perturbation", "hp-15"), "no initial health"),
-        (("--env", SKIRMISH, "--policy-seed", "1"), "no --policy is a folder"),
+        (("--env", SKIRMISH, "--policy-seed", "1"), "no policy is a folder"),
         (
             ("--policy", "runs/a", "--policy", "runs/b", "--attack", "natural", "--attack", "random", "--attack",
              "random-obs"), "2 policies under 3 attacks are 6 episodes; at most 4",
@@ -199,6 +199,31 @@ def test_what_cannot_be_played_is_refused_in_a_sentence(words, sentence, runs, m
     assert sentence in messages
     assert out == ""
     assert not (runs.parent / "x.html").exists()
+
+
+def test_policies_may_stand_alone_as_in_every_other_command(runs, tmp_path, monkeypatch, capsys):
+    """A word alone is what --policy is, beside it too, and a mistake is told with the words that were typed."""
+    monkeypatch.chdir(tmp_path)
+    out = ("--out", "x.html", "--max-steps", 2, "--json", "--quiet")
+    written = []
+    for words in (("runs/a", "runs/b"), ("--policy", "runs/a", "--policy", "runs/b"), ("runs/a", "--policy", "runs/b")):
+        assert replay(*words, *out) == 0
+        written.append((json.loads(capsys.readouterr().out), data_of(tmp_path / "x.html")))
+    assert written[0] == written[1] == written[2]
+    for words, sentence in (
+        (("gone.th",), "ibal replay: gone.th: there is no such file\n"),
+        (("--policy", "gone.th"), "ibal replay: --policy gone.th: there is no such file\n"),
+        (("runs/a", "runs/a"), "ibal replay: runs/a is given twice: the two episodes would be the same\n"),
+        (("zoo:smac/3m/ibl-0",), 'has no "smac/3m/ibl-0". Closest: "smac/3m/ibal-0"'),
+    ):
+        assert replay(*words, "--out", "y.html") == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "y.html").exists()
+
+
+def test_a_team_of_the_zoo_is_found_by_its_name():
+    team = _team("zoo:smac/3m/ibal-0", None)
+    assert (team.label, team.found.meta["env"], team.found.meta["seed"]) == ("smac/3m/ibal-0", "smac/3m", 0)
 
 
 @pytest.mark.parametrize(

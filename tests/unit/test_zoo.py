@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.server
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import ibal
 from ibal.cli.main import main
 from ibal.evaluation.teams import found
 from ibal.options import ConfigError
+from ibal.registry import quoted
 from ibal.zoo import Zoo, described, write_index
 
 ROOT = Path(ibal.__file__).parents[2]
@@ -97,10 +100,61 @@ def test_a_zoo_behind_an_url_is_read_checked_and_pulled(server: str, mine: Zoo, 
         Zoo(server).add(TEAM, here.local(TEAM), {})
 
 
+OUTSIDE = ("../files/x.safetensors", "files/../../x", "/etc/x", "//other.example/x", "http://other.example/x", "C:x",
+           "files\\x", "files//x", "./x", "")  # fmt: skip
+
+
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_an_index_that_names_files_outside_its_zoo_is_refused(outside: str, mine: Zoo, monkeypatch, capsys) -> None:
+    write_index(Path(mine.where) / "index.json", {TEAM: mine.entries[TEAM] | {"file": outside}})
+    words = (
+        f"{TEAM}: .* names the file {re.escape(quoted(outside))}, which is not inside that zoo; tell who publishes it"
+    )
+    with pytest.raises(ConfigError, match=words):
+        Zoo(mine.where).local(TEAM)
+    remote = Zoo("http://zoo.example/here")
+    asked = []
+
+    def content(path: str, most: int) -> bytes:
+        asked.append(path)
+        return (Path(mine.where) / path).read_bytes()
+
+    monkeypatch.setattr(remote, "_content", content)
+    with pytest.raises(ConfigError, match=words):
+        remote.local(TEAM)
+    assert asked == ["index.json"]
+    assert main(["zoo", "get", TEAM, "--zoo", mine.where, "--out", str(Path(mine.where) / "got")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (Path(mine.where) / "got").exists()
+
+
+def test_what_was_fetched_before_is_used_again_only_where_weights_and_card_are_the_same(
+    server: str, mine: Zoo, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    held = Zoo(server).local(TEAM)
+    before = held.with_suffix(".json").read_bytes()
+    for changed in (held, held.with_suffix(".json")):
+        changed.write_bytes(changed.read_bytes() + b" ")
+        assert Zoo(server).local(TEAM) == held
+        assert described(held)["sha256"] == mine.entries[TEAM]["sha256"]
+        assert held.with_suffix(".json").read_bytes() == before
+    # The publisher corrects the card alone: the weights' hash stays.
+    card = mine.local(TEAM).with_suffix(".json")
+    card.write_bytes(before + b"\n")
+    entry = mine.entries[TEAM] | {"about_sha256": hashlib.sha256(before + b"\n").hexdigest()}
+    write_index(Path(mine.where) / "index.json", {TEAM: entry})
+    assert Zoo(server).local(TEAM).with_suffix(".json").read_bytes() == before + b"\n"
+    here = Zoo(tmp_path / "here")
+    here.add(TEAM, Zoo(ROOT / "zoo").local(TEAM), {})
+    assert here.pull(Zoo(server)) == [TEAM]
+
+
 def test_names_and_places_that_are_none_are_told(tmp_path: Path, monkeypatch) -> None:
     zoo = Zoo(tmp_path)
-    with pytest.raises(ConfigError, match="is no name of a zoo"):
-        zoo.add("../x", Zoo(ROOT / "zoo").local(TEAM), {})
+    for name in ("../x", "x", "a//b", "a\\b/c", "C:/b", "a/b\0", "a/.b", "a/ b"):
+        with pytest.raises(ConfigError, match="is no name of a zoo"):
+            zoo.add(name, Zoo(ROOT / "zoo").local(TEAM), {})
     with pytest.raises(ConfigError, match="is no bundle"):
         zoo.add("a/b", tmp_path / "nothing.safetensors", {})
     with pytest.raises(ConfigError, match="cannot be read"):

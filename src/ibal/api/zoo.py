@@ -20,7 +20,7 @@ from ibal.files import appear, appear_bytes, replace_text
 from ibal.nets.bundle import load_policy
 from ibal.options import ConfigError
 from ibal.report.study import study_data, study_html
-from ibal.zoo import Zoo
+from ibal.zoo import Zoo, bare, is_name
 
 CHECKS = "checks"
 UNFITTED = ("natural", "random", "fgsm")
@@ -100,8 +100,8 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
 
 
 def _name(candidate: str, meta: dict[str, Any]) -> str:
-    if candidate.startswith("zoo:"):
-        return candidate.removeprefix("zoo:")
+    if is_name(candidate):
+        return bare(candidate)
     return f"{meta.get('env', '?')}/{Path(candidate).stem}"
 
 

@@ -1,8 +1,8 @@
 """``ibal replay``: play one episode and write it as an HTML page or a GIF; several, and they stand side by side.
 
 ibal replay --env smac/MMM --policy random --out replay.html --out replay.gif
-ibal replay --policy runs/ibal-3m --attack interaction --attackers attackers/held-out --out attacked.html
-ibal replay --policy runs/qmix-3m --policy runs/ibal-3m --attack random --out both.html
+ibal replay runs/ibal-3m --attack interaction --attackers attackers/held-out --out attacked.html
+ibal replay runs/qmix-3m zoo:smac/3m/ibal-0 --attack random --out both.html
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ibal import zoo
 from ibal.cli.output import (
     OK,
     WRONG_USE,
@@ -61,7 +62,9 @@ class _Game(NamedTuple):
 def main(argv: list[str]) -> int:
     """Run ``ibal replay`` with the arguments after ``replay``."""
     options = _parser().parse_args(argv)
-    options.policy = options.policy or ["random"]
+    # What a mistake is told with: the words that were typed.
+    options.flag = "--policy " if options.policy and not options.policies else ""
+    options.policy = [*options.policies, *(options.policy or ())] or ["random"]
     options.attack = options.attack or ["natural"]
     output = output_of(options)
     game = _prepare(options, output.note)
@@ -86,12 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = out.add_argument
+    add("policies", nargs="*", metavar="POLICY",
+        help=f"a run folder, a bundle ({WEIGHTS[0]}, with .json beside it), a name of the zoo (zoo:NAME) or a PyMARL "
+        f"file; {policies}; or my_pkg.mod:make_policy, called with the EnvSpec (default random)")  # fmt: skip
     add("--env", metavar="NAME",
         help="environment, as smac/MMM, smac/MMM[version=2026-11] or my_pkg.mod:make (default: the one the policy was "
         "trained on)")  # fmt: skip
-    add("--policy", action="append", metavar="WHO",
-        help=f"a run folder, a bundle ({WEIGHTS[0]}, with .json beside it) or a PyMARL file; {policies}; or "
-        "my_pkg.mod:make_policy, called with the EnvSpec (default random); may be given more than once")  # fmt: skip
+    add("--policy", action="append", metavar="POLICY",
+        help="another way to name a policy; may be given more than once")  # fmt: skip
     add("--policy-seed", type=seed_type("--policy-seed"), metavar="N",
         help="which seed of a run folder (default: the lowest)")  # fmt: skip
     add("--attack", action="append", metavar="NAME",
@@ -127,13 +132,13 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
 
     for path in options.out:
         _check_target(path)
-    _check_once("--policy", options.policy)
+    _check_once(options.flag, options.policy)
     for name in options.attack:
         try:
             configuration(name)
         except ValueError as error:
             raise _refused(f"--attack {error}") from error
-    _check_once("--attack", options.attack)
+    _check_once("--attack ", options.attack)
     check_attackers(options.attackers)
     ask = worlds.asked(options.env)
     _check_number(len(options.policy), len(options.attack))
@@ -155,17 +160,17 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
         made = [bank.on(attack, env.spec) for attack in options.attack]
     except (ValueError, FileNotFoundError) as error:
         raise _refused(str(error)) from error
-    return _Game(world, params, [(team.label, _bound(team, env.spec)) for team in teams], made)
+    return _Game(world, params, [(team.label, _bound(team, env.spec, options.flag)) for team in teams], made)
 
 
-def _bound(team: _Who, spec: EnvSpec) -> Policy:
+def _bound(team: _Who, spec: EnvSpec, flag: str) -> Policy:
     """Make the policy for the environment of all."""
     try:
         return bound(team.found, spec)
     except UnknownName:
         raise
     except ConfigError as error:
-        raise _refused(str(error) if team.found.file is None else f"--policy {error}") from error
+        raise _refused(str(error) if team.found.file is None else f"{flag}{error}") from error
 
 
 def _check_target(path: Path) -> None:
@@ -180,7 +185,7 @@ def _check_target(path: Path) -> None:
 
 def _check_once(flag: str, words: list[str]) -> None:
     if twice := [word for i, word in enumerate(words) if word in words[:i]]:
-        raise _refused(f"{flag} {twice[0]} is given twice: the two episodes would be the same")
+        raise _refused(f"{flag}{twice[0]} is given twice: the two episodes would be the same")
 
 
 def _check_number(policies: int, attacks: int) -> None:
@@ -191,15 +196,15 @@ def _check_number(policies: int, attacks: int) -> None:
     if policies * attacks > MOST:
         raise _refused(
             f"{policies} policies under {attacks} attacks are {policies * attacks} episodes; at most {MOST} stand side "
-            "by side: name fewer --policy or --attack"
+            "by side: name fewer policies or attacks"
         )
 
 
 def _teams(options: argparse.Namespace) -> list[_Who]:
     """Find the policies of the command line; two that would have one label are told apart by all that was typed."""
-    teams = [_team(name, options.policy_seed) for name in options.policy]
+    teams = [_team(name, options.policy_seed, options.flag) for name in options.policy]
     if options.policy_seed is not None and not any(Path(name).is_dir() for name in options.policy):
-        raise _refused("--policy-seed chooses among the seeds of a run folder, but no --policy is a folder")
+        raise _refused("--policy-seed chooses among the seeds of a run folder, but no policy is a folder")
     labels = [team.label for team in teams]
     return [
         team._replace(label=name) if labels.count(team.label) > 1 else team
@@ -207,27 +212,30 @@ def _teams(options: argparse.Namespace) -> list[_Who]:
     ]
 
 
-def _team(name: str, seed: int | None) -> _Who:
-    """Find what makes a policy: a run folder, a weight file, a scripted one, or the user's own function."""
+def _team(name: str, seed: int | None, flag: str = "") -> _Who:
+    """Find what makes a policy: a run folder, a weight file, one of the zoo, a scripted one, or the user's own
+    function."""
     from ibal.nets.bundle import of_bundle
 
+    if zoo.is_name(name):
+        return _trained(zoo.local(name), seed, flag)._replace(label=zoo.bare(name))
     path = of_bundle(Path(name))
     is_file = path.suffix.lower() in WEIGHTS
     if is_file and not path.is_file():
-        raise _refused(f"--policy {name}: there is no such file")
+        raise _refused(f"{flag}{name}: there is no such file")
     if is_file or (path.is_dir() and name not in SCRIPTED):
-        return _trained(path, seed)
+        return _trained(path, seed, flag)
     if name not in SCRIPTED and ":" not in name and path.exists():
-        raise _refused(f"--policy {name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
+        raise _refused(f"{flag}{name}: not a file of weights. Allowed: {', '.join(WEIGHTS)}")
     SCRIPTED.resolve(Own(name))
     return _Who(name, Found(name, name))
 
 
-def _trained(path: Path, seed: int | None) -> _Who:
+def _trained(path: Path, seed: int | None, flag: str) -> _Who:
     try:
         entries = found(str(path))
     except ConfigError as error:
-        raise _refused(f"--policy {error}") from error
+        raise _refused(f"{flag}{error}") from error
     stems = {entry.file.stem: entry for entry in entries if entry.file}
     entry = entries[0]
     if seed is not None and path.is_dir():

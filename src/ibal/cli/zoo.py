@@ -30,7 +30,7 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
-from ibal.zoo import Zoo
+from ibal.zoo import Zoo, bare
 
 
 def main(argv: list[str]) -> int:
@@ -97,17 +97,13 @@ def _count(steps: Any) -> str:
 
 
 def _show(options: argparse.Namespace, output: Output) -> int:
-    entry = Zoo(options.zoo).entry(_bare(options.name))
+    entry = Zoo(options.zoo).entry(bare(options.name))
     output.result({"name": options.name, **entry}, json.dumps(entry, indent=1, ensure_ascii=False))
     return OK
 
 
-def _bare(name: str) -> str:
-    return name.removeprefix("zoo:")
-
-
 def _get(options: argparse.Namespace, output: Output) -> int:
-    name = _bare(options.name)
+    name = bare(options.name)
     file = Zoo(options.zoo).local(name)
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"{name.replace('/', '-')}.safetensors"
@@ -144,14 +140,14 @@ def _push(options: argparse.Namespace, output: Output) -> int:
     if options.zoo is None:
         raise CommandError("push needs --zoo FOLDER: where to put it", WRONG_USE)
     facts = {name: value for name, value in (("licence", options.licence), ("note", options.note)) if value}
-    entry = Zoo(options.zoo).add(_bare(options.name), options.file, facts)
-    output.result({"name": options.name, **entry}, f"{options.zoo}: {_bare(options.name)} ({entry['sha256'][:12]})")
+    entry = Zoo(options.zoo).add(bare(options.name), options.file, facts)
+    output.result({"name": options.name, **entry}, f"{options.zoo}: {bare(options.name)} ({entry['sha256'][:12]})")
     return OK
 
 
 def _pull(options: argparse.Namespace, output: Output) -> int:
     if options.zoo is None:
         raise CommandError("pull needs --zoo FOLDER: where to put it", WRONG_USE)
-    came = Zoo(options.zoo).pull(Zoo(options.source), map(_bare, options.names))
+    came = Zoo(options.zoo).pull(Zoo(options.source), map(bare, options.names))
     output.result({"came": came}, "\n".join(came) or "nothing is new")
     return OK
