@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
     from ibal.adversaries.check import check_adversary
+    from ibal.api.attacked import attacked
     from ibal.api.evaluate import evaluate
     from ibal.api.fit import fit
     from ibal.api.grid import Grid, grid
@@ -62,6 +63,7 @@ __all__ = [
     "UnknownName",
     "__version__",
     "adversary",
+    "attacked",
     "attacks",
     "check_adversary",
     "check_env",
@@ -80,6 +82,7 @@ __all__ = [
 _HOME = {
     "adversaries.base": ("ActView", "Adversary", "Feedback", "ObsView", "Threat", "adversary"),
     "adversaries.check": ("check_adversary",),
+    "api.attacked": ("attacked",),
     "api.evaluate": ("evaluate",),
     "api.fit": ("fit",),
     "api.grid": ("Grid", "grid"),

@@ -210,6 +210,9 @@ class Env(NamedTuple):
     ``perturb(params, name) -> params`` makes the world harder by a name that tables give it, as "dis-2" (2 agents are
     idle) or "abs-1" (1 is missing); it raises ValueError for what this world cannot follow. None: its parameters know
     no perturbation.
+
+    ``begin(key, params)`` is ``reset`` for a world in which more than the world draws, an attack say: it is given the
+    key of the whole episode, not the world's part of it (``game.keys.opened``). None: only the world draws.
     """
 
     spec: EnvSpec
@@ -218,6 +221,7 @@ class Env(NamedTuple):
     step: Callable[[jax.Array, Any, jax.Array, Any], tuple[Any, TimeStep]]
     frame: Callable[[Any, Any], Frame] | None = None
     perturb: Callable[[Any, str], Any] | None = None
+    begin: Callable[[jax.Array, Any], tuple[Any, TimeStep]] | None = None
 
 
 class Policy(NamedTuple):

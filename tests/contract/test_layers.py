@@ -32,8 +32,8 @@ LAYERS = (
     ("analysis",),
     ("experiments",),
     ("report", "viz"),
-    ("compat",),
     ("api",),
+    ("compat",),
     ("cli",),
     ("__main__",),
 )

@@ -22,6 +22,7 @@ import numpy as np
 
 from ibal import rng
 from ibal.compat._actions import joint_action
+from ibal.envs.adapters.optional import library
 from ibal.envs.lbf import moves
 from ibal.envs.lbf.env import make
 from ibal.envs.lbf.rules import PAPER, Rules, rules, with_options
@@ -29,10 +30,7 @@ from ibal.envs.lbf.state import ACTIONS, State
 from ibal.game.keys import world_key
 from ibal.options import check_seed
 
-try:
-    import gymnasium  # type: ignore[import-not-found]  (not a dependency)
-except ImportError as error:
-    raise ImportError("ibal.compat.lbf needs the package gymnasium: pip install gymnasium") from error
+gymnasium = library("gymnasium")
 
 __all__ = ["ForagingEnv", "register"]
 

@@ -1,7 +1,8 @@
 """Wrappers: functions ``Env -> Env`` that keep the spec, its layouts and the pictures correct.
 
-A wrapper passes the keys on as they come, so the wrapped world draws the same numbers as the bare one. ``params`` stay
-those of the wrapped environment.
+A wrapper passes the keys on as they come, so the wrapped world draws the same numbers as the bare one. ``params``
+stay those of the wrapped environment. A world in which more than the world draws (``Env.begin``) takes the key that the
+reset of a wrapper is given for that of an episode.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def with_agent_ids(env: Env) -> Env:
         state, step = env.step(key, state, actions, params)
         return state, add(step)
 
-    return env._replace(spec=_with_block(env.spec, "id", tuple(f"agent_{i}" for i in range(n))), reset=reset, step=step)
+    return env._replace(
+        spec=_with_block(env.spec, "id", tuple(f"agent_{i}" for i in range(n))), reset=reset, step=step, begin=None
+    )
 
 
 def with_last_action(env: Env) -> Env:
@@ -73,7 +76,11 @@ def with_last_action(env: Env) -> Env:
         return add(LastActionState(inner, jax.nn.one_hot(actions, spec.n_actions, dtype=step.obs.dtype)), step)
 
     return env._replace(
-        spec=_with_block(spec, "last_action", spec.action_names), reset=reset, step=step, frame=frame_of_inner(env)
+        spec=_with_block(spec, "last_action", spec.action_names),
+        reset=reset,
+        step=step,
+        frame=frame_of_inner(env),
+        begin=None,
     )
 
 
@@ -92,7 +99,7 @@ def with_time_limit(env: Env, limit: int) -> Env:
         return TimeLimitState(inner, t), step._replace(truncated=(step.truncated | (t >= limit)) & ~step.terminated)
 
     spec = replace(env.spec, horizon=min(limit, env.spec.horizon))
-    return env._replace(spec=spec, reset=reset, step=step, frame=frame_of_inner(env))
+    return env._replace(spec=spec, reset=reset, step=step, frame=frame_of_inner(env), begin=None)
 
 
 def with_auto_reset(env: Env) -> Env:
@@ -117,7 +124,7 @@ def with_auto_reset(env: Env) -> Env:
         inner, step = tree.where(ended, (fresh, first), (inner, final))
         return AutoResetState(inner, tree.where(ended, final, state.final)), step
 
-    return env._replace(reset=reset, step=step, frame=frame_of_inner(env))
+    return env._replace(reset=reset, step=step, frame=frame_of_inner(env), begin=None)
 
 
 def frame_of_inner(env: Env) -> Callable[[Any, Any], Frame] | None:

@@ -22,8 +22,9 @@ from ibal import rng, tree
 from ibal.contract import ContractError, called
 from ibal.envs.check import check_spec, result_of
 from ibal.game import referee, turn
+from ibal.game.attacked import SILENT
 from ibal.game.decide import Decision, Turn, decide
-from ibal.game.keys import attack_key, team_key, world_key
+from ibal.game.keys import attack_key, opened, team_key, world_key
 from ibal.game.turn import Game
 from ibal.types import Adversary, Block, Env, EnvSpec, ObsLayout, Policy, TimeStep
 
@@ -165,19 +166,20 @@ class Hosted:
     def __init__(self, env: Env, params: Any = None) -> None:
         self.spec = env.spec
         self._params = env.params if params is None else params
-        self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
+        self._world = referee.bare(env)
 
     def reset(self, key: jax.Array) -> TimeStep:
         """Begin the episode that a compiled game has under this key."""
         self._key, self._clock = key, 0
-        self._state, step = self._reset(world_key(key, 0), self._params)
+        self._state, step = _opened(self._world, key, self._params)
         return step
 
     def step(self, actions: np.ndarray) -> TimeStep:
         """Go on as the compiled game does."""
         self._clock += 1
-        key = world_key(self._key, self._clock)
-        self._state, step = self._step(key, self._state, jnp.asarray(actions), self._params)
+        self._state, step = _stepped(
+            self._world, self._key, np.int32(self._clock), self._state, np.asarray(actions, np.int32), self._params
+        )
         return step
 
 
@@ -190,7 +192,7 @@ def _python_team(
 ) -> Decision:
     """Decide with a team that is asked in Python; the adversary's two functions are compiled."""
     avail, last = np.asarray(game.step.avail), np.asarray(game.last_action)
-    asked = (spec, _SILENT, adversary, attacker, key, t, game._replace(carry=()))  # its carry is the team's own
+    asked = (spec, SILENT, adversary, attacker, key, t, game._replace(carry=()))  # its carry is the team's own
 
     def scores(seen: jax.Array) -> tuple[Any, jax.Array]:
         carry, scores = called("policy", "policy.scores", policy.scores, game.carry, np.asarray(seen), avail, last)
@@ -206,13 +208,12 @@ def _python_team(
     return decide(lambda: _look(*asked), scores, select, lambda *choice: _act(*asked, *choice))
 
 
-def _unasked(*args: Any) -> Any:
-    raise ContractError("this attack asks the team what it would do otherwise; one in Python is not asked", "attack")
-
-
-_SILENT = Policy(_unasked, _unasked, _unasked, reveals="nothing", kind="nothing")
-
 # Compiled once for the same functions: further episodes compile nothing.
+_opened = jax.jit(opened, static_argnums=0)
+_stepped = jax.jit(
+    lambda env, key, clock, state, actions, params: env.step(world_key(key, clock), state, actions, params),
+    static_argnums=0,
+)
 _begin = jax.jit(lambda adversary, attacker, key, step: adversary.begin(key, attacker, step), static_argnums=0)
 _look = jax.jit(turn.look, static_argnums=(0, 1, 2))
 _act = jax.jit(turn.act, static_argnums=(0, 1, 2))

@@ -8,15 +8,23 @@ nothing that the environment or the policy draws.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from jaxtyping import Array, Key
 
 from ibal import rng
+from ibal.types import Env, TimeStep
 
 
 def world_key(key: Key[Array, ""], clock: int | Array) -> Key[Array, ""]:
     """Return the key of the environment's ``clock``-th call in the episode with this key: 0 is the reset."""
     return rng.at(rng.stream(key, "env"), clock)
+
+
+def opened(env: Env, key: Key[Array, ""], params: Any) -> tuple[Any, TimeStep]:
+    """Begin the episode of a key in a world: what compiled games, host loops and other libraries begin with."""
+    return env.reset(world_key(key, 0), params) if env.begin is None else env.begin(key, params)
 
 
 def team_key(key: Key[Array, ""], clock: int | Array) -> Key[Array, ""]:

@@ -14,7 +14,7 @@ from ibal.contract import called
 from ibal.envs.check import check_kept, result_of
 from ibal.game import referee
 from ibal.game.decide import Decision, Turn, decide
-from ibal.game.keys import attack_key, team_key, world_key
+from ibal.game.keys import attack_key, opened, team_key, world_key
 from ibal.types import ActView, Adversary, Env, EnvSpec, ObsView, Policy, TimeStep
 
 __all__ = ["Game", "Turn", "act", "advance", "begin", "decision", "look"]
@@ -34,7 +34,7 @@ def begin(
     env: Env, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, env_params: Any
 ) -> Game:  # fmt: skip
     """Start the episode of ``key``; ``attacker`` is the adversary's state. Raises ContractError for wrong shapes."""
-    state, step = result_of("reset", env.spec, env.reset(world_key(key, 0), env_params))
+    state, step = result_of("reset", env.spec, opened(env, key, env_params))
     memory = adversary.begin(attack_key(key, "begin"), attacker, step)
     nobody = jnp.full(step.avail.shape[:1], -1, jnp.int32)
     return Game(state, step, policy.start(), nobody, memory)

@@ -43,6 +43,10 @@ def pictured(env: Env) -> Env:
     def reset(key: PRNGKey, params: Any) -> tuple[PlainState, TimeStep]:
         return kept(*env.reset(key, params))
 
+    def begin(key: PRNGKey, params: Any) -> tuple[PlainState, TimeStep]:
+        assert env.begin is not None
+        return kept(*env.begin(key, params))
+
     def step(key: PRNGKey, state: PlainState, actions: Actions, params: Any) -> tuple[PlainState, TimeStep]:
         return kept(*env.step(key, state.env, actions, params))
 
@@ -54,4 +58,7 @@ def pictured(env: Env) -> Env:
             alive=state.alive, target=jnp.full(n, -1, jnp.int32),
         )  # fmt: skip
 
-    return env._replace(spec=replace(env.spec, scene=scene), reset=reset, step=step, frame=frame)
+    return env._replace(
+        spec=replace(env.spec, scene=scene), reset=reset, step=step, frame=frame,
+        begin=None if env.begin is None else begin,
+    )  # fmt: skip
