@@ -113,10 +113,10 @@ def _read(annotation: Any, text: str) -> Any:
     if get_origin(annotation) in (Union, UnionType) and NoneType in kinds:
         return None if text.lower() == "none" else _read(next(k for k in kinds if k is not NoneType), text)
     if get_origin(annotation) is tuple:
-        words = [word.strip() for word in text.split(",")]
+        words = re.split(r"\s*,\s*|\s+", text.strip())  # in brackets a comma ends the option
         kinds = kinds[:1] * len(words) if Ellipsis in kinds else kinds
         if len(kinds) != len(words):
-            raise ConfigError(f'must be {len(kinds)} values with commas between them, not "{text}"')
+            raise ConfigError(f'must be {len(kinds)} values with commas or spaces between them, not "{text}"')
         return tuple(read_text(kind, word) for kind, word in zip(kinds, words, strict=True))
     return read_text(annotation, text)
 

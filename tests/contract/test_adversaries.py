@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from ibal.adversaries import TABLE, build
 from ibal.adversaries.base import Adversary, Threat, adversary, natural
 from ibal.adversaries.check import ContractError, Report, check_adversary
 from ibal.adversaries.combine import chain, during, with_probability
+from ibal.adversaries.fault_names import FAULTS
 from ibal.adversaries.interaction import fixed, init
 from ibal.evaluation.episodes import EpisodeResults, play
 from ibal.evaluation.scripted import random_policy
@@ -93,6 +95,24 @@ def test_every_entry_keeps_its_threat_where_agents_die_and_not_all_is_legal(name
     assert (report.seen_otherwise + report.replaced > 0) == (name != "natural")
 
 
+# One program for several: what is compiled is what takes the time. All of them by themselves with --all.
+TOGETHER = (
+    "delay-2+burst-30+noise-10+frozen-1+late-1", "jitter-2+lost-30+drop-20+stuck-1@3+sticky-20",
+    "range-50+vanish-1@2-9", "stop-1@2-9",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", with_all(TOGETHER, [*TOGETHER, *FAULTS]))
+def test_every_fault_keeps_its_threat_where_agents_die_and_not_all_is_legal(name: str) -> None:
+    env = skirmish.make()
+    report = checked(build(name, env.spec), env, episodes=6)
+    assert report.seen_otherwise + report.replaced > 0
+
+
+def test_no_kind_of_fault_is_left_out_of_these() -> None:
+    assert {re.split("[-@]", part)[0] for name in TOGETHER for part in name.split("+")} == set(FAULTS)
+
+
 # The one that can play nowhere else; how "interaction" reads the layout of 3m is in tests/unit/viz/test_record.py.
 LAID_OUT = ("occlude-retreat",)
 
@@ -152,6 +172,7 @@ OFF = {
     "nobody to attack": lambda env: unfitted(env, most=0),
     "no episode": lambda env: with_probability(0.0, chain(build("random", env.spec), unfitted(env))),
     "no step": lambda env: during(build("random", env.spec), first=env.spec.horizon),
+    "no fault": lambda env: build("lost-0+delay-0+noise-0+sticky-0", env.spec),
     "no size": lambda env: build("random", env.spec, sigma=0.0, p=0.0),
 }
 

@@ -53,7 +53,7 @@ def test_fields_that_depend_on_each_other_are_set_together() -> None:
         ({"count": 1.5}, "count must be a whole number, not 1.5"),
         ({"on": "maybe"}, 'on must be true or false, not "maybe"'),
         ({"inner.kind": "wid"}, 'inner.kind must be one of "wide", "deep", not "wid"; did you mean "wide"'),
-        ({"inner.bounds": "1"}, 'inner.bounds must be 2 values with commas between them, not "1"'),
+        ({"inner.bounds": "1"}, 'inner.bounds must be 2 values with commas or spaces between them, not "1"'),
         ({"inner.kind": "deep"}, "deep needs two sizes"),
     ],
 )

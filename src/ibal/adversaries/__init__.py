@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from ibal.adversaries import fault_names
 from ibal.contract import missing_arguments
+from ibal.options import ConfigError, bracketed, with_options
 from ibal.registry import Entry, Own, Registry, UnknownName
 
 if TYPE_CHECKING:
@@ -63,10 +65,14 @@ TABLE = Registry(
 
 
 def configured(name: str, **options: Any) -> Any:
-    """Make the configuration of an attack: a name of the table, or ``my_pkg.mod:MyConfig`` if it is ``Own``.
+    """Make the configuration of an attack: a name of the table, ``my_pkg.mod:MyConfig`` if it is ``Own``, a fault
+    ("stop-1@40"), or several that come together ("random+lost-30").
 
-    Raises UnknownName that says which name is closest, or that what was found is no attack.
+    Raises UnknownName that says which name is closest, or that what was found is no attack; ConfigError for a fault
+    with impossible numbers.
     """
+    if fault_names.is_faulty(name):
+        return with_options(_faulty(name), options)
     thing, args = TABLE.load(name)
     if callable(thing) and (missing := missing_arguments(thing, args, options)):
         raise UnknownName(f'"{name}" cannot be made: {missing}')
@@ -77,6 +83,37 @@ def configured(name: str, **options: Any) -> Any:
             "function build(spec) that returns an ibal.adversaries.base.Adversary"
         )
     return made
+
+
+def _faulty(name: str) -> Any:
+    """Make the configuration of a fault, or of several things that come together."""
+    worldly, _ = fault_names.split(name)
+    if worldly != "none":
+        raise ConfigError(
+            f'"{worldly}" changes the world itself, which nobody can do who only comes between a team and its world; '
+            "it goes with ibal evaluate and ibal train, or into --perturbations"
+        )
+    words = fault_names.parts(name)
+    if len(words) == 1:
+        return fault_names.fault(name)
+    from ibal.adversaries.combine import ChainConfig
+
+    own = Own if isinstance(name, Own) else str
+    return ChainConfig(tuple(_part(own(word)) for word in words))
+
+
+def _part(name: str) -> Any:
+    """Make one of several that come together: a fault, or an attack that learns nothing."""
+    if fault_names.is_faulty(name):
+        return fault_names.fault(name)
+    base, options = bracketed(name, "random[sigma=0.2]")
+    config = with_options(configured(Own(base) if isinstance(name, Own) else base), options)
+    if any(getattr(config, one) for one in dir(config) if one.startswith("learns")):
+        raise ConfigError(
+            f'"{base}" learns, and what learns does not go with others by name; fit it first, and put it together with '
+            "ibal.adversaries.combine.chain"
+        )
+    return config
 
 
 def built(config: Any, spec: EnvSpec) -> Adversary:

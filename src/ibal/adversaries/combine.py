@@ -8,7 +8,7 @@ late = during(both, first=20)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool
 
 from ibal import rng, tree
 from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat
-from ibal.types import KNOWLEDGE, Episodes, TimeStep
+from ibal.types import KNOWLEDGE, EnvSpec, Episodes, TimeStep
 
 
 def chain(*parts: Adversary) -> Adversary:
@@ -72,6 +72,17 @@ def chain(*parts: Adversary) -> Adversary:
     threat = _together([part.threat for part in parts])
     alone = (lambda iteration: jnp.stack([f(iteration) for f in own]).any()) if own else None
     return Adversary(threat, init, begin, observe, act, update, reobserve if known else None, alone)
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """Several attacks and faults at once, in this order."""
+
+    parts: tuple[Any, ...] = ()
+    """Their configurations."""
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        return chain(*(part.build(spec) for part in self.parts))
 
 
 class Sometimes(NamedTuple):

@@ -15,14 +15,16 @@ def environments() -> dict[str, str]:
 
 
 def attacks() -> dict[str, str]:
-    """Return the attacks by name, each with a line of help; those that learn nothing need no fitting.
+    """Return the attacks and the faults by name, each with a line of help; those that learn nothing need no fitting.
 
     Their options are fields of the dataclasses that ``ibal.adversaries.config`` lists; ``ibal attack list`` prints
-    them. An option may follow in brackets: ``"interaction[fill=mean]"``.
+    them. An option may follow in brackets: ``"interaction[fill=mean]"``. Faults have a number and a time as well, and
+    come together: ``"lost-30+stop-1@40"``.
     """
     from ibal.adversaries import TABLE
+    from ibal.adversaries.fault_names import FAULTS
 
-    return {name: entry.help for name, entry in TABLE.entries.items()}
+    return {name: entry.help for name, entry in {**TABLE.entries, **FAULTS.entries}.items()}
 
 
 def methods() -> dict[str, str]:

@@ -199,12 +199,15 @@ def _list(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     output: Output = output_of(options)
     from ibal.adversaries import TABLE
+    from ibal.adversaries.fault_names import FAULTS
     from ibal.evaluation.bank import learns
 
     rows = []
-    for name in dict.fromkeys(map(TABLE.resolve, map(Own, options.names or TABLE))):
-        config = TABLE.make(name)
-        about = TABLE.entries[name].help if name in TABLE else inspect.cleandoc(type(config).__doc__ or "")
+    known = {**TABLE.entries, **FAULTS.entries}
+    asked = [name if name in FAULTS else TABLE.resolve(Own(name)) for name in options.names or known]
+    for name in dict.fromkeys(asked):
+        config = (FAULTS if name in FAULTS else TABLE).make(name)
+        about = known[name].help if name in known else inspect.cleandoc(type(config).__doc__ or "")
         told = _told(config)
         rows.append({
             "name": name, "help": about.partition("\n")[0], "learns": learns(config),
@@ -213,6 +216,9 @@ def _list(argv: list[str]) -> int:
         })  # fmt: skip
     width = max(len(row["name"]) for row in rows)
     lines = [f"{row['name']:<{width}}  {row['help']}{' (has to be fitted)' * row['learns']}" for row in rows]
+    if set(asked) & set(FAULTS):
+        lines += ["", "Faults have their number, and the first and the last step, in the name, and come together: "
+                  "lost-30, stop-1@40-60, hp-15+lost-30"]  # fmt: skip
     for row in rows:
         if row["options"]:
             lines += ["", f"{row['name']}:"]

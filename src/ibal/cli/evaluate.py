@@ -67,11 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"episodes per policy (default {EPISODES}; under each of several attacks {2 * EPISODES})")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="seed of the episodes (default 0)")
     add("--attacks", metavar="A,B,…",
-        help="names, as natural,random,interaction[fill=mean] or my_pkg.mod:MyConfig; or a set: standard (all that "
+        help="names, as natural,random,interaction[fill=mean] or my_pkg.mod:MyConfig; faults, as lost-30, stop-1@40 or "
+        "hp-15+delay-2 (ibal attack list); or a set: standard (all that "
         "need no fitting), paper (natural, random, fgsm, ega, wolfpack, interaction) or all (standard, and those that "
         "--attackers has or --refit fits)")  # fmt: skip
     add("--perturbations", metavar="A,B,…",
-        help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
+        help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there), "
+        "dis-1+hp-15 (both)")  # fmt: skip
     add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
     add(
         "--refit", action="store_true", help="fit the attacks that learn to every policy itself (white box), into --out"

@@ -152,12 +152,15 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     except (UnknownName, ConfigError) as error:
         raise _refused(str(error)) from error
     from ibal.evaluation.bank import Bank
-    from ibal.evaluation.perturb import perturb
+    from ibal.evaluation.perturb import perturb, together
 
     bank = Bank(options.attackers)
     try:
-        world, params = perturb(env, options.perturbation)
         made = [bank.on(attack, env.spec) for attack in options.attack]
+        perturbed = {together(options.perturbation, attack.world) for attack in made}
+        if len(perturbed) > 1:
+            raise ValueError(f"episodes side by side need one world; these have {' and '.join(sorted(perturbed))}")
+        world, params = perturb(env, *perturbed)
     except (ValueError, FileNotFoundError) as error:
         raise _refused(str(error)) from error
     return _Game(world, params, [(team.label, _bound(team, env.spec, options.flag)) for team in teams], made)

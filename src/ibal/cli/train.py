@@ -105,8 +105,8 @@ def _parser(learner: LearnerConfig) -> Parser:
     add("--env-option", type=_text("--env-option"), action="append", metavar="OPTION=VALUE",
         help="an option of the environment, as obs_last_action=true; may be given more than once")  # fmt: skip
     add("--method", type=_text("--method"), metavar="NAME",
-        help="what the team trains against (default: vanilla, nothing); or an attack of your own, "
-        "my_pkg.mod:MyConfig")  # fmt: skip
+        help="what the team trains against (default: vanilla, nothing); faults, as lost-30 or hp-15+stop-1@40; or an "
+        "attack of your own, my_pkg.mod:MyConfig")  # fmt: skip
     add("--method-option", type=_text("--method-option"), action="append", metavar="OPTION=VALUE",
         help="an option of the method's attack, as masks=random (`ibal attack list`); may be given more "
         "than once")  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
-from ibal.adversaries import TABLE, built, configured
+from ibal.adversaries import TABLE, built, configured, fault_names
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.envs import version_of
@@ -79,7 +79,9 @@ class Bank:
             adversary = self._built(config, spec)
             state = adversary.init(rng.stream(rng.root(SEED), "attack"))
             about = {"config": dataclasses.asdict(config)}
-            return Attack(name, adversary, [state], described(config), about, is_own(config))
+            world, _ = fault_names.split(name)
+            digest = described(config) if world == "none" else f"{world} {described(config)}"
+            return Attack(name, adversary, [state], digest, about, is_own(config), world)
         if self.refit is None or team is None:
             found = self._fitted(base, spec)
         else:
@@ -168,16 +170,19 @@ def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
 def variant(name: str) -> tuple[Own, dict[str, str]]:
     """Split ``interaction[fill=mean,masks=random]``, as a user or a program asks for it, into the attack and its
     options. Raises ValueError."""
+    if len(fault_names.parts(name)) > 1:
+        return Own(name), {}  # each of them has its own options
     base, options = bracketed(name, "interaction[fill=mean]")
     return Own(base), options
 
 
 def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
-    """Read ``interaction[fill=mean]``: the attack, its configuration as it is evaluated, and the options alone.
+    """Read ``interaction[fill=mean]``: the attack, its configuration as it is evaluated, and the options alone. Of
+    ``hp-15+lost-30`` only what is no part of the world.
 
     Raises UnknownName with the closest attack, or ValueError for an option that it does not have.
     """
-    base, options = variant(name)
+    base, options = variant(fault_names.split(name)[1])
     return base, with_options(as_evaluated(configured(base)), options), options
 
 
@@ -199,4 +204,4 @@ def described(config: Any) -> str:
 
 def is_own(config: Any) -> bool:
     """Say whether a configuration is code of the user's: what it makes may change without a sign."""
-    return not type(config).__module__.startswith("ibal.")
+    return not type(config).__module__.startswith("ibal.") or any(map(is_own, getattr(config, "parts", ())))

@@ -125,6 +125,8 @@ def play(
     adversary = _NOBODY if adversary is None else adversary
     attacker = adversary.init(rng.root(0)) if attacker is None else attacker
     world = referee.bare(env)
+    # Its state is given: attacks that differ in what they begin with share one program.
+    adversary = adversary._replace(init=_unasked, update=_unasked)
     rows = _play(world, policy, adversary, slots, False, keys, params, env_params, attacker)
     unfair = np.flatnonzero(np.asarray(rows.fault.code) >= 0)
     if unfair.size:
@@ -136,6 +138,10 @@ def play(
         more = "the rewards of an episode add up to more than float32 can hold"
         raise ContractError(f"{env.spec.name}: {more}", "environment")
     return results
+
+
+def _unasked(*args: Any) -> Any:
+    raise AssertionError("an evaluation neither begins nor teaches an attacker")
 
 
 @jax.jit  # as a whole: operation by operation it would be a dozen programs for every number of episodes

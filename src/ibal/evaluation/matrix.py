@@ -31,7 +31,7 @@ from ibal import reading
 from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluation import sources
 from ibal.evaluation.episodes import EpisodeResults, episode_keys, play
-from ibal.evaluation.perturb import perturb
+from ibal.evaluation.perturb import perturb, together
 from ibal.evaluation.versions import require_one
 from ibal.files import appear_bytes
 from ibal.nets.agents import Agent
@@ -70,7 +70,7 @@ class Team(NamedTuple):
 class Attack(NamedTuple):
     """An attack on one environment. ``attackers`` are the states it was fitted to: episode ``i`` meets number ``i``
     modulo their count. ``digest`` identifies configuration and states; ``about`` goes into the card. ``own``: it is
-    code of the user's."""
+    code of the user's. ``world``: the perturbations that come with it ("hp-15" of "hp-15+lost-30")."""
 
     name: str
     adversary: Adversary
@@ -78,6 +78,7 @@ class Attack(NamedTuple):
     digest: str
     about: Mapping[str, Any]
     own: bool = False
+    world: str = "none"
 
 
 class Cell(NamedTuple):
@@ -127,10 +128,13 @@ def cells(teams: Sequence[Team], attacks: Callable[[str, Team], Attack], names: 
         seen.add((team.policy, team.seed))
         for name in perturbations:
             perturbed(team.env, name)
+    made = [
+        (team, perturbation, attacks(name, team)) for team in teams for perturbation in perturbations for name in names
+    ]
     found = [
-        Cell(team, attacks(name, team), perturbation, *perturbed(team.env, perturbation))
-        for team in teams for perturbation in perturbations for name in names
-    ]  # fmt: skip
+        Cell(team, attack, perturbation, *perturbed(team.env, together(perturbation, attack.world)))
+        for team, perturbation, attack in made
+    ]
     for cell in found:
         _check_victim(cell)
     return found

@@ -4,8 +4,8 @@
     results = play(world, policy, keys, env_params=params)
 
 ``none``; ``dis-2``: 2 agents, drawn anew in every episode, stand still; ``abs-1``: 1 agent is not there; ``hp-15``: the
-team starts with 15 % less health and shield. An environment says itself what it can follow (``Env.perturb``); any that
-has an idle action can disable agents. Source: IBAL section 5 and Appendix F.2.
+team starts with 15 % less health and shield; ``dis-1+hp-15``: both. An environment says itself what it can follow
+(``Env.perturb``); any that has an idle action can disable agents. Source: IBAL section 5 and Appendix F.2.
 """
 
 from __future__ import annotations
@@ -22,9 +22,21 @@ _FORM = re.compile(r"none|(dis|abs|hp)-[1-9][0-9]{0,8}")
 
 
 def checked(name: str) -> str:
-    """Return a perturbation's name if it is written as one. Raises ValueError with the closest one."""
+    """Return a perturbation's name if it is written as one, or as several with plus signs between them. Raises
+    ValueError with the closest one."""
+    for part in name.split("+"):
+        _check(part)
+    return name
+
+
+def together(*names: str) -> str:
+    """Return the name of several perturbations at once."""
+    return "+".join(name for name in names if name != "none") or "none"
+
+
+def _check(name: str) -> None:
     if _FORM.fullmatch(name):
-        return name
+        return
     if re.fullmatch(r"(dis|abs|hp)-0+", name):
         raise ValueError(f'"{name}" perturbs nothing; the name of that is "none"')
     near = difflib.get_close_matches(name.lower(), NAMES, 1)
@@ -40,7 +52,15 @@ def perturb(env: Env, name: str) -> tuple[Env, Any]:
     The world is ``env`` itself where its parameters can follow, so that nothing is compiled anew. Raises ValueError for
     a name that is none, or that this environment cannot follow.
     """
-    kind, _, amount = checked(name).partition("-")
+    world, params = env, env.params
+    for part in checked(name).split("+"):
+        after, params = _perturbed(world._replace(params=params), part)
+        world = world if after.step is world.step else after  # the same object where its parameters can follow
+    return world, params
+
+
+def _perturbed(env: Env, name: str) -> tuple[Env, Any]:
+    kind, _, amount = name.partition("-")
     if kind == "none":
         return env, env.params
     try:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ibal import reading
+from ibal.adversaries.fault_names import is_faulty
 from ibal.experiments.methods import METHODS
 from ibal.files import replace_text
 from ibal.learners.config import LearnerConfig, PpoConfig, PqnConfig, ValueConfig, named
@@ -107,11 +108,11 @@ class RunConfig:
             object.__setattr__(self, name, _pairs(name, getattr(self, name)))
         if not self.env:
             raise ConfigError("env is empty; name an environment of `ibal env list`")
-        if self.method not in METHODS and ":" not in self.method:
+        if self.method not in METHODS and ":" not in self.method and not is_faulty(self.method):
             near = closest(self.method, METHODS)
             hint = f'; did you mean "{near}"?' if near else ""
             names = ", ".join(map(shown, METHODS))
-            own = "or an attack of your own, my_pkg.mod:MyConfig"
+            own = "a fault such as lost-30, or an attack of your own, my_pkg.mod:MyConfig"
             raise ConfigError(f"method must be one of {names}, {own}, not {shown(self.method)}{hint}")
         check_seed("seed", self.seed)
         check_count("seeds", self.seeds, 1)

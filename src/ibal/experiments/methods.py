@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ibal.adversaries import fault_names
 from ibal.learners.config import LearnerConfig, ValueConfig, name_of
 from ibal.options import ConfigError, Scalar, with_options
 from ibal.registry import Own, UnknownName, hint, quoted
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
-    from ibal.types import EnvSpec
+    from ibal.types import Env, EnvSpec
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """Return the method called ``name``: one of the table, or ``my_pkg.mod:MyConfig``, an attack of the user's own to
-    train against, if it is ``Own``. Raises UnknownName with the closest one."""
+    """Return the method called ``name``: one of the table; a fault to train under, as "lost-30" or
+    "hp-15+stop-1@40"; or ``my_pkg.mod:MyConfig``, an attack of the user's own to train against, if it is ``Own``.
+    Raises UnknownName with the closest one."""
+    if name not in METHODS and fault_names.is_faulty(name):
+        return Method(fault_names.split(name)[1], "trained under these faults")
     if name not in METHODS and ":" in name:
         if not isinstance(name, Own):
             raise UnknownName(
@@ -85,7 +89,8 @@ def learner_of(name: str, learner: LearnerConfig) -> LearnerConfig:
 def adversary_of(name: str, spec: EnvSpec, options: Mapping[str, Scalar] | None = None) -> Adversary:
     """Build the adversary that a method trains against in an environment; ``options`` go before the method's own.
 
-    Raises UnknownName, or ValueError for an option that the adversary does not have or that is impossible there.
+    The part of a fault that is the world's own ("hp-15") is ``world_of``. Raises UnknownName, or ValueError for an
+    option that the adversary does not have or that is impossible there.
     """
     from ibal.adversaries import built
     from ibal.adversaries.groups import GroupConfig, check_signal
@@ -102,3 +107,16 @@ def attack_of(name: str, options: Mapping[str, Scalar] | None = None) -> Any:
 
     found = method(name)
     return with_options(configured(found.adversary, **found.options), options or {})
+
+
+def world_of(name: str, env: Env) -> Env:
+    """Return the world that a method trains in: ``env``, with what the faults of the method change about it.
+
+    Raises ValueError for a perturbation that it cannot follow.
+    """
+    from ibal.evaluation.perturb import perturb
+
+    if name in METHODS:
+        return env
+    world, params = perturb(env, fault_names.split(name)[0])
+    return world._replace(params=params)

@@ -29,7 +29,7 @@ from ibal.experiments.config import (
     load_toml,
     save_toml,
 )
-from ibal.experiments.methods import adversary_of
+from ibal.experiments.methods import adversary_of, world_of
 from ibal.experiments.pretrained import learner_state
 from ibal.files import Claim, claimed
 from ibal.learners.config import PpoConfig, PqnConfig
@@ -67,6 +67,7 @@ def train_run(
         _check_folder(held, config, resume)
         use_cores(config.seeds)
         env = _environment(config) if env is None else env
+        env = _world(config, env)
         adversary = _adversary(config, env) if adversary is None else adversary
         check_shown(env.spec, config.learner, adversary.threat, f"method {config.method}")
         starts = config.init and not (resume and _began(out))
@@ -194,6 +195,13 @@ def _environment(config: RunConfig) -> Env:
         if config.env_options and config.env in envs.TABLE:  # an error of the user's own function keeps its traceback
             raise ConfigError(f"{config.env} does not take its env_options: {error}") from error
         raise
+
+
+def _world(config: RunConfig, env: Env) -> Env:
+    try:
+        return world_of(config.method, env)
+    except ValueError as error:
+        raise ConfigError(f"method {config.method}: {error}") from error
 
 
 def _adversary(config: RunConfig, env: Env) -> Adversary:

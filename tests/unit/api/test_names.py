@@ -6,13 +6,14 @@ import importlib
 
 import ibal
 from ibal.adversaries import TABLE
+from ibal.adversaries.fault_names import FAULTS
 from ibal.experiments.methods import METHODS
 from ibal.nets.mixers import MIXERS
 
 
 def test_every_table_can_be_listed() -> None:
     importlib.import_module("ibal.learners.value")
-    assert set(ibal.attacks()) == set(TABLE)
+    assert set(ibal.attacks()) == {*TABLE, *FAULTS}
     assert set(ibal.methods()) == set(METHODS)
     assert set(ibal.learners()) == {
         *MIXERS,

@@ -17,7 +17,7 @@ from ibal.adversaries.config import InteractionConfig, NaturalConfig, RandomGrou
 from ibal.evaluation.bank import Bank, as_evaluated, learns
 from ibal.evaluation.matrix import Plan, Team, cells, run
 from ibal.evaluation.scripted import random_policy
-from ibal.types import Policy
+from ibal.types import Env, Policy
 
 ENV = make("toy/leak")
 TEAM = Team("p", "m", None, ENV, "toy/leak", random_policy(ENV.spec), None, "digest", {})
@@ -101,3 +101,12 @@ def test_what_an_attacker_has_learned_decides_what_its_attack_does(tmp_path: Pat
     np.testing.assert_allclose(lost[1::2], 0, atol=1e-4)
     # G1 is agent 0 in a third of the games, then both who follow it are blind; in the others one of them is.
     assert lost[::2].mean() == pytest.approx(10 * (2 / 3 + 1 / 3 * 2) / 3 * 3 / 4, abs=1.0)
+
+
+def test_a_fault_of_the_world_goes_into_the_world_and_the_rest_between(walk: Env) -> None:
+    team = Team("stop", "scripted", None, walk, "walk", random_policy(walk.spec), None, "", {})
+    cell, alone = cells([team], Bank().attack, ["dis-1+late-1", "late-1"], ["none"])
+    assert (cell.attack.name, cell.attack.world, alone.attack.world) == ("dis-1+late-1", "dis-1", "none")
+    assert cell.world is not walk
+    assert alone.world is walk
+    assert cell.attack.digest != alone.attack.digest

@@ -23,6 +23,10 @@ def test_smac_gets_other_parameters_and_stays_the_same_object() -> None:
     np.testing.assert_allclose(weak.shield_scale, [0.85] * 3)
     assert int(perturb(SMAC, "dis-2")[1].n_disabled) == 2
     assert int(perturb(SMAC, "abs-1")[1].n_absent) == 1
+    world, both = perturb(SMAC, "dis-1+hp-15")
+    assert world is SMAC
+    assert int(both.n_disabled) == 1
+    np.testing.assert_allclose(both.health_scale, 0.85)
 
 
 def test_other_worlds_can_disable_agents(walk: Env) -> None:
