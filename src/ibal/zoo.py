@@ -1,7 +1,7 @@
 """Teams and attackers worth keeping: an index of names, hashes and facts, and files that lie beside it or elsewhere.
 
     ibal.load_policy("zoo:smac/8m/ibal-0")
-    zoo = Zoo()                                          # $IBAL_ZOO (a folder or an URL), or that of the source tree
+    zoo = Zoo()              # $IBAL_ZOO (a folder, an URL, hf:owner/name of the hub), or that of the source tree
     zoo.entries["smac/8m/ibal-0"]["method"], zoo.local("smac/8m/ibal-0")
 
 ``index.json``: {"format": 1, "entries": {name: {"kind": "team" or "attacker", "file": …, "sha256": …,
@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import ibal
-from ibal import reading
+from ibal import hub, reading
 from ibal.files import appear_bytes, claimed, replace_text
 from ibal.options import ConfigError
 from ibal.registry import hint, quoted
@@ -54,7 +55,7 @@ def local(text: str) -> Path:
 
 
 class Zoo:
-    """A zoo in a folder, or behind an URL."""
+    """A zoo in a folder, behind an URL, or in a repository of the Hugging Face hub."""
 
     def __init__(self, where: str | Path | None = None) -> None:
         """Find it: ``where``, ``$IBAL_ZOO``, or the folder ``zoo`` of the sources. Raises ConfigError if there is
@@ -64,7 +65,9 @@ class Zoo:
         if not given and not (beside / INDEX).is_file():
             raise ConfigError("no zoo is known here; set IBAL_ZOO to the folder or the URL of one, or give --zoo")
         self.where = given or str(beside)
-        self.remote = self.where.startswith(("http://", "https://"))
+        self.on_hub = hub.is_hub(self.where)
+        self._base = hub.url(self.where) if self.on_hub else self.where
+        self.remote = self._base.startswith(("http://", "https://"))
         # The zoo of the sources names files of the repository around it; no other may leave its folder.
         self._of_sources = not self.remote and Path(self.where).resolve() == beside
         self._entries: dict[str, dict[str, Any]] | None = None
@@ -133,47 +136,66 @@ class Zoo:
         """Return the bytes of a file of the zoo. Raises OSError."""
         if not self.remote:
             return reading.content(Path(self.where) / path, most)
-        url = urllib.parse.urljoin(f"{self.where.rstrip('/')}/", urllib.parse.quote(path))
-        with urllib.request.urlopen(url, timeout=WAIT) as answer:
-            content = answer.read(most + 1)
+        url = urllib.parse.urljoin(f"{self._base.rstrip('/')}/", urllib.parse.quote(path))
+        request = urllib.request.Request(url)
+        if self.on_hub and (token := hub.token()):
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # for the hub, not for whom it sends to
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT) as answer:
+                content = answer.read(most + 1)
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            raise
         if len(content) > most:
             raise OSError(f"{url} has more than {most:,} bytes")
         return content
 
     def add(self, name: str, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a bundle into a zoo that is a folder, under a name; one of that name is replaced. Returns its entry.
+        """Put a bundle into a zoo that is a folder or on the hub, under a name; one of that name is replaced. Returns
+        its entry.
 
-        Raises ConfigError for what is no bundle, a name that is none, or a zoo that is not a folder.
+        Raises ConfigError for what is no bundle, a name that is none, or a zoo that is behind an URL.
         """
-        if self.remote:
+        if self.remote and not self.on_hub:
             raise ConfigError(f"{self.where} is read only here; push into a folder, and publish that")
         parts = name.split("/")
         if not _stays(name) or len(parts) < 2 or any(part.startswith(".") or part != part.strip() for part in parts):
             raise ConfigError(f"{quoted(name)} is no name of a zoo; write <environment>/<name>, as smac/8m/ibal-0")
-        entry = described(file) | dict(facts)
-        home = Path(self.where)
-        home.mkdir(parents=True, exist_ok=True)
-        target = home / "files" / f"{name}.safetensors"
-        with claimed(home):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.resolve() != file.resolve():
-                appear_bytes(target.with_suffix(".json"), file.with_suffix(".json").read_bytes())
-                appear_bytes(target, file.read_bytes())
-            self._entries = None
-            known = self.entries if (home / INDEX).exists() else {}
-            entry["file"] = target.relative_to(home).as_posix()
-            write_index(home / INDEX, {**known, name: entry})
+        file = file.with_suffix(".safetensors")
+        path = f"files/{name}.safetensors"
+        entry = described(file) | dict(facts) | {"file": path}
+        held = {path: file.read_bytes(), f"files/{name}.json": file.with_suffix(".json").read_bytes()}
+        if self.on_hub:
+            after = hub.head(self.where)
+            held[INDEX] = index_text({**self._known(), name: entry}).encode()
+            hub.write(self.where, held, f"Add {name}", after)
+        else:
+            home = Path(self.where)
+            home.mkdir(parents=True, exist_ok=True)
+            with claimed(home):
+                for place, content in sorted(held.items()):  # the JSON first: weights without one are no bundle
+                    (home / place).parent.mkdir(parents=True, exist_ok=True)
+                    appear_bytes(home / place, content)
+                write_index(home / INDEX, {**self._known(), name: entry})
         self._entries = None
         return entry
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        """Return the entries that there are now; none where there is no index yet."""
+        self._entries = None
+        try:
+            return self.entries
+        except ConfigError as error:
+            missing = error.__cause__
+            if isinstance(missing, FileNotFoundError) or getattr(missing, "code", None) == 404:
+                return {}
+            raise
 
     def pull(self, other: Zoo, names: Iterable[str] = ()) -> list[str]:
         """Copy entries of another zoo into this one, all or those named; what is here already is left. Returns the
         names of what came."""
         came: list[str] = []
-        try:
-            have = self.entries
-        except ConfigError:
-            have = {}
+        have = self._known()
         for name in list(names) or list(other.entries):
             entry = other.entry(name)
             if all(have.get(name, {}).get(part) == entry[part] for part in ("sha256", "about_sha256")):
@@ -213,8 +235,13 @@ def described(file: Path) -> dict[str, Any]:
 
 def write_index(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Write an index, sorted by name."""
+    replace_text(path, index_text(entries))
+
+
+def index_text(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the text of an index, sorted by name."""
     table = {"format": FORMAT, "entries": {name: entries[name] for name in sorted(entries)}}
-    replace_text(path, json.dumps(table, indent=1, sort_keys=False, ensure_ascii=False) + "\n")
+    return json.dumps(table, indent=1, sort_keys=False, ensure_ascii=False) + "\n"
 
 
 def _stays(path: str) -> bool:

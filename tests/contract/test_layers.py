@@ -19,6 +19,7 @@ LAYERS = (
     ("contract",),
     ("types", "tree", "registry", "files", "reading", "webpage"),
     ("options", "bundle"),
+    ("hub",),
     ("zoo",),
     ("rng",),
     ("ops",),

@@ -6,6 +6,7 @@ ibal zoo get smac/8m/ibal-0 --out mine
 ibal zoo check runs/mine --zoo board
 ibal zoo push smac/8m/mine-0 runs/mine/policy/seed-0.safetensors --zoo board --licence Apache-2.0
 ibal zoo pull https://example.org/zoo --zoo here
+ibal zoo push smac/8m/mine-0 runs/mine/policy/seed-0.safetensors --zoo hf:me/teams
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     def action(name: str, do: Callable[..., int], help_: str) -> argparse.ArgumentParser:
         part = parts.add_parser(name, help=help_, description=help_, allow_abbrev=False)
         part.add_argument(
-            "--zoo", metavar="WHERE", help="a folder or an URL (default: $IBAL_ZOO, or that of the sources)"
+            "--zoo",
+            metavar="WHERE",
+            help="a folder, an URL, or hf:OWNER/NAME of the Hugging Face hub "
+            "(default: $IBAL_ZOO, or that of the sources)",
         )
         part.set_defaults(do=do)
         add_flags(part)
@@ -68,13 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("--no-refit", action="store_true", help="fit nothing to it: quick, and no protocol")
     part = action("board", _board, "write the page of all that was checked")
     part.add_argument("--out", type=a_path, metavar="FILE", help="default: board.html of the zoo")
-    part = action("push", _push, "put a bundle into a zoo that is a folder")
+    part = action("push", _push, "put a bundle into a zoo that is a folder or on the hub")
     part.add_argument("name", metavar="NAME")
     part.add_argument("file", type=a_path, metavar="BUNDLE")
     part.add_argument("--licence", default="", help="under which it may be used, as Apache-2.0")
     part.add_argument("--note", default="", help="a sentence about it")
-    part = action("pull", _pull, "copy entries of another zoo into one that is a folder")
-    part.add_argument("source", metavar="WHERE", help="a folder or an URL")
+    part = action("pull", _pull, "copy entries of another zoo into one that is a folder or on the hub")
+    part.add_argument("source", metavar="WHERE", help="a folder, an URL, or hf:OWNER/NAME")
     part.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     return out
 
@@ -138,7 +142,7 @@ def _board(options: argparse.Namespace, output: Output) -> int:
 
 def _push(options: argparse.Namespace, output: Output) -> int:
     if options.zoo is None:
-        raise CommandError("push needs --zoo FOLDER: where to put it", WRONG_USE)
+        raise CommandError("push needs --zoo: the folder or the hf:OWNER/NAME to put it into", WRONG_USE)
     facts = {name: value for name, value in (("licence", options.licence), ("note", options.note)) if value}
     entry = Zoo(options.zoo).add(bare(options.name), options.file, facts)
     output.result({"name": options.name, **entry}, f"{options.zoo}: {bare(options.name)} ({entry['sha256'][:12]})")
@@ -147,7 +151,7 @@ def _push(options: argparse.Namespace, output: Output) -> int:
 
 def _pull(options: argparse.Namespace, output: Output) -> int:
     if options.zoo is None:
-        raise CommandError("pull needs --zoo FOLDER: where to put it", WRONG_USE)
+        raise CommandError("pull needs --zoo: the folder or the hf:OWNER/NAME to put it into", WRONG_USE)
     came = Zoo(options.zoo).pull(Zoo(options.source), map(bare, options.names))
     output.result({"came": came}, "\n".join(came) or "nothing is new")
     return OK
