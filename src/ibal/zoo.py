@@ -59,8 +59,10 @@ class Zoo:
 
     def __init__(self, where: str | Path | None = None) -> None:
         """Find it: ``where``, ``$IBAL_ZOO``, or the folder ``zoo`` of the sources. Raises ConfigError if there is
-        none."""
-        given = str(where or os.environ.get("IBAL_ZOO") or "")
+        none, or for what can be no place."""
+        given = str(os.environ.get("IBAL_ZOO", "") if where is None else where)
+        if (given or where is not None) and not _is_place(given):
+            raise ConfigError(f"{quoted(given)} can be no zoo; name a folder, or an URL as https://example.org/zoo")
         beside = Path(ibal.__file__).parents[2] / "zoo"
         if not given and not (beside / INDEX).is_file():
             raise ConfigError("no zoo is known here; set IBAL_ZOO to the folder or the URL of one, or give --zoo")
@@ -242,6 +244,21 @@ def index_text(entries: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the text of an index, sorted by name."""
     table = {"format": FORMAT, "entries": {name: entries[name] for name in sorted(entries)}}
     return json.dumps(table, indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+
+
+def _is_place(where: str) -> bool:
+    """Say whether a text can be a folder's name or an URL."""
+    try:
+        if where.startswith(("http://", "https://")):
+            parts = urllib.parse.urlsplit(where)
+            _ = parts.port  # raises for what is no number
+            return bool(parts.hostname) and where.isprintable() and " " not in where
+        os.stat(where)
+        return os.path.isdir(where)
+    except FileNotFoundError:
+        return bool(where)  # to be made by the first push
+    except (ValueError, OSError):
+        return False
 
 
 def _stays(path: str) -> bool:

@@ -14,9 +14,10 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_origin
 
 import polars as pl
@@ -28,7 +29,22 @@ from fuzz.cases import COUNT, share
 from ibal import make, rng
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.cli import analyse, attack, attack_check, bench_train, curves, demo, env, evaluate, replay, report, train
+from ibal.api.zoo import Checked, keep, row_of
+from ibal.cli import (
+    analyse,
+    attack,
+    attack_check,
+    bench_train,
+    curves,
+    demo,
+    env,
+    evaluate,
+    grid,
+    replay,
+    report,
+    train,
+    zoo,
+)  # fmt: skip
 from ibal.cli.main import COMMANDS, main
 from ibal.cli.output import OK, CommandError
 from ibal.envs import TABLE
@@ -38,8 +54,10 @@ from ibal.nets import agents
 from ibal.nets.bundle import save_bundle
 from ibal.options import field_types
 from ibal.training.config import TrainConfig
+from ibal.zoo import Zoo
 
-THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation"}  # what the place holds
+# What the place holds.
+THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation", "study", "zoo"}
 SLOW = 20.0  # seconds for one command line: most take a hundredth of one
 TESTS = 3
 
@@ -52,6 +70,7 @@ WORK = (
     # The same by the names under which modules hold them, whatever was imported first: nothing stays stopped.
     "ibal.api.watch:record", "ibal.evaluation.results:run", "ibal.evaluation.matrix:play", "ibal.training.runner:play",
     "ibal.experiments.grid.execute:save_fitted",
+    "ibal.experiments.grid.held:check", "ibal.api.zoo:evaluate",
 )  # fmt: skip
 
 HUGE = ("9" * 30, "9" * 5000, "4294967296", "18446744073709551616")
@@ -75,6 +94,11 @@ NO_PERTURBATION = (
 NO_OPTION = ("", "x", "=", "=1", "x=", "sigma", "no_such=1", "a=b=c", "\u00b1=1")
 NO_FOLDER = ("", "missing", "x" * 5000, "\0")
 NO_OUT = ("", "x" * 5000, "a/" + "b" * 300, "\0")
+# Port 9 of this machine, where nobody answers, is the only place on the network.
+NO_PLACE = ("", "leak.json", "x" * 5000, "\0", "http://127.0.0.1:9", "http://127.0.0.1:x", "http://[", "http://",
+            "https://", "http:// ", "http://127.0.0.1:9/\n")  # fmt: skip
+NO_ZOO = (*NO_PLACE, "missing", "run", "file:///etc", "//127.0.0.1:9/x")
+NO_ENTRY = ("", "missing", "zoo:", "zoo:missing", "../x", "/", "x", "a//b", "a/../b", "a/b\0", "\0", "x" * 5000)
 
 # Wrong values of options by their names, where they have to be more than of a wrong type; {command: …} goes first.
 WRONG: dict[str, tuple[str, ...]] = {
@@ -87,27 +111,38 @@ WRONG: dict[str, tuple[str, ...]] = {
     "method-option": NO_OPTION, "maps": NO_ENV, "presets": ("", "x", "laptop,"), "seeds": ("", "x", "-1", "1,"),
     "methods": ("x", "ibal,x"), "table": ("0", "99"), "evaluations": ("missing", "."), "runs": ("missing", "."),
     "attack name": NO_ATTACK, "policies": ("", "randm", "missing.th", "x/y", *NO_ENV[3:8]), "name": NO_ENV,
+    "study": NO_FOLDER, "on": ("", "locl", "LOCAL", "x"), "memory-gb": NO_NUMBER, "gpus": NO_NUMBER,
+    "address": ("", "x"), "partition": ("", "x"), "cluster": ("", "x"), "what": ("", "papr", "x"),
+    "tables": ("0", "2", "99", "x", "7,x", "7;8"), "figures": ("0", "7", "99", "x", "8,x"),
+    "budget": ("", "x", "paper "), "grid new maps": ("3mm", "3m,3mm", "smac", "json:"), "zoo": NO_ZOO,
+    "zoo push zoo": NO_PLACE, "zoo pull zoo": NO_PLACE, "zoo name": NO_ENTRY, "names": NO_ENTRY,
+    "source": NO_ZOO, "candidate": (*NO_ENTRY[1:], *NO_ENV[3:8]),
+    "file": ("", "missing", ".", "run", "evaluation/episodes.parquet", "\0", "x" * 5000),
 }  # fmt: skip
 # Any value of these is right.
-FREE = {"title", "json", "quiet"}
+FREE = {"title", "json", "quiet", "licence", "note", "zoo env"}
 
 
 @dataclass(frozen=True)
 class Option:
-    """``flag``: "--seed", or "" for a word that stands alone. ``right`` and ``wrong`` are values; ``bare``: none."""
+    """``flag``: "--seed", or "" for a word that stands alone, the one ``at`` among those. ``right`` and ``wrong`` are
+    values; ``bare``: none."""
 
     flag: str
     right: tuple[str, ...]
     wrong: tuple[str, ...]
     bare: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True)
 class Command:
-    """``words`` are a whole command line that is right; ``options`` those that may be added or are in it."""
+    """``words`` are a whole command line that is right, of which ``named`` say which command it is; ``options`` those
+    that may be added or are in it."""
 
     words: tuple[str, ...]
     options: tuple[Option, ...]
+    named: int = 1
 
 
 RIGHT: dict[str, tuple[str, ...]] = {
@@ -117,11 +152,21 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "method": ("vanilla", "rand-act"), "preset": ("smoke", "laptop"), "title": ("x", "±", ""), "maps": ("climbing",),
     "presets": ("smoke",), "seeds": ("1",), "methods": ("", "rand-act"), "table": ("7",), "cores": ("1",),
     "fps": ("8", "0.5"), "width": ("640",), "policy": ("random", "stop"), "attack": ("natural",),
+    "study": ("study", "study/study.toml"), "on": ("local",), "what": ("paper",), "tables": ("7",), "figures": ("8",),
+    "budget": ("smoke",), "grid new maps": ("3m,8m",), "zoo": ("zoo",), "source": ("zoo",),
+    "file": ("leak.safetensors",), "zoo name": ("climbing/a", "zoo:climbing/a"), "names": ("climbing/a",),
+    "candidate": ("leak.safetensors",),
 }  # fmt: skip
 
 
-def of_parser(parser: argparse.ArgumentParser, name: str = "") -> Iterator[Option]:
+def closest(table: dict[str, tuple[str, ...]], spelled: Sequence[str], none: tuple[str, ...]) -> tuple[str, ...]:
+    """What a table says of an option, under the first of its spellings that it has."""
+    return next((table[one] for one in spelled if one in table), none)
+
+
+def of_parser(parser: argparse.ArgumentParser, name: str) -> Iterator[Option]:
     """Make options of what a parser knows."""
+    alone = 0
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
             continue
@@ -130,16 +175,19 @@ def of_parser(parser: argparse.ArgumentParser, name: str = "") -> Iterator[Optio
         if action.nargs == 0:
             yield Option(flag, (), (), bare=True)
             continue
+        spelled = (f"{name} {key}", f"{name.split()[0]} {key}", key)
         numeric = action.type is not None and getattr(action.type, "__name__", "") != "a_path"
-        wrong = WRONG.get(f"{name} {key}", WRONG.get(key, NO_COUNT if numeric else ()))
+        wrong = closest(WRONG, spelled, NO_COUNT if numeric else ())
         if numeric and isinstance(action.default, float):
             wrong = NO_NUMBER
-        yield Option(flag, RIGHT.get(key, ("1",) if numeric else ("x",)), () if key in FREE else wrong)
+        right = closest(RIGHT, spelled, ("1",) if numeric else ("x",))
+        yield Option(flag, right, () if FREE & set(spelled) else wrong, at=alone)
+        alone += not flag
 
 
 def of_training() -> Iterator[Option]:
     """The same for ``ibal train``, most of whose options are the fields of dataclasses."""
-    for option in of_parser(train._parser(ValueConfig())):
+    for option in of_parser(train._parser(ValueConfig()), "train"):
         key = option.flag[2:]
         number = key in ("steps", "seed", "seeds")
         if key == "learner" or "." in key:
@@ -157,28 +205,48 @@ def of_training() -> Iterator[Option]:
                 yield Option(flag, ("1",), NO_COUNT if kind is int else NO_NUMBER)
 
 
-def subparser(name: str) -> argparse.ArgumentParser:
-    actions = next(a for a in env._parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return actions.choices[name]
+def below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a command's actions."""
+    return next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+
+
+# Of the commands that have actions: a right command line of each.
+GRID = {
+    "run": "grid run study", "status": "grid status study", "retry": "grid retry study", "stop": "grid stop study",
+    "clean": "grid clean study", "new": "grid new paper --tables 7 --maps 3m --out new",
+}  # fmt: skip
+ZOO = {
+    "list": "zoo list --zoo zoo", "show": "zoo show climbing/a --zoo zoo",
+    "get": "zoo get climbing/a --out new --zoo zoo",
+    "check": "zoo check leak.safetensors --zoo zoo --no-refit", "board": "zoo board --zoo zoo --out new",
+    "push": "zoo push leak/b leak.safetensors --zoo new", "pull": "zoo pull zoo climbing/a --zoo new",
+}  # fmt: skip
 
 
 def parsers() -> dict[str, Command]:
-    def command(words: str, parser: argparse.ArgumentParser) -> Command:
-        return Command(tuple(words.split()), tuple(of_parser(parser, words.split()[0])))
+    def command(words: str, parser: argparse.ArgumentParser, named: int = 1) -> Command:
+        return Command(tuple(words.split()), tuple(of_parser(parser, " ".join(words.split()[:named]))), named)
+
+    def actions(of: dict[str, str], parser: argparse.ArgumentParser) -> dict[str, Command]:
+        there = below(parser)
+        assert set(of) == set(there)
+        return {" ".join(words.split()[:2]): command(words, there[action], 2) for action, words in of.items()}
 
     return {
         "evaluate": command("evaluate random --env climbing", evaluate._parser()),
         "matrix": command("evaluate run --attacks natural --out new", evaluate._parser()),
-        "replay": command("replay --env 3m --policy random --out x.html", replay._parser()),
+        "replay": command("replay random --env 3m --out x.html", replay._parser()),
         "curves": command("curves run --out new", curves._parser()),
         "analyse": command("analyse leak.safetensors --attacker attackers --out new", analyse._parser()),
         "attack": command("attack leak.safetensors --out new", attack._parser()),
-        "attack check": command("attack check random", attack_check._parser()),
-        "env check": command("env check climbing", subparser("check")),
-        "env describe": command("env describe climbing", subparser("describe")),
+        "attack check": command("attack check random", attack_check._parser(), 2),
+        "env check": command("env check climbing", below(env._parser())["check"], 2),
+        "env describe": command("env describe climbing", below(env._parser())["describe"], 2),
         "report": command("report evaluation", report._parser()),
         "demo": command("demo --out new", demo._parser()),
         "bench": command("bench train --maps climbing --presets smoke --seeds 1", bench_train._parser()),
+        **actions(GRID, grid._parser()),
+        **actions(ZOO, zoo._parser()),
         "train": Command(("train", "--env", "climbing", "--preset", "smoke", "--out", "new"), tuple(of_training())),
     }
 
@@ -207,11 +275,31 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         row = names | {"seed": 0, "episode": 0, "key_seed": 0, "win": True, "return": 1.0, "length": 1, "attacked": 0.0}
         (folder / "evaluation").mkdir()
         pl.DataFrame([row, row | {"episode": 1}]).write_parquet(folder / "evaluation" / "episodes.parquet")
+        (folder / "study").mkdir()
+        (folder / "study" / "study.toml").write_text(STUDY)
+        kept = Zoo(folder / "zoo")
+        kept.add("climbing/a", folder / "run" / "policy" / "seed-0.safetensors", {})
+        rows = pl.DataFrame([row, row | {"episode": 1}]).with_columns(
+            policy=pl.lit("climbing/a"), version=pl.lit("2026-11")
+        )
+        keep(Checked("climbing/a", rows, row_of("climbing/a", {}, rows, 2, 0)), kept)
+        patch.setenv("IBAL_ZOO", str(folder / "zoo"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "run" / "cache"))
+        patch.setattr("ibal.cli.grid.time", SimpleNamespace(monotonic=time.monotonic, sleep=done))  # --watch
         held = [(importlib.import_module(module), name) for module, name in (target.split(":") for target in WORK)]
         for module, name in held:
             patch.setattr(module, name, done)
         patch.setattr("ibal.cli.demo._run", done, raising=False)
         yield folder
+
+
+STUDY = """
+[[train]]
+env = "toy/climbing"
+preset = "smoke"
+[[evaluate]]
+attacks = ["natural"]
+"""
 
 
 def done(*args: Any, **kwargs: Any) -> None:
@@ -226,9 +314,10 @@ def run(words: list[str]) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(list(words))
     took, said = time.monotonic() - begun, err.getvalue()
-    for path in Path.cwd().iterdir():
-        if path.name not in THERE:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    written = [path for path in Path.cwd().iterdir() if path.name not in THERE]
+    for path in written:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not written or status != 2, (words, written)
     assert status in (0, 1, 2), (words, status)
     assert "Traceback" not in said, (words, said)
     assert took < SLOW, (words, took)
@@ -254,7 +343,7 @@ def test_one_wrong_value_is_wrong_use(data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(option.wrong), label="value")
     words = list(command.words)
     if not option.flag:
-        words[2 if words[1] == "check" or words[0] == "env" else 1] = value
+        words[command.named + option.at : command.named + option.at + 1] = [value]
     elif option.flag in words:
         words[words.index(option.flag) + 1] = value
     elif data.draw(st.booleans(), label="with =") or value.startswith("-"):

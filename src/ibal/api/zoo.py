@@ -64,7 +64,7 @@ def check(
         rows = evaluate({name: candidate}, {f"{attack} (refitted)": attacker}, **given).rows
         parts.append(rows)
     rows = pl.concat(parts, how="diagonal_relaxed")
-    return Checked(name, rows, _row(name, policy.meta, rows, episodes, seed))
+    return Checked(name, rows, row_of(name, policy.meta, rows, episodes, seed))
 
 
 def keep(done: Checked, zoo: Zoo) -> Path:
@@ -87,13 +87,17 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
         raise ConfigError(f"nothing was checked into {zoo.where} yet: ibal zoo check CANDIDATE --zoo FOLDER")
     frames = [reading.frame(reading.content(file), str(file), _ROWS, others=True) for file in files]
     rows = [reading.table(file.with_suffix(".json"), _CHECK) for file in files]
+    worst = {row["name"]: row["worst"].get("score") for row in rows}
+    for file, frame in zip(files, frames, strict=True):
+        names = frame["policy"].unique().to_list()
+        if not all(isinstance(worst.get(name), float | int) for name in names):
+            raise ConfigError(f"{file} and the JSON beside it are not about one team; check that team again")
     # The whole name stands for the method: two teams of one method are two rows of a board.
     held = pl.concat(frames, how="diagonal_relaxed").with_columns(pl.col("policy").alias("method"))
     cards = {(row["name"], one["env"], one["attack"], one["perturbation"]): {**row["about"], "worst": row["worst"]}
              for row in rows for one in row["cells"]}  # fmt: skip
     data = study_data(held, title="Leaderboard", about={"teams": str(len(rows))}, cards=cards)
-    data["cells"].sort(key=lambda cell: next(row["worst"]["score"] for row in rows if row["name"] == cell["team"]),
-                       reverse=True)  # fmt: skip
+    data["cells"].sort(key=lambda cell: worst[cell["team"]], reverse=True)
     path = Path(zoo.where) / "board.html" if out is None else out
     appear(path, lambda aside: aside.write_text(study_html(data), encoding="utf-8"))
     return path
@@ -131,7 +135,7 @@ def _unseen(zoo: Zoo, meta: dict[str, Any], env: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _row(name: str, meta: dict[str, Any], rows: pl.DataFrame, episodes: int, seed: int) -> dict[str, Any]:
+def row_of(name: str, meta: dict[str, Any], rows: pl.DataFrame, episodes: int, seed: int) -> dict[str, Any]:
     """Return the numbers of a submission, its worst cell first."""
     wins = rows["win"].null_count() == 0
     score = "win" if wins else "return"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,13 @@ from ibal.cli.output import (
     Parser,
     a_path,
     add_flags,
+    check_folder,
     count_type,
     output_of,
     seed_type,
     unwritable,
 )
+from ibal.files import appear_bytes
 from ibal.zoo import Zoo, bare
 
 
@@ -109,10 +110,11 @@ def _show(options: argparse.Namespace, output: Output) -> int:
 def _get(options: argparse.Namespace, output: Output) -> int:
     name = bare(options.name)
     file = Zoo(options.zoo).local(name)
+    check_folder(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"{name.replace('/', '-')}.safetensors"
     for suffix in (".json", ".safetensors"):
-        shutil.copyfile(file.with_suffix(suffix), target.with_suffix(suffix))
+        appear_bytes(target.with_suffix(suffix), file.with_suffix(suffix).read_bytes())
     output.result({"file": str(target)}, str(target))
     return OK
 
