@@ -98,7 +98,7 @@ def test_every_entry_keeps_its_threat_where_agents_die_and_not_all_is_legal(name
 # One program for several: what is compiled is what takes the time. All of them by themselves with --all.
 TOGETHER = (
     "delay-2+burst-30+noise-10+frozen-1+late-1", "jitter-2+lost-30+drop-20+stuck-1@3+sticky-20",
-    "range-50+vanish-1@2-9", "stop-1@2-9",
+    "range-50+vanish-1@2-9", "stop-1@2-9", "subset-2",
 )  # fmt: skip
 
 

@@ -105,7 +105,10 @@ def _faulty(name: str) -> Any:
 def _part(name: str) -> Any:
     """Make one of several that come together: a fault, or an attack that learns nothing."""
     if fault_names.is_faulty(name):
-        return fault_names.fault(name)
+        found = fault_names.fault(name)
+        if getattr(found, "searches", False):
+            raise ConfigError(f'"{name}" is looked for while nothing else happens; name it alone')
+        return found
     base, options = bracketed(name, "random[sigma=0.2]")
     config = with_options(configured(Own(base) if isinstance(name, Own) else base), options)
     if any(getattr(config, one) for one in dir(config) if one.startswith("learns")):

@@ -30,6 +30,7 @@ FAULTS = Registry(
         "stop": Entry("ibal.adversaries.faults:StopConfig", "<agents> agents do nothing, in sight of the others"),
         "vanish": Entry("ibal.adversaries.faults:VanishConfig", "<agents> agents do nothing, and no other sees them"),
         "stuck": Entry("ibal.adversaries.faults:StuckConfig", "<agents> agents repeat what they did last"),
+        "subset": Entry("ibal.adversaries.faults:SubsetConfig", "the <k> agents whose stopping costs this team most"),
         "sticky": Entry("ibal.adversaries.faults:StickyConfig", "<percent> of all actions repeat the one before"),
         "late": Entry("ibal.adversaries.faults:LateConfig", "everybody's actions are done <steps> steps later"),
     },

@@ -382,6 +382,47 @@ class VanishConfig(AgentsConfig):
 
 
 @dataclass(frozen=True)
+class SubsetConfig(FaultConfig):
+    """The ``k`` agents whose failure costs this very team most have a fault. An evaluation looks for them
+    (``evaluation.subset``), on episodes of its own: up to ten agents it tries all groups of k."""
+
+    amount: ClassVar[str] = "k"
+    searches: ClassVar[bool] = True
+
+    k: int = 1
+    """How many agents fail."""
+    fault: str = "stop"
+    """How they fail: "stop", "vanish", "frozen" or "stuck", or any fault that does not need all agents."""
+    episodes: int = 64
+    """Episodes that every group is tried on; those that cost most, on four times as many."""
+    tries: int = 128
+    """With more than ten agents: how many groups are drawn at random before the worst of them is improved."""
+    seed: int = 1_000_003
+    """Of the episodes of the search."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("k", "episodes", "tries"):
+            at_least(f"SubsetConfig.{name}", getattr(self, name), 1)
+        if self.who is not None or self.agents is not None:
+            raise ValueError("SubsetConfig.who and .agents are what is looked for; give k")
+
+    def of(self, who: tuple[int, ...] | None) -> Any:
+        """Return the fault of these agents; None: of as many as k, drawn anew in every episode."""
+        from ibal.adversaries.fault_names import fault
+
+        found = fault(self.fault)
+        if not isinstance(found, FaultConfig) or isinstance(found, SubsetConfig):
+            raise ValueError(f'SubsetConfig.fault is "{self.fault}", which agents cannot have; write "stop"')
+        return replace(found, first=self.first, last=self.last, who=who, agents=self.k)
+
+    def build(self, spec: EnvSpec) -> Adversary:
+        """Make the adversary before anybody has searched: it draws the k agents."""
+        among("SubsetConfig.k", self.k, spec)
+        return self.of(None).build(spec)
+
+
+@dataclass(frozen=True)
 class StuckConfig(AgentsConfig):
     """The agents repeat the last action from before; where that is impossible they do nothing if they can, else what
     they meant. From the beginning of an episode on: their first action."""

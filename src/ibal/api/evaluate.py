@@ -44,7 +44,7 @@ def evaluate(
             ``ibal.Policy``, a function that makes one of an ``EnvSpec``. A mapping names them: all seeds of a training
             share a name.
         attacks: one or several of: a name of ``ibal.attacks()`` with options in brackets if need be, a set ("standard",
-            "paper", "all"), an ``Attacker`` of ``ibal.fit``, a frozen dataclass with ``build(spec)``, an
+            "standard-1", "paper", "all"), an ``Attacker`` of ``ibal.fit``, a frozen dataclass with ``build(spec)``, an
             ``ibal.Adversary``. A mapping names them.
         perturbations: "none", "dis-1" (1 agent stands still), "abs-1" (1 is not there), "hp-15" (15 % less health).
         episodes: per team, attack and perturbation; episode ``i`` of a seed is the same world in all of them.
@@ -82,11 +82,11 @@ def evaluate(
         if refit:
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibal-")))
             fit_to = refitting(place / "attackers", say)
-        bank = Bank(None if attackers is None else Path(attackers), fit_to, kept)
+        bank = Bank(None if attackers is None else Path(attackers), fit_to, kept, say)
         asked = attack_list(attacks, bank)
         playing = team_list(teams, env, say)
         todo = _cells(playing, asked, bank, harms, say)
-        done = results.evaluate(todo, plan, folder, say, partial=True)
+        done = results.evaluate(todo, plan, folder, say, partial=True, lowest_first="standard-1" in asked.names)
     return Evaluation(done.rows, done.entries, done.card, len(done.rows) == plan.episodes * len(todo), folder)
 
 

@@ -14,17 +14,27 @@ from ibal.evaluation.matrix import Team
 from ibal.nets.agents import Agent
 
 PAPER = ("natural", "random", "fgsm", "ega", "wolfpack", "interaction")  # the columns of its Tables 7 and 8
+# A list under this name never changes: whoever wants another one makes standard-2. Attacks of every kind of knowledge,
+# those that learn (fitted to other teams: unseen; or to this very team: refitted), and what breaks without an attacker.
+STANDARD_1 = (
+    "natural", "random", "fgsm", "pgd", "wolfpack-random", "random-group", "ega", "wolfpack", "interaction",
+    "noise-10", "lost-30", "burst-30", "delay-1", "drop-20", "late-1", "stop-1", "subset-1",
+)  # fmt: skip
+FIXED = {"paper": PAPER, "standard-1": STANDARD_1}
 SETS = {
     "standard": "all that need no fitting and can be played here",
     "paper": f"those of the paper's tables: {', '.join(PAPER)}",
+    "standard-1": f"a fixed list, the lowest column first: {', '.join(STANDARD_1)}",
     "all": "standard, and those that --attackers has (or --refit fits)",
 }
 
 
 def expanded(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the attacks that ``names`` mean, each once, and what "standard" and "all" leave out, with the reason.
+    """Return the attacks that ``names`` mean, each once, and what sets leave out, with the reason: "standard" and "all"
+    whatever is not there, "standard-1" what a team does not show or a world cannot have.
 
-    Raises ValueError where "paper" needs attackers that are not there: a table with a hole is not what was asked for.
+    Raises ValueError where "paper" or "standard-1" needs attackers that are not there: a table with a hole is not what
+    was asked for.
     """
     found: dict[str, None] = {}
     left_out: dict[str, str] = {}
@@ -32,10 +42,12 @@ def expanded(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> tuple[t
         if name not in SETS:
             found[name] = None
         elif name == "paper":
-            _require_fitted(PAPER, teams, bank)
+            _require_fitted(name, teams, bank)
             found |= dict.fromkeys(PAPER)
         else:
-            for one in TABLE:
+            if name in FIXED:
+                _require_fitted(name, teams, bank)
+            for one in FIXED.get(name, TABLE):
                 if learns(configuration(one)[1]) and name == "standard":
                     continue
                 if (why := _obstacle(one, teams, bank)) is None:
@@ -46,7 +58,7 @@ def expanded(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> tuple[t
 
 
 def playable(names: Sequence[str], teams: Sequence[Team], bank: Bank, note: Callable[[str], None]) -> tuple[str, ...]:
-    """Return the attacks that names and sets mean, and tell what "standard" and "all" leave out. Raises ValueError."""
+    """Return the attacks that names and sets mean, and tell what sets leave out. Raises ValueError."""
     found, left_out = expanded(names, teams, bank)
     for name, why in left_out.items():
         note(f"leaving out {name}: {why}")
@@ -70,13 +82,15 @@ def _obstacle(name: str, teams: Sequence[Team], bank: Bank) -> str | None:
     return None
 
 
-def _require_fitted(names: Sequence[str], teams: Sequence[Team], bank: Bank) -> None:
+def _require_fitted(name: str, teams: Sequence[Team], bank: Bank) -> None:
     if bank.refit is not None:
         return
-    missing = [n for n in names if learns(configuration(n)[1]) and not all(bank.has(n, t.env.spec) for t in teams)]
+    missing = [
+        n for n in FIXED[name] if learns(configuration(n)[1]) and not all(bank.has(n, t.env.spec) for t in teams)
+    ]
     if missing:
         each = "; ".join(f"ibal attack POLICY --attack {name} --out FOLDER" for name in missing)
         raise ValueError(
-            f'"paper" needs attackers of {", ".join(missing)}: fit them ({each}) and name the folder with --attackers, '
-            "or add --refit"
+            f'"{name}" needs attackers of {", ".join(missing)}: fit them ({each}) and name the folder with '
+            "--attackers, or add --refit"
         )

@@ -21,6 +21,7 @@ from ibal.adversaries import TABLE, built, configured, fault_names
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.envs import version_of
+from ibal.evaluation import subset
 from ibal.evaluation.matrix import Attack, Team
 from ibal.options import bracketed, with_options
 from ibal.reading import Unreadable, content, table
@@ -49,10 +50,11 @@ class Bank:
 
     def __init__(
         self, folder: Path | None = None, refit: Callable[[str, Any, Team], Path] | None = None,
-        build: Callable[[Any, EnvSpec], Adversary] | None = None,
+        build: Callable[[Any, EnvSpec], Adversary] | None = None, note: Callable[[str], None] = lambda message: None,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.refit = refit
+        self._note = note
         self._built = self._once if build is None else build
         self._made: dict[tuple[str, EnvSpec, str], Attack] = {}
         self._adversaries: dict[tuple[EnvSpec, str], Adversary] = {}
@@ -64,7 +66,8 @@ class Bank:
         attackers without them have learned. Raises UnknownName, or ValueError for an impossible option or where the
         attack must be fitted and the folder has no attacker for this environment.
         """
-        which = name, team.env.spec, f"{team.digest} {team.world}" if self.refit else ""
+        own = self.refit is not None or is_searched(name)
+        which = name, team.env.spec, f"{team.digest} {team.world}" if own else ""
         if which not in self._made:
             self._made[which] = self._make(name, team.env.spec, team)
         return self._made[which]
@@ -75,6 +78,11 @@ class Bank:
 
     def _make(self, name: str, spec: EnvSpec, team: Team | None) -> Attack:
         base, config, options = configuration(name)
+        if getattr(config, "searches", False):
+            if team is None:
+                raise ValueError(f'"{name}" is looked for with a team, and none is given here; name its agents, as in '
+                                 "stop[who=0 3]")  # fmt: skip
+            return subset.attack(name, config, team, self._note)
         if not learns(config):
             adversary = self._built(config, spec)
             state = adversary.init(rng.stream(rng.root(SEED), "attack"))
@@ -184,6 +192,11 @@ def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
     """
     base, options = variant(fault_names.split(name)[1])
     return base, with_options(as_evaluated(configured(base)), options), options
+
+
+def is_searched(name: str) -> bool:
+    """Say whether what a name means is looked for with the very team that is attacked."""
+    return bool(getattr(configuration(name)[1], "searches", False))
 
 
 def learns(config: Any) -> bool:

@@ -38,15 +38,16 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     cells: Sequence[Cell], plan: Plan, out: Path | None = None, note: Callable[[str], None] = lambda message: None,
-    partial: bool = False,
+    partial: bool = False, lowest_first: bool = False,
 ) -> Evaluation:  # fmt: skip
     """Play what ``out`` does not hold yet, and write its files anew; None: nothing is written.
 
-    ``partial``: as in ``run``; the card is then of what was played. Raises ValueError if there is no cell, OSError
-    where the folder cannot be written.
+    ``partial``: as in ``run``; the card is then of what was played. ``lowest_first``: the attack that leaves least
+    comes first, in rows and entries. Raises ValueError if there is no cell, OSError where the folder cannot be written.
     """
     rows = run(cells, plan, out, note, partial)
     cells = cells[: rows.height // plan.episodes]
+    rows = ordered(rows) if lowest_first else rows
     entries = summarise(rows)
     done = Evaluation(rows, entries, card(cells, plan, entries))
     if out is not None:
@@ -58,6 +59,15 @@ def evaluate(
         write_json(about | {"entries": entries}, out / "summary.json")
         write_json(done.card, out / "card.json")
     return done
+
+
+def ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Put the attack that leaves least first, over all teams and perturbations: the share won, or the return where
+    games cannot be won."""
+    score = "return" if rows["win"].null_count() else "win"
+    means = rows.group_by("attack", maintain_order=True).agg(pl.col(score).mean()).sort(score, maintain_order=True)
+    place = {name: i for i, name in enumerate(means["attack"])}
+    return rows.sort(pl.col("attack").replace_strict(place, return_dtype=pl.Int32), maintain_order=True)
 
 
 def read_episodes(folder: Path, note: Callable[[str], None] = lambda message: None) -> pl.DataFrame:

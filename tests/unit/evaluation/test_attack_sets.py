@@ -10,7 +10,7 @@ from ibal import make, rng
 from ibal.adversaries import TABLE
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.evaluation.attack_sets import PAPER, SETS, expanded
+from ibal.evaluation.attack_sets import PAPER, SETS, STANDARD_1, expanded
 from ibal.evaluation.bank import Bank
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.scripted import random_policy
@@ -52,6 +52,19 @@ def test_paper_is_its_columns_and_has_no_holes(attackers: Path) -> None:
         expanded(("paper",), [TEAM], Bank(attackers))
     refitting = Bank(None, lambda attack, config, team: attackers / "a.safetensors")
     assert expanded(("paper",), [TEAM], refitting) == (PAPER, {})
+
+
+def test_the_first_standard_suite_is_what_it_was(attackers: Path) -> None:
+    assert STANDARD_1 == (
+        "natural", "random", "fgsm", "pgd", "wolfpack-random", "random-group", "ega", "wolfpack", "interaction",
+        "noise-10", "lost-30", "burst-30", "delay-1", "drop-20", "late-1", "stop-1", "subset-1",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='"standard-1" needs attackers of ega, wolfpack'):
+        expanded(("standard-1",), [TEAM], Bank(attackers))
+    refitting = Bank(None, lambda attack, config, team: attackers / "a.safetensors")
+    names, left_out = expanded(("standard-1",), [TEAM], refitting)
+    assert {*names, *left_out} == set(STANDARD_1)
+    assert "cannot stop" in left_out["stop-1"]
 
 
 def test_no_attack_is_called_like_a_set() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ibal.evaluation.results import COLUMNS, EPISODES, read_episodes
+from ibal.evaluation.results import COLUMNS, EPISODES, ordered, read_episodes
 from ibal.reading import Unreadable
 
 
@@ -31,3 +31,9 @@ def test_shares_are_read_as_they_are(tmp_path: Path) -> None:
 def test_a_success_beyond_1_is_refused(tmp_path: Path, win: float) -> None:
     with pytest.raises(Unreadable, match="column win has numbers that are not within 0"):
         read_episodes(folder(tmp_path, [0.5, win]))
+
+
+def test_the_lowest_column_comes_first_and_equals_stay_as_they_were() -> None:
+    attacks = ["natural", "natural", "a", "a", "b", "b", "c", "c"]
+    rows = pl.DataFrame({"attack": attacks, "win": [1.0, 1, 1, 0, 1, 0, 0, 0], "return": [0.0] * 8})
+    assert ordered(rows)["attack"].unique(maintain_order=True).to_list() == ["c", "a", "b", "natural"]
