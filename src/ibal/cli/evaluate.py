@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--attacks", metavar="A,B,…",
         help="names, as natural,random,interaction[fill=mean] or my_pkg.mod:MyConfig; faults, as lost-30, stop-1@40 or "
         "hp-15+delay-2 (ibal attack list); or a set: standard (all that need no fitting), standard-1 (a fixed list, "
-        "lowest column first), paper (natural, random, fgsm, ega, wolfpack, interaction) or all (standard, and those that "
-        "--attackers has or --refit fits)")  # fmt: skip
+        "lowest column first), paper (natural, random, fgsm, ega, wolfpack, interaction) or all (standard, and those "
+        "that --attackers has or --refit fits)")  # fmt: skip
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there), "
         "dis-1+hp-15 (both)")  # fmt: skip
