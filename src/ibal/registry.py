@@ -45,7 +45,9 @@ class Registry:
 
     ``listing`` is the command that lists them and ``flag`` the option that takes one: both appear in error messages.
     ``prefixes`` may be left out by the user: with ``("smac/",)``, ``"3m"`` means ``"smac/3m"``. ``short`` are other
-    names of entries.
+    names of entries. ``adapters`` make things of other libraries, whose names they are given: ``"jumanji:Cleaner-v0"``.
+    Those of ``closed`` look a name up in a table of that library's and import nothing by it, so that a file may name
+    them, too.
     """
 
     kind: str
@@ -54,6 +56,8 @@ class Registry:
     flag: str
     prefixes: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[str, Entry] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -72,7 +76,7 @@ class Registry:
         if name in self.entries:
             return name
         if ":" in name:
-            if isinstance(name, Own):
+            if isinstance(name, Own) or name.partition(":")[0] in self.closed:
                 return name
             raise UnknownName(
                 f"{quoted(name)} is code, and no file may name code as its {self.kind}; if you trust it, name it "
@@ -92,6 +96,9 @@ class Registry:
         full = self.resolve(name)
         if full in self.entries:
             return load(self.entries[full].target, self.kind), self.entries[full].args
+        library, _, rest = full.partition(":")
+        if library in self.adapters:
+            return load(self.adapters[library].target, self.kind), (rest,)
         _let_users_modules_be_found()
         return load(full, self.kind), ()
 

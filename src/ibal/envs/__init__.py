@@ -52,6 +52,11 @@ TABLE = Registry(
     flag="--env",
     prefixes=("smac/", "smacv2/", "lbf/", "toy/"),
     short={f"lbf/{short}": f"lbf/{name}" for short, name in lbf.SHORT.items()},
+    adapters={
+        "jaxmarl": Entry("ibal.envs.adapters.jaxmarl:make", "as jaxmarl:SMAX/2s3z, compiled (needs jaxmarl)"),
+        "jumanji": Entry("ibal.envs.adapters.jumanji:make", "as jumanji:Cleaner-v0, compiled (needs jumanji)"),
+    },
+    closed=frozenset({"jaxmarl", "jumanji"}),
 )
 
 # What makers take as **options are fields of these dataclasses.
