@@ -259,31 +259,54 @@ ONE = EnvSpec(
 )  # fmt: skip
 
 
-@cache
-def push(meant: bool) -> np.ndarray:
-    """Where a gradient step pushes the two logits, when both intentions were tried once; 1 is paid for executing 1."""
-    tried, done = jnp.array([[[0]], [[1]]], jnp.uint8), jnp.array([[[1]], [[0]]], jnp.uint8)
-    one = jnp.ones((2, 2, 1), jnp.float16)
+@partial(jax.jit, static_argnums=2)
+def push(meant: jax.Array, done: jax.Array, mask_replaced: bool = False) -> jax.Array:
+    """Where a gradient step pushes the two logits, 1/2 each, when these intentions and actions [e] were played, an
+    episode each; 1 is paid for executing 1, and the advantage is the reward: no baseline."""
+    count = meant.shape[0]
+    one = jnp.ones((count, 2, 1), jnp.float16)
+    shaped = lambda x: x[:, None, None].astype(jnp.uint8)  # noqa: E731
     given = Episodes(
-        one[..., None], None, one, jnp.ones((2, 2, 1, 2), bool), tried if meant else done, done,
-        jnp.array([[1.0], [0.0]]), jnp.ones((2, 1), bool), jnp.ones(2, jnp.int32),
+        one[..., None], None, one, jnp.ones((count, 2, 1, 2), bool), shaped(meant), shaped(done),
+        (done == 1)[:, None].astype(jnp.float32), jnp.ones((count, 1), bool), jnp.ones(count, jnp.int32),
     )  # fmt: skip
-    config = replace(CONFIG, entropy=0.0)
+    config = replace(CONFIG, entropy=0.0, mask_replaced=mask_replaced)
     state = ppo_learner(ONE, config).init(rng.root(0))
     even = state.params.agent.head._replace(w=jnp.zeros((config.hidden, 2)))
     state = state._replace(params=state.params._replace(agent=state.params.agent._replace(head=even)))
-
-    def pushed(state: PpoState) -> jax.Array:
-        packing, of = layout(ONE, config, given, None)
-        before = look_back(state, packing, of)
-        # No baseline: the advantage is the reward.
-        before = before._replace(advantage=before.target)
-        return -mappo._gradient(state.params, state.scale, packing, before, of)[0].agent.head.b
-
-    return np.asarray(jax.jit(pushed)(state))
+    packing, of = layout(ONE, config, given, None)
+    before = look_back(state, packing, of)
+    before = before._replace(advantage=before.target)
+    return -mappo._gradient(state.params, state.scale, packing, before, of)[0].agent.head.b
 
 
 def test_what_was_meant_is_learned_and_not_what_was_done() -> None:
+    meant, done = jnp.tile(jnp.array([0, 1]), 4), jnp.tile(jnp.array([1, 0]), 4)
     # Of pi = (1/2, 1/2): 1/2 x 1 x (1 - 1/2) towards the intention that led to the reward, 0.
-    np.testing.assert_allclose(push(meant=True), [0.25, -0.25], atol=1e-6)
-    np.testing.assert_allclose(push(meant=False), [-0.25, 0.25], atol=1e-6)
+    np.testing.assert_allclose(push(meant, done), [0.25, -0.25], atol=1e-6)
+    np.testing.assert_allclose(push(done, done), [-0.25, 0.25], atol=1e-6)
+
+
+def test_nothing_is_learned_where_chance_decides() -> None:
+    np.testing.assert_allclose(push(*jnp.array([[0, 0, 1, 1] * 2, [0, 1, 0, 1] * 2])), [0, 0], atol=1e-6)
+
+
+def test_leaving_replaced_choices_out_gives_the_undisturbed_gradient_and_less_noise() -> None:
+    # Every second action is replaced by one of the two at random: three of four are as they were meant.
+    meant = jnp.array([0, 0, 0, 0, 1, 1, 1, 1])
+    done = jnp.array([0, 0, 0, 1, 1, 1, 1, 0])
+    natural = [-0.25, 0.25]
+    np.testing.assert_allclose(push(meant, meant), natural, atol=1e-6)
+    np.testing.assert_allclose(push(meant, done, mask_replaced=True), natural, atol=1e-6)
+    np.testing.assert_allclose(push(meant, done), [-0.125, 0.125], atol=1e-6)  # the other half teaches nothing
+
+    draw = np.random.default_rng(0)
+    batches, size, half = 2_000, 8, 0.5
+    meant, other = draw.integers(0, 2, (2, batches, size))
+    done = jnp.asarray(np.where(draw.random((batches, size)) < half, other, meant))
+    left_out, literal = (np.asarray(jax.vmap(partial(push, mask_replaced=m))(jnp.asarray(meant), done))[:, 1]
+                         for m in (True, False))  # fmt: skip
+    error = left_out.std() / batches**0.5
+    assert abs(left_out.mean() - 0.25) < 4 * error
+    assert abs(literal.mean() - 0.125) < 4 * error
+    assert left_out.var() < 0.7 * (literal / half).var()  # of the same signal
