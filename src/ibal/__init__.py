@@ -4,6 +4,7 @@
     attack = ibal.fit("interaction", run.teams[0])
     table = ibal.evaluate(run.teams, attacks=["natural", attack, "fgsm"], perturbations=["none", "dis-1"])
     ibal.watch(run.teams[0], attack)
+    ibal.audit(run.teams[0], out="audit.html")
 
 Wherever a name goes, a configuration or what was built of it goes as well. Nothing is written unless ``out`` is given.
 Names below are resolved on first use, so that ``import ibal`` costs nothing (importing jax alone takes about 2 s).
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ibal.adversaries.base import ActView, Adversary, Feedback, ObsView, Threat, adversary
     from ibal.adversaries.check import check_adversary
     from ibal.api.attacked import attacked
+    from ibal.api.audit import Audit, audit
     from ibal.api.evaluate import evaluate
     from ibal.api.fit import fit
     from ibal.api.grid import Grid, grid
@@ -40,6 +42,7 @@ __all__ = [
     "ActView",
     "Adversary",
     "Attacker",
+    "Audit",
     "Block",
     "ConfigError",
     "ContractError",
@@ -65,6 +68,7 @@ __all__ = [
     "adversary",
     "attacked",
     "attacks",
+    "audit",
     "check_adversary",
     "check_env",
     "environments",
@@ -83,6 +87,7 @@ _HOME = {
     "adversaries.base": ("ActView", "Adversary", "Feedback", "ObsView", "Threat", "adversary"),
     "adversaries.check": ("check_adversary",),
     "api.attacked": ("attacked",),
+    "api.audit": ("Audit", "audit"),
     "api.evaluate": ("evaluate",),
     "api.fit": ("fit",),
     "api.grid": ("Grid", "grid"),

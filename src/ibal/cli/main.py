@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("ibal.cli.train", "train a team, or continue a training"),
     "attack": ("ibal.cli.attack", "fit an attack to policies, or list the attacks"),
     "evaluate": ("ibal.cli.evaluate", "play policies and tell how often they win"),
+    "audit": ("ibal.cli.audit", "say which agents of a team may fail, how and when, before it does"),
     "analyse": ("ibal.cli.analyse", "say why an attack works: numbers and pictures"),
     "curves": ("ibal.cli.curves", "draw learning curves, natural and under attacks"),
     "grid": ("ibal.cli.grid", "do the runs of a study: here, on a Ray cluster, on Slurm"),
