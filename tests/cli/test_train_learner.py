@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def test_the_command_refuses_before_it_writes(tmp_path: Path, capsys: pytest.Cap
     assert main(words) == 2
     assert "method romance needs the values of its actions" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("name", "record"), [("qplex", ValueConfig), ("ippo", PpoConfig), ("pqn-vdn", PqnConfig)])
+def test_the_help_of_a_learner_shows_all_it_can_be_told(name: str, record: type, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--learner", name, "--help"])
+    said = capsys.readouterr().out
+    for field in fields(record):
+        if field.name != "name":
+            assert f"--learner.{field.name.replace('_', '-')} " in said
