@@ -214,6 +214,8 @@ class Zoo:
 
 def described(file: Path) -> dict[str, Any]:
     """Return the entry of a bundle, as far as its own JSON tells. Raises ConfigError for what is none."""
+    if not file.name:
+        raise ConfigError(f"{file} is no bundle: name its .safetensors file")
     file = file.with_suffix(".safetensors") if file.suffix == ".json" else file
     beside = file.with_suffix(".json")
     try:

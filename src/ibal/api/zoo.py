@@ -48,7 +48,10 @@ def check(
 
     ``candidate`` is a bundle, a run folder or a name of the zoo. Raises ConfigError for what cannot be played.
     """
-    policy = load_policy(candidate)
+    try:
+        policy = load_policy(candidate)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        raise ConfigError(str(error)) from error
     env = str(policy.meta.get("env", ""))
     if not env:
         raise ConfigError(f"{candidate} does not say which environment it plays; a submission is a bundle")

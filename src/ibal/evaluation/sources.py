@@ -74,10 +74,11 @@ def _named(module: str, file: Path) -> set[str]:
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
     """Return every node that may run at some time: what only type checkers read decides nothing."""
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            for other in child.orelse:
-                yield from _run(other)
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            todo += node.orelse
         else:
-            yield from _run(child)
+            yield node
+            todo += ast.iter_child_nodes(node)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,18 +49,19 @@ def climbing() -> ibal.Env:
 
 
 @pytest.fixture(scope="module")
-def run() -> ibal.Run:
-    return ibal.train("climbing", seed=3, seeds=2, quiet=True, **TRAINED)
+def run(tmp_path_factory: pytest.TempPathFactory) -> ibal.Run:
+    """The one training that all look at; it says nothing and leaves nothing on the disk."""
+    here, said = tmp_path_factory.mktemp("empty"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        patch.chdir(here)
+        patch.setattr(tempfile, "tempdir", str(here))
+        run = ibal.train("climbing", seed=3, seeds=2, quiet=True, **TRAINED)
+    assert list(here.iterdir()) == []
+    assert said.getvalue() == ""
+    return run
 
 
-def test_a_training_leaves_its_teams_and_numbers_and_nothing_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    run = ibal.train("climbing", seed=3, seeds=2, quiet=True, **TRAINED)
-    assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr() == ("", "")
+def test_a_training_leaves_its_teams_and_numbers(run: ibal.Run) -> None:
     assert (run.finished, run.out, [team.seed for team in run.teams]) == (True, None, [3, 4])
     assert run.steps == run.metrics.filter(pl.col("kind") == "chunk")["env_steps"].max()
     assert run.steps >= 60

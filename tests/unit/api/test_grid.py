@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import ibal
 from ibal.api import zoo as checks
 from ibal.cli.main import main
+from ibal.experiments.grid import check, held
 from ibal.experiments.grid.held import Held
 from ibal.zoo import Zoo
 
@@ -70,7 +75,14 @@ def test_the_command_tells_how_it_stands_cleans_and_writes_the_page(study: Path,
     assert not Held(study).missing()
 
 
-def test_what_cannot_be_run_is_told_before_anything_is(tmp_path: Path, capsys) -> None:
+def test_what_cannot_be_run_is_told_before_anything_is(tmp_path: Path, capsys, monkeypatch) -> None:
+    def here(command: list[str], **options: Any) -> SimpleNamespace:
+        """In this process: ``study`` has shown already that a process of its own can be asked."""
+        assert command[:3] == [sys.executable, "-m", check.__name__]
+        with redirect_stdout(io.StringIO()) as out:
+            return SimpleNamespace(returncode=check.main(command[3:]), stdout=out.getvalue(), stderr="")
+
+    monkeypatch.setattr(held.subprocess, "run", here)
     (tmp_path / "study.toml").write_text('[[train]]\nenv = "toy/climbing"\n[[evaluate]]\nperturbations = ["dis-9"]\n')
     assert main(["grid", "run", str(tmp_path)]) == 2
     assert "dis-9 on toy/climbing" in capsys.readouterr().err

@@ -65,19 +65,25 @@ def test_every_device_plays_and_keeps_its_part() -> None:
     np.testing.assert_array_equal(first(two, slice(16, 20)), first(one, slice(4, 8)))
 
 
-@pytest.mark.parametrize("kept", ["full", "tail"])
-def test_a_divided_training_goes_on_after_a_stop(tmp_path: Path, kept: Any) -> None:
-    def run(steps: int, out: Path, **given: Any) -> dict[str, Any]:
+def played(out: Path, steps: int, kept: Any = "full", **given: Any) -> bytes:
+    """Train in a folder; return the policy."""
+    out.mkdir(exist_ok=True)
+    with open_log(out, {}, console="off") as log:
         train = replace(TRAIN, steps=steps, checkpoint_replay=kept)
-        out.mkdir(exist_ok=True)
-        with open_log(out, {}, console="off") as log:
-            return runner.run(ENV, LEARNER, train, seeds=(0,), out=out, log=log, **given)
+        runner.run(ENV, LEARNER, train, seeds=(0,), out=out, log=log, **given)
+    return (out / "policy" / "seed-0.safetensors").read_bytes()
 
-    run(64, tmp_path / "cut")
-    run(160, tmp_path / "cut", resume=True)
-    run(160, tmp_path / "whole")
-    policies = [(tmp_path / name / "policy" / "seed-0.safetensors").read_bytes() for name in ("cut", "whole")]
-    assert (policies[0] == policies[1]) == (kept == "full")
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The policy of a training that was never stopped: what is kept for going on changes nothing of it."""
+    return played(tmp_path_factory.mktemp("whole"), 160)
+
+
+@pytest.mark.parametrize("kept", ["full", "tail"])
+def test_a_divided_training_goes_on_after_a_stop(tmp_path: Path, kept: Any, whole: bytes) -> None:
+    played(tmp_path, 64, kept)
+    assert (played(tmp_path, 160, kept, resume=True) == whole) == (kept == "full")
 
 
 def test_what_cannot_be_divided_is_refused() -> None:
