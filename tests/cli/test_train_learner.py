@@ -103,8 +103,7 @@ def test_the_command_refuses_before_it_writes(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize(("name", "record"), [("qplex", ValueConfig), ("ippo", PpoConfig), ("pqn-vdn", PqnConfig)])
 def test_the_help_of_a_learner_shows_all_it_can_be_told(name: str, record: type, capsys) -> None:
-    with pytest.raises(SystemExit):
-        main(["train", "--learner", name, "--help"])
+    assert main(["train", "--learner", name, "--help"]) == 0
     said = capsys.readouterr().out
     for field in fields(record):
         if field.name != "name":

@@ -130,15 +130,10 @@ def _parser(learner: LearnerConfig) -> Parser:
     add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
     add("--wandb", action="store_true", help="send curves to Weights & Biases")
     add_flags(out)
-    for part, record in PARTS:
-        shown = (
-            None
-            if part == "learner" and not isinstance(learner, record)
-            else learner
-            if part == "learner"
-            else record()
-        )
-        _add_fields(out, part, record, shown)
+    of_others = [one for one in PARTS if one[0] == "learner" and not isinstance(learner, one[1])]
+    for part, record in [*(one for one in PARTS if one not in of_others), *of_others]:  # what is shown comes first
+        shown = learner if part == "learner" else record()
+        _add_fields(out, part, record, None if (part, record) in of_others else shown)
     return out
 
 
