@@ -224,33 +224,40 @@ METHOD_OF = {
 def verdict(found: dict[str, Any], score: str) -> list[str]:
     """Return three sentences: how good it is and whose loss costs most; what breaks it first and what does not; what to
     do."""
-    natural = found["natural"]
-    say = (lambda x: f"{x:.0%}") if score == "win" else (lambda x: f"{x:.1f}")
+    natural, threshold = found["natural"], found["threshold"]
+    say = (lambda x: f"{100 * x:.0f} %") if score == "win" else (lambda x: f"{x:.1f}")
     what = "wins {} of its games" if score == "win" else "earns {} a game"
+    fails = "stop" if found["loss"] == "stop" else "repeat one action"
     first = f"Undisturbed the team {what.format(say(natural['score']))}"
     if found["agents"]:
         worst = max(found["agents"], key=lambda one: one["cost"])
-        first += f"; without agent {worst['agent']} it is {say(worst['score'])}, its most costly single loss"
+        many = fails.replace("stop", "stops").replace("repeat ", "repeats ")
+        first += f"; {say(worst['score'])} when agent {worst['agent']} {many}, the most costly single loss"
     if found["pairs"]:
         one = found["pairs"]["worst"]
-        first += f", and without agents {' and '.join(map(str, one['agents']))} {say(one['score'])}, its worst pair"
+        first += (
+            f", and {say(one['score'])} when agents {' and '.join(map(str, one['agents']))} {fails}, the worst pair"
+        )
     lowest = found["lowest"]
-    breaks = [c for c in found["curves"] if c["drops"] is not None]
-    bears = [c for c in found["curves"] if c["drops"] is None]
-    second = "Of the usual faults and attacks none has been tried"
+    second = "No usual fault and no attack has been tried"
     if lowest is not None:
         second = f"Of the usual faults and attacks {shown(lowest['trial'])} leaves least, {say(lowest['score'])}"
-    if breaks:
-        second += f"; it falls below {say(found['threshold'])} under {_few(c['kind'] for c in breaks)}"
-    if bears:
-        second += f", and bears all that was tried of {_few(c['kind'] for c in bears)}"
+    if found["curves"]:
+        at_once = [(c["points"][1]["score"], c["points"][1]["trial"]) for c in found["curves"]]
+        at_once = sorted(one for one in at_once if one[0] < threshold)
+        breaks = [c for c in found["curves"] if c["drops"] is not None]
+        second += f"; {len(breaks)} of {len(found['curves'])} kinds of fault bring it below {say(threshold)}"
+        if at_once:
+            second += f", soonest {_few([f'{name} ({say(value)})' for value, name in at_once[:3]])}"
+        if bears := [c["kind"] for c in found["curves"] if c["drops"] is None]:
+            second += f", and it bears all that was tried of {_few(bears)}"
     method = next_method(found)
     third = "Nothing that was tried costs it much: try harder faults, or attacks that learn"
-    if method is not None and lowest is not None and lowest["score"] < found["threshold"]:
+    if method is not None and lowest is not None and lowest["score"] < threshold:
         third = f"Train it against {shown(method)} next, since that is where it loses most"
     return [f"{sentence}." for sentence in (first, second, third)]
 
 
-def _few(words: Any) -> str:
+def _few(words: list[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last

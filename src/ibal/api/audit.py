@@ -39,7 +39,7 @@ SCHEMA = 1
 ATTACKS = ("random", "random-group", "fgsm", "wolfpack-random", "interaction")
 FIT = FitPlan(episodes=256, steps=300)
 ROUNDS = 8  # of more episodes for what the verdict rests on
-FOR_TRIALS, FOR_ATTACKS = 0.7, 0.85  # of the time: until then trials and attacks may begin
+FOR_TRIALS, FOR_FITTING, FOR_FILMS = 0.75, 0.5, 0.95  # of the time: until then trials, a fit, recordings may begin
 REPLAYS = 3
 
 
@@ -127,13 +127,13 @@ def audit(
         one = _only(team_list(team, env, say))
         bench = Bench(one, seed, began + FOR_TRIALS * 60 * minutes)
         found = _Extra({}, {}, None, {})
-        stopped = _measure(bench, found, began + FOR_ATTACKS * 60 * minutes, say)
+        stopped = _measure(bench, found, began + FOR_FITTING * 60 * minutes, say)
         if not bench.batches("natural"):
             if stopped == "Ctrl-C":
                 raise KeyboardInterrupt
             raise ConfigError(f"minutes = {minutes:g} is too short to play anything; the first games take a while")
         data = _data(bench, found, stopped, fail_under)
-        replays = [] if stopped == "Ctrl-C" else _replays(bench, data, found, began + 57 * minutes, say)
+        replays = [] if stopped == "Ctrl-C" else _replays(bench, data, found, began + FOR_FILMS * 60 * minutes, say)
         data["seconds"] = round(time.monotonic() - began, 1)
         data["minutes"] = minutes
         done = Audit(data, page(data, replays))
@@ -163,8 +163,8 @@ def _only(teams: list[Team]) -> Team:
     )
 
 
-def _measure(bench: Bench, found: _Extra, deadline: float, say: Callable[[str], None]) -> str:
-    """Play until all is done, and return "", or until time or Ctrl-C ends it."""
+def _measure(bench: Bench, found: _Extra, fit_until: float, say: Callable[[str], None]) -> str:
+    """Play until all is done, and return "", or until "time" or "Ctrl-C" ends it."""
     try:
         say(f"playing {bench.spec.name} undisturbed …")
         bench.play("natural")
@@ -177,21 +177,13 @@ def _measure(bench: Bench, found: _Extra, deadline: float, say: Callable[[str], 
         say("the worst pairs on fresh episodes …")
         for trial in ("natural", *plan.finalists(bench)):
             bench.play(trial, 1)
-        _attacks(bench, found, deadline, say)
-        _graph(bench, found, deadline, say)
+        _graph(bench, found, say)
+        _attacks(bench, found, fit_until, say)
         for batch in range(1, ROUNDS):
             say(f"more episodes for what the verdict rests on: round {batch} …")
             for trial in _headline(bench):
                 bench.play(trial, batch)
     except OutOfTime:
-        # Attacks and the graph have a little more time than trials.
-        try:
-            if not found.attacks and not found.left_out:
-                _attacks(bench, found, deadline, say)
-            if found.graph is None:
-                _graph(bench, found, deadline, say)
-        except KeyboardInterrupt:
-            return "Ctrl-C"
         return "time"
     except KeyboardInterrupt:
         return "Ctrl-C"
@@ -203,14 +195,13 @@ def _headline(bench: Bench) -> list[str]:
     return ["natural", *stages[0].trials, *stages[1].trials, *plan.finalists(bench)]
 
 
-def _attacks(bench: Bench, found: _Extra, deadline: float, say: Callable[[str], None]) -> None:
+def _attacks(bench: Bench, found: _Extra, fit_until: float, say: Callable[[str], None]) -> None:
     """Play what an attacker does who wants the team to fail. Every one is compiled by itself."""
     bank, team = Bank(build=kept), bench.team
-    took = 0.0  # by the longest until now
+    bench.play("natural", 1)
     for name in ATTACKS:
-        began = time.monotonic()
         fits = name == "interaction"
-        if began + took * (1 + 3 * fits) > deadline:
+        if time.monotonic() > (fit_until if fits else bench.deadline):
             found.left_out[name] = "there was no time for it"
             continue
         say(f"under attack: {name} …")
@@ -229,15 +220,13 @@ def _attacks(bench: Bench, found: _Extra, deadline: float, say: Callable[[str], 
         for batch in range(2):
             bench.keep(name, batch, bench.timed(
                 team.env, team.env.params, attack.adversary, attack.attackers[0], batch))  # fmt: skip
-            bench.play("natural", batch) if time.monotonic() < bench.deadline else None
         found.attacks[name] = TABLE.entries[name].help + (", fitted to this very team" if fits else "")
         found.made[name] = attack
-        took = max(took, time.monotonic() - began)
 
 
-def _graph(bench: Bench, found: _Extra, deadline: float, say: Callable[[str], None]) -> None:
+def _graph(bench: Bench, found: _Extra, say: Callable[[str], None]) -> None:
     """Estimate how much what agent i sees tells about what agent j does [i, j], in nats summed over the entries."""
-    if time.monotonic() > deadline or bench.spec.n_agents < 2:
+    if time.monotonic() > bench.deadline or bench.spec.n_agents < 2:
         return
     say("estimating who sees what the others do …")
     key = rng.stream(rng.root(bench.seed), "audit")

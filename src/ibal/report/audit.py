@@ -72,6 +72,11 @@ def _apart(data: Data, value: float) -> str:
     return f"{100 * value:+.0f} points" if data["score"] == "win" else f"{value:+.2f}"
 
 
+def _size(data: Data, value: float) -> str:
+    """Return what something costs, without a sign unless it gains."""
+    return f"{100 * value:.0f} points" if data["score"] == "win" else f"{value:.2f}"
+
+
 def _between(data: Data, ends: Sequence[float] | None) -> str:
     if ends is None:
         return ""
@@ -114,12 +119,13 @@ def _agents(data: Data) -> str:
     ends = worst["cost_interval"]
     sure = ends is not None and ends[0] > 0
     told = (
-        f"Losing agent {worst['agent']} costs {_apart(data, -worst['cost'])}"
-        + (f" ({_apart(data, -ends[1])} to {_apart(data, -ends[0])})." if ends else ".")
+        f"Losing agent {worst['agent']} costs {_size(data, worst['cost'])}"
+        + (f" ({_size(data, ends[0])} to {_size(data, ends[1])})." if ends else ".")
     ) if sure else "No single loss costs more than chance explains."  # fmt: skip
     return (
         f"<p>{LOSS[data['loss']]} {told} Bars show what is left, lines the 95 % interval, the dashed line what the "
-        f"team scores undisturbed ({said(data, natural['score'])}).</p>" + bar_chart(data, bars, natural["score"])
+        f"team scores undisturbed ({said(data, natural['score'])}).</p>"
+        + bar_chart(data, bars, natural["score"], data["threshold"])
     )
 
 
@@ -140,14 +146,16 @@ def _pairs(data: Data) -> str:
     return (
         f"<p>Without agents <b>{agents}</b> the team scores <b>{said(data, worst['score'])}</b> "
         f"({_between(data, worst['interval'])}). {fresh} The mean over all {found['tried']} pairs tried is "
-        f"{said(data, found['mean'])}{': which two fail matters' if _matters(data, found) else ''}.</p>"
-        + (f"<p>Next worst: {others}.</p>" if others else "")
+        f"{said(data, found['mean'])}{_which(found)}.</p>" + (f"<p>Next worst: {others}.</p>" if others else "")
     )
 
 
-def _matters(data: Data, found: Data) -> bool:
+def _which(found: Data) -> str:
+    """Say whether the choice of the pair matters."""
     ends = found["worst"]["interval"]
-    return bool(found["fresh"] and ends and ends[1] < found["mean"])
+    if not found["fresh"] or ends is None:
+        return ""
+    return ": it matters which two fail" if ends[1] < found["mean"] else ": it hardly matters which two fail"
 
 
 def _suite(data: Data) -> str:
@@ -159,7 +167,7 @@ def _suite(data: Data) -> str:
     left = data.get("left_out", {})
     out = (
         f"<p>The dashed line is the threshold, {said(data, data['threshold'])} ({data['threshold_is']}).</p>"
-        + bar_chart(data, bars, data["threshold"])
+        + bar_chart(data, bars, data["threshold"], data["threshold"])
         + "<details><summary>What these are</summary><dl>"
         + "".join(f"<dt>{_code(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in helps)
         + "</dl></details>"
@@ -224,7 +232,7 @@ def _onset(data: Data) -> str:
     return (
         f"<p>One agent, another one in every game, {how} from the given step to the end; an undisturbed game lasts "
         f"{data['length']:.0f} steps on average. Where early failures cost more than late ones, the beginning "
-        "decides.</p>" + bar_chart(data, bars, data["natural"]["score"])
+        "decides.</p>" + bar_chart(data, bars, data["natural"]["score"], data["threshold"])
     )
 
 
@@ -343,32 +351,25 @@ def scale(data: Data, values: Sequence[float]) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def bar_chart(data: Data, bars: Sequence[tuple[str, float, Sequence[float] | None]], line: float) -> str:
-    """Draw horizontal bars with intervals, numbers at their right, and a dashed line."""
-    wide, row, left, right = 720, 26, 190, 150
+def bar_chart(data: Data, bars: Sequence[tuple[str, float, Sequence[float] | None]], line: float, limit: float) -> str:
+    """Draw horizontal bars with intervals, numbers beside, and a dashed line; red below ``limit``. Plain elements, not
+    a picture: a narrow screen puts the bar below its label."""
     low, high = scale(data, [value for _, value, _ in bars] + [line])
-    x = lambda v: left + (wide - left - right) * (min(max(v, low), high) - low) / (high - low)  # noqa: E731
-    tall = row * len(bars) + 8
-    out = []
-    for i, (label, value, ends) in enumerate(bars):
-        y = i * row + 4
-        shown = label if len(label) <= 26 else f"{label[:25]}…"
-        bad = " bad" if value < line - 1e-9 else ""
-        out.append(f'<text x="{left - 8}" y="{y + 16}" text-anchor="end">{html.escape(shown)}</text>')
-        begin = min(x(0), x(value))
-        out.append(
-            f'<rect class="bar{bad}" x="{begin:.1f}" y="{y + 3}" width="{abs(x(value) - x(0)):.1f}" height="17"/>'
-        )
+    at = lambda v: 100 * (min(max(v, low), high) - low) / (high - low)  # noqa: E731
+    rows = []
+    for label, value, ends in bars:
+        begin, wide = min(at(0), at(value)), abs(at(value) - at(0))
+        bad = " bad" if value < limit - 1e-9 else ""
+        inside = f'<i class="bar{bad}" style="left:{begin:.1f}%;width:{wide:.1f}%"></i>'
         if ends:
-            out.append(_whisker(x(ends[0]), x(ends[1]), y + 11.5))
-        text = f"{said(data, value)} ({_between(data, ends)})" if ends else said(data, value)
-        out.append(f'<text class="number" x="{wide - right + 8}" y="{y + 16}">{html.escape(text)}</text>')
-    out.append(f'<line class="dash" x1="{x(line):.1f}" x2="{x(line):.1f}" y1="0" y2="{tall}"/>')
-    return _svg(wide, tall, "".join(out), "; ".join(f"{label}: {said(data, value)}" for label, value, _ in bars))
-
-
-def _whisker(a: float, b: float, y: float) -> str:
-    return f'<path class="whisker" d="M{a:.1f} {y}H{b:.1f}M{a:.1f} {y - 4}v8M{b:.1f} {y - 4}v8"/>'
+            inside += f'<i class="whisker" style="left:{at(ends[0]):.1f}%;width:{at(ends[1]) - at(ends[0]):.1f}%"></i>'
+        inside += f'<i class="dash" style="left:{at(line):.1f}%"></i>'
+        between = f" <small>{_between(data, ends)}</small>" if ends else ""
+        rows.append(
+            f'<div class="row"><span class="label">{html.escape(label)}</span><span class="track">{inside}</span>'
+            f'<span class="number">{said(data, value)}{between}</span></div>'
+        )
+    return f'<div class="bars">{"".join(rows)}</div>'
 
 
 def curve_chart(data: Data, one: Data) -> str:

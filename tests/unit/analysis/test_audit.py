@@ -86,8 +86,8 @@ def test_the_worst_pair_is_measured_on_fresh_episodes_where_there_are_some(bench
 def test_the_verdict_is_three_sentences_with_the_numbers_in_it(bench: Bench) -> None:
     said = plan.verdict(plan.summary(bench, None, {}), "return")
     assert len(said) == 3
-    assert "earns 22.0 a game; without agent 2 it is 12.0" in said[0]
-    assert "without agents 0 and 2 6.0" in said[0]
+    assert "earns 22.0 a game; 12.0 when agent 2 stops" in said[0]
+    assert "and 6.0 when agents 0 and 2 stop" in said[0]
     assert '"late-1" leaves least, 11.0' in said[1]
     assert 'Train it against "late-1" next' in said[2]
 

@@ -19,7 +19,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ATTACKS", ())
     monkeypatch.setattr(module, "ROUNDS", 0)
     monkeypatch.setattr(module, "REPLAYS", 0)
-    monkeypatch.setattr(module, "_graph", lambda bench, found, deadline, say: setattr(found, "graph", [[0.0]]))
+    monkeypatch.setattr(module, "_graph", lambda bench, found, say: setattr(found, "graph", [[0.0]]))
 
 
 def test_an_audit_says_what_it_found_and_keeps_it(few: None, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_an_audit_says_what_it_found_and_keeps_it(few: None, tmp_path: Path) -> 
     assert done.finished
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == done.data
     assert (tmp_path / "new" / "a.html").read_text() == done.html
-    assert "without agent 2 it is 12.0" in str(done)
+    assert "12.0 when agent 2 stops" in str(done)
 
 
 def test_ctrl_c_gives_the_page_of_what_was_measured(few: None) -> None:

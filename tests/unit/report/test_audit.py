@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_said_and_no_empty_section_is_there() -> None:
 def test_all_that_was_measured_is_said_in_words() -> None:
     text = page(everything(), [("stop[who=1], episode 3", "<p>film</p>")])
     for words in (
-        "FAILED", "Losing agent 1 costs -60 points (-70 points to -50 points)", "Without agents <b>0 and 1</b>",
+        "FAILED", "Losing agent 1 costs 60 points (50 points to 70 points)", "Without agents <b>0 and 1</b>",
         "Measured on other episodes", "below from about 3.8", "from step 10", "50 %", "+20 points",
         "With 1 it does better when the failure is seen", "The others can tell most about agent 1",
         "it needs &lt;gradients&gt;", "about 30 minutes on this machine", "srcdoc=\"&lt;p&gt;film&lt;/p&gt;\"",
@@ -77,15 +77,16 @@ def test_pictures_are_whole(score: str) -> None:
     plain = {"score": score, "threshold": 0.5}
     one = {"kind": "lost", "points": [number(0.9, x=0.0), number(-3.0, x=30.0)], "drops": 10.0}
     pictures = [
-        bar_chart(plain, [("a & b", 0.5, [0.4, 0.6]), ("c", -2.0, None)], 0.8),
+        bar_chart(plain, [("a & b", 0.5, [0.4, 0.6]), ("c", -2.0, None)], 0.8, 0.6),
         curve_chart(plain, one),
         ring([[0.0, 1.0], [0.5, 0.0]]),
     ]
     for picture in pictures:
         root = ElementTree.fromstring(picture)
         assert not [value for part in root.iter() for value in part.attrib.values() if "nan" in value]
-    bars = list(ElementTree.fromstring(pictures[0]).iter("rect"))
-    assert all(float(bar.attrib["width"]) >= 0 for bar in bars)
+    inside = [part.attrib["style"] for part in ElementTree.fromstring(pictures[0]).iter("i")]
+    assert len(inside) == 2 + 1 + 2  # a bar and a dashed line each, an interval where there is one
+    assert not [style for style in inside if ":-" in style]
 
 
 def test_the_data_is_json() -> None:
