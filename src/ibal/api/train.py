@@ -25,7 +25,7 @@ from ibal.learners.config import LearnerConfig, named
 from ibal.nets.bundle import TeamPolicy, find_policies, load_policy
 from ibal.options import ConfigError, Scalar
 from ibal.registry import Own
-from ibal.training.log import read_metrics
+from ibal.training.log import ConsoleKind, read_metrics
 from ibal.types import EnvSpec
 
 
@@ -103,14 +103,21 @@ def train(
     whole = apply_overrides(whole, settings or {})
     whole = replace(whole, learner=learner_of(whole.method, whole.learner))
     attack = None if isinstance(asked, str) else _adversary(asked, here.env.spec)
-    console = "off" if quiet else CONSOLE
+    return _trained(whole, here, attack, folder, resume, "off" if quiet else CONSOLE)
+
+
+def _trained(
+    whole: RunConfig, here: World, attack: Adversary | None, folder: Path | None, resume: bool, console: ConsoleKind
+) -> Run:
+    """Train in a folder, or in one that is gone afterwards."""
     if folder is not None:
         done = train_run(whole, folder, env=here.env, adversary=attack, resume=resume, console=console)
         return _run(whole, here, done, folder, str(folder), folder)
+    label = f"{whole.method.rpartition(':')[2]}-{here.env.spec.name.split('/')[-1]}"
     with tempfile.TemporaryDirectory(prefix="ibal-") as place:
         aside = Path(place) / "run"
         done = train_run(whole, aside, env=here.env, adversary=attack, kept=False, console=console)
-        return _run(whole, here, done, aside, f"{name.rpartition(':')[2]}-{here.env.spec.name.split('/')[-1]}", None)
+        return _run(whole, here, done, aside, label, None)
 
 
 def _recorded(config: RunConfig, resume: bool) -> World:

@@ -37,14 +37,9 @@ def write_player(
 
 
 def write_comparison(
-    trajectories: Sequence[Trajectory],
-    scene: Scene | None,
-    spec: EnvSpec,
-    path: str | Path,
-    *,
-    title: str = "",
-    summary: str = "",
-) -> Path:
+    trajectories: Sequence[Trajectory], scene: Scene | None, spec: EnvSpec, path: str | Path, *,
+    title: str = "", summary: str = "",
+) -> Path:  # fmt: skip
     """Write one page with two to four episodes side by side, played in step by one control bar; return the path.
 
     ``Trajectory.label`` tells them apart, so there must be one each. Meant for episodes of one key, which meet the same
