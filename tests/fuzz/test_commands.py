@@ -115,7 +115,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "address": ("", "x"), "partition": ("", "x"), "cluster": ("", "x"), "what": ("", "papr", "x"),
     "tables": ("0", "2", "99", "x", "7,x", "7;8"), "figures": ("0", "7", "99", "x", "8,x"),
     "budget": ("", "x", "paper "), "grid new maps": ("3mm", "3m,3mm", "smac", "json:"), "zoo": NO_ZOO,
-    "zoo push zoo": NO_PLACE, "zoo pull zoo": NO_PLACE, "zoo name": NO_ENTRY, "names": NO_ENTRY,
+    "zoo push zoo": NO_PLACE, "zoo pull zoo": NO_PLACE, "zoo check zoo": NO_PLACE, "zoo name": NO_ENTRY,
+    "names": NO_ENTRY,
     "source": NO_ZOO, "candidate": (*NO_ENTRY[1:], *NO_ENV[3:8]),
     "file": ("", "missing", ".", "run", "evaluation/episodes.parquet", "\0", "x" * 5000),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from ibal.files import appear, appear_bytes, replace_text
 from ibal.nets.bundle import load_policy
 from ibal.options import ConfigError
 from ibal.report.study import study_data, study_html
-from ibal.zoo import Zoo, bare, is_name
+from ibal.zoo import INDEX, Zoo, bare, is_name
 
 CHECKS = "checks"
 UNFITTED = ("natural", "random", "fgsm")
@@ -57,8 +57,9 @@ def check(
         raise ConfigError(f"{candidate} does not say which environment it plays; a submission is a bundle")
     name = _name(candidate, policy.meta)
     given: dict[str, Any] = {"episodes": episodes, "seed": seed, "quiet": True, "note": note}
+    attackers = _unseen(zoo, policy.meta, env)  # before anything is played: a zoo that cannot be read is told at once
     parts = [evaluate({name: candidate}, list(UNFITTED), _followed(env, policy.meta, note), **given).rows]
-    for unseen in _unseen(zoo, policy.meta, env):
+    for unseen in attackers:
         said = f"{unseen['attack']} (unseen)"
         rows = evaluate({name: candidate}, unseen["attack"], attackers=unseen["folder"], **given).rows
         parts.append(rows.with_columns(pl.lit(said).alias("attack")))
@@ -128,11 +129,9 @@ def _followed(env: str, meta: dict[str, Any], note: Callable[[str], None]) -> li
 def _unseen(zoo: Zoo, meta: dict[str, Any], env: str) -> list[dict[str, Any]]:
     """Return the zoo's attackers for an environment, by attack, with the folder that they lie in."""
     found: dict[str, dict[str, Any]] = {}
-    try:
-        entries = zoo.entries
-    except ConfigError:
-        return []
-    for name, entry in entries.items():
+    if not zoo.remote and not (Path(zoo.where) / INDEX).exists():
+        return []  # a new folder, for the board alone
+    for name, entry in zoo.entries.items():
         if entry["kind"] == "attacker" and entry["env"] == env and entry.get("version") == meta.get("version"):
             found.setdefault(entry["attack"], {"attack": entry["attack"], "folder": zoo.local(name).parent})
     return list(found.values())
