@@ -169,7 +169,7 @@ def backward(
     """Add the gradient of a wave's errors, and what is logged of them; the last block first."""
     span, n, h = task.plan.span, task.episodes.avail.shape[2], task.params.agent.hidden_size
     agent, width = task.params.agent, task.plan.lanes * n
-    back_h, back_x = agent.gru_h_w.T, agent.gru_x_w.T
+    back_h, back_x, back_q = agent.gru_h_w.T, agent.gru_x_w.T, agent.fc2_w.T
 
     def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         index, later, change, found, sums = carry
@@ -184,13 +184,14 @@ def backward(
         before = hiddens[:-1] * keep[:, :, None]
         goal, valid = goals(task.config, batch, value, later)
 
-        def head(agent: PyMarlAgent, mixer: Any, after: jax.Array) -> tuple[jax.Array, dict[str, Array]]:
-            taken = mixed(task.mix, mixer, _values(agent, after, batch), batch.action, batch)
-            return squares(taken, goal, valid, batch)
+        def head(q: jax.Array, mixer: Any) -> tuple[jax.Array, dict[str, Array]]:
+            return squares(mixed(task.mix, mixer, q, batch.action, batch), goal, valid, batch)
 
-        (of_agent, of_mixer, arriving), new = jax.grad(head, (0, 1, 2), has_aux=True)(
-            agent, task.params.mixer, hiddens[1:]
+        (to_q, of_mixer), new = jax.grad(head, (0, 1), has_aux=True)(
+            _values(agent, hiddens[1:], batch), task.params.mixer
         )
+        to_q = jnp.where(batch.avail, to_q, 0.0).reshape(span * width, -1)
+        arriving = (to_q @ back_q).reshape(span, width, h)
         factors, to_candidate = gru.factors(before, gates, candidate, recurrent)
 
         def step(t: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -212,7 +213,7 @@ def backward(
         part = PyMarlAgent(
             jnp.concatenate((_inputs(batch).T @ to_first, named)), named.sum(0),
             fed.T @ to_given, to_given.sum(0), flat(before).T @ to_recurrent, to_recurrent.sum(0),
-            of_agent.fc2_w, of_agent.fc2_b,
+            (to_q.T @ flat(hiddens[1:])).T, to_q.sum(0),  # few actions: fast this way round only
         )  # fmt: skip
         found, sums = jax.tree.map(jnp.add, (found, sums), (ValueParams(part, of_mixer), new))
         return index, (value[0], goal[0]), change, found, sums

@@ -24,7 +24,7 @@ from ibal.nets.actor import actor_agent
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError
 from ibal.training.config import TrainConfig
-from ibal.training.rollout import collect
+from ibal.training.rollout import blank
 from ibal.types import Env, EnvSpec, Episodes
 
 
@@ -110,12 +110,12 @@ def check_shown(spec: EnvSpec, config: LearnerConfig, threat: Threat, attack: st
 def recorded(env: Env, learner: BatchLearner, adversary: Adversary, count: int) -> Episodes:
     """Return the shapes of what ``count`` games leave; nothing is played."""
 
-    def play() -> Episodes:
+    def empty() -> Episodes:
         key = rng.root(0)
         policy = learner.policy(learner.init(key), Progress(jnp.int32(0), jnp.float32(1)))
-        return collect(env, policy, adversary, adversary.init(key), rng.episodes(key, count)).episodes
+        return blank(env, policy, adversary, adversary.init(key), rng.episodes(key, count))
 
-    return jax.eval_shape(play)
+    return jax.eval_shape(empty)
 
 
 def epsilon(env_steps: jax.Array, config: TrainConfig) -> Float[Array, ""]:

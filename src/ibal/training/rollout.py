@@ -67,16 +67,8 @@ def collect(
     finished and unfinished ones.
     """
     env_params = env.params if env_params is None else env_params
-    horizon, count = env.spec.horizon, keys.shape[0]
-    small = jnp.uint8 if env.spec.n_actions <= 256 else jnp.int16
-
-    def begin(key: jax.Array) -> _Play:
-        game = turn.begin(env, policy, adversary, attacker, key, env_params)
-        return _Play(game, jnp.int32(0), jnp.array(False), referee.at_start(game.step, STORED_LARGEST))
-
-    def show(step: TimeStep, seen: jax.Array) -> _Shown:
-        attacked = None if adversary.reobserve is not None else seen.astype(STORED)
-        return _Shown(step.obs.astype(STORED), attacked, step.state.astype(STORED), step.avail)
+    horizon, small = env.spec.horizon, _small(env)
+    show = partial(_show, adversary)
 
     def advance(key: jax.Array, t: jax.Array, play: _Play) -> tuple[_Play, tuple[_Shown, _Done]]:
         before = play.game
@@ -94,14 +86,7 @@ def collect(
     def last_look(key: jax.Array, play: _Play) -> _Shown:
         return show(play.game.step, turn.look(env.spec, policy, adversary, attacker, key, play.length, play.game)[0])
 
-    plays = jax.vmap(begin)(keys)
-
-    def room(leaf: Any, rows: int) -> jax.Array:
-        return jnp.zeros((count, rows, *leaf.shape[1:]), leaf.dtype)
-
-    shown, done = jax.eval_shape(lambda p: jax.vmap(advance, (0, None, 0))(keys, jnp.int32(0), p)[1], plays)
-    # One row more of what is shown: the one to bootstrap from.
-    record = jax.tree.map(partial(room, rows=horizon + 1), shown), jax.tree.map(partial(room, rows=horizon), done)
+    plays, record = _begin(env, policy, adversary, attacker, keys, env_params)
 
     def running(loop: tuple[jax.Array, _Play, tuple[_Shown, _Done]]) -> Bool[Array, ""]:
         on = (loop[0] < horizon) & ~loop[1].over.all()
@@ -113,9 +98,54 @@ def collect(
         return t + 1, plays, jax.tree.map(lambda a, new: jax.lax.dynamic_update_index_in_dim(a, new, t, 1), record, row)
 
     _, plays, (shown, done) = jax.lax.while_loop(running, body, (jnp.int32(0), plays, record))
-    last, each = jax.vmap(last_look)(keys, plays), jnp.arange(count)
+    last, each = jax.vmap(last_look)(keys, plays), jnp.arange(keys.shape[0])
     shown = jax.tree.map(lambda a, new: a.at[each, plays.length].set(new), shown, last)
-    episodes = Episodes(**shown._asdict(), **done._asdict(), length=plays.length, memory=plays.game.memory)
+    episodes = _episodes(plays, shown, done)
     inside = jnp.arange(horizon)[None, :] < plays.length[:, None]
     returns = jnp.where(inside, done.reward, 0.0).sum(1)
     return Rollout(episodes, returns, plays.game.step.metrics, plays.fault)
+
+
+def blank(env: Env, policy: Policy, adversary: Adversary, attacker: Any, keys: Key[Array, "e"]) -> Episodes:
+    """Return episodes of the shapes that ``collect`` records, with nothing in them. No step is played or traced."""
+    plays, (shown, done) = _begin(env, policy, adversary, attacker, keys, env.params)
+    return _episodes(plays, shown, done)
+
+
+def _begin(
+    env: Env, policy: Policy, adversary: Adversary, attacker: Any, keys: Key[Array, "e"], env_params: Any
+) -> tuple[_Play, tuple[_Shown, _Done]]:
+    """Set up a game per key, and room for what is recorded of them."""
+
+    def begin(key: jax.Array) -> _Play:
+        game = turn.begin(env, policy, adversary, attacker, key, env_params)
+        return _Play(game, jnp.int32(0), jnp.array(False), referee.at_start(game.step, STORED_LARGEST))
+
+    def row(step: TimeStep) -> tuple[_Shown, _Done]:
+        action = jnp.zeros(env.spec.n_agents, _small(env))
+        executed = action if "act" in adversary.threat.channels else None
+        return _show(adversary, step, step.obs), _Done(action, executed, step.reward, step.terminated)
+
+    def room(leaf: Any, rows: int) -> jax.Array:
+        return jnp.zeros((leaf.shape[0], rows, *leaf.shape[1:]), leaf.dtype)
+
+    plays, horizon = jax.vmap(begin)(keys), env.spec.horizon
+    shown, done = jax.eval_shape(jax.vmap(row), plays.game.step)
+    # One row more of what is shown: the one to bootstrap from.
+    return plays, (
+        jax.tree.map(partial(room, rows=horizon + 1), shown), jax.tree.map(partial(room, rows=horizon), done)
+    )  # fmt: skip
+
+
+def _show(adversary: Adversary, step: TimeStep, seen: Float[Array, "n o"]) -> _Shown:
+    attacked = None if adversary.reobserve is not None else seen.astype(STORED)
+    return _Shown(step.obs.astype(STORED), attacked, step.state.astype(STORED), step.avail)
+
+
+def _small(env: Env) -> Any:
+    """Return the type that actions are kept as."""
+    return jnp.uint8 if env.spec.n_actions <= 256 else jnp.int16
+
+
+def _episodes(plays: _Play, shown: _Shown, done: _Done) -> Episodes:
+    return Episodes(**shown._asdict(), **done._asdict(), length=plays.length, memory=plays.game.memory)
