@@ -194,7 +194,7 @@ def _recovery(bench: Bench) -> list[dict[str, Any]]:
         a, b, natural = bench.mean(ended), bench.mean(lasting), bench.mean("natural")
         if a and b and natural and (gain := bench.cost(lasting, than=ended)):
             lost = natural["score"] - b["score"]
-            share = (a["score"] - b["score"]) / lost if lost > 0.02 * abs(natural["score"]) else None
+            share = (a["score"] - b["score"]) / lost if lost > 0.1 * abs(natural["score"]) else None
             out.append({"ended": a, "lasting": b, "gain": gain, "share": share})
     return out
 
@@ -225,7 +225,7 @@ def verdict(found: dict[str, Any], score: str) -> list[str]:
     """Return three sentences: how good it is and whose loss costs most; what breaks it first and what does not; what to
     do."""
     natural, threshold = found["natural"], found["threshold"]
-    say = (lambda x: f"{100 * x:.0f} %") if score == "win" else (lambda x: f"{x:.1f}")
+    say = (lambda x: f"{100 * x:.0f}\u00a0%") if score == "win" else (lambda x: f"{x:.1f}")
     what = "wins {} of its games" if score == "win" else "earns {} a game"
     fails = "stop" if found["loss"] == "stop" else "repeat one action"
     first = f"Undisturbed the team {what.format(say(natural['score']))}"

@@ -64,7 +64,7 @@ def _facts(data: Data) -> str:
 
 def said(data: Data, value: float) -> str:
     """Return a score as the page shows it: a percentage of games won, or a return."""
-    return f"{100 * value:.0f} %" if data["score"] == "win" else f"{value:.2f}"
+    return f"{100 * value:.0f}\u00a0%" if data["score"] == "win" else f"{value:.2f}"
 
 
 def _apart(data: Data, value: float) -> str:
@@ -120,7 +120,7 @@ def _agents(data: Data) -> str:
     sure = ends is not None and ends[0] > 0
     told = (
         f"Losing agent {worst['agent']} costs {_size(data, worst['cost'])}"
-        + (f" ({_size(data, ends[0])} to {_size(data, ends[1])})." if ends else ".")
+        + (f" ({_size(data, ends[0]).removesuffix(' points')} to {_size(data, ends[1])})." if ends else ".")
     ) if sure else "No single loss costs more than chance explains."  # fmt: skip
     return (
         f"<p>{LOSS[data['loss']]} {told} Bars show what is left, lines the 95 % interval, the dashed line what the "

@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_said_and_no_empty_section_is_there() -> None:
 def test_all_that_was_measured_is_said_in_words() -> None:
     text = page(everything(), [("stop[who=1], episode 3", "<p>film</p>")])
     for words in (
-        "FAILED", "Losing agent 1 costs 60 points (50 points to 70 points)", "Without agents <b>0 and 1</b>",
+        "FAILED", "Losing agent 1 costs 60 points (50 to 70 points)", "Without agents <b>0 and 1</b>",
         "Measured on other episodes", "below from about 3.8", "from step 10", "50 %", "+20 points",
         "With 1 it does better when the failure is seen", "The others can tell most about agent 1",
         "it needs &lt;gradients&gt;", "about 30 minutes on this machine", "srcdoc=\"&lt;p&gt;film&lt;/p&gt;\"",
