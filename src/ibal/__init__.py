@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ibal.adversaries.check import check_adversary
     from ibal.api.attacked import attacked
     from ibal.api.audit import Audit, audit
+    from ibal.api.boxes import black_box
     from ibal.api.evaluate import evaluate
     from ibal.api.fit import fit
     from ibal.api.grid import Grid, grid
@@ -69,6 +70,7 @@ __all__ = [
     "attacked",
     "attacks",
     "audit",
+    "black_box",
     "check_adversary",
     "check_env",
     "environments",
@@ -88,6 +90,7 @@ _HOME = {
     "adversaries.check": ("check_adversary",),
     "api.attacked": ("attacked",),
     "api.audit": ("Audit", "audit"),
+    "api.boxes": ("black_box",),
     "api.evaluate": ("evaluate",),
     "api.fit": ("fit",),
     "api.grid": ("Grid", "grid"),

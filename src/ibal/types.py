@@ -213,6 +213,9 @@ class Env(NamedTuple):
 
     ``begin(key, params)`` is ``reset`` for a world in which more than the world draws, an attack say: it is given the
     key of the whole episode, not the world's part of it (``game.keys.opened``). None: only the world draws.
+
+    ``host() -> World`` makes a world that is played in Python, step by step (``game.host``): it can be evaluated,
+    attacked and watched, but not trained in; ``reset`` and ``step`` then refuse to be compiled. None: it is compiled.
     """
 
     spec: EnvSpec
@@ -222,6 +225,7 @@ class Env(NamedTuple):
     frame: Callable[[Any, Any], Frame] | None = None
     perturb: Callable[[Any, str], Any] | None = None
     begin: Callable[[jax.Array, Any], tuple[Any, TimeStep]] | None = None
+    host: Callable[[], Any] | None = None
 
 
 class Policy(NamedTuple):
@@ -246,6 +250,18 @@ class Policy(NamedTuple):
     weights: Callable[[], Any] | None = None
     apply: Callable[[Any, Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]] | None = None
     kind: str = "value"
+
+
+class HostPolicy(NamedTuple):
+    """A team in Python, NumPy in and out. ``start() -> carry``; ``scores(carry, obs[n, o], avail[n, a],
+    last_action[n]) -> (carry, scores[n, a])``; ``select(generator, scores, avail) -> actions[n]``, whatever it draws
+    from the generator given. ``kind`` and ``reveals`` ("nothing" or "scores") as of a ``Policy``."""
+
+    start: Callable[[], Any]
+    scores: Callable[[Any, np.ndarray, np.ndarray, np.ndarray], tuple[Any, Any]]
+    select: Callable[[np.random.Generator, np.ndarray, np.ndarray], Any]
+    reveals: str = "nothing"
+    kind: str = "nothing"
 
 
 class Episodes(NamedTuple):

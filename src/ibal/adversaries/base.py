@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ibal.game.host import UNTOUCHED
 from ibal.game.referee import refusal
 from ibal.types import Actions, ActView, Adversary, EnvSpec, Feedback, ObsView, Threat
 
@@ -33,12 +34,24 @@ def adversary(
         threat,
         init or (lambda key: ()),
         begin or (lambda key, state, step: ()),
-        observe or (lambda key, state, memory, view: (view.step.obs, memory)),
-        act or (lambda key, state, memory, view: (view.actions, memory)),
+        observe or _show,
+        act or _let,
         update or (lambda key, state, episodes, feedback: (state, {})),
         reobserve,
         alone,
     )
+
+
+def _show(key: Any, state: Any, memory: Any, view: ObsView) -> tuple[Any, Any]:
+    return view.step.obs, memory
+
+
+def _let(key: Any, state: Any, memory: Any, view: ActView) -> tuple[Any, Any]:
+    return view.actions, memory
+
+
+for _function in (_show, _let):
+    setattr(_function, UNTOUCHED, True)
 
 
 def worst(scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Actions:

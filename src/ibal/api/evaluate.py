@@ -87,7 +87,8 @@ def evaluate(
         playing = team_list(teams, env, say)
         todo = _cells(playing, asked, bank, harms, say)
         done = results.evaluate(todo, plan, folder, say, partial=True, lowest_first="standard-1" in asked.names)
-    return Evaluation(done.rows, done.entries, done.card, len(done.rows) == plan.episodes * len(todo), folder)
+    return Evaluation(done.rows, done.entries, done.card, len(done.rows) == plan.episodes * len(todo), folder,
+                      done.broken)  # fmt: skip
 
 
 def _cells(

@@ -17,6 +17,7 @@ from ibal.adversaries.base import Adversary
 from ibal.api.records import Attacker, Team
 from ibal.evaluation import bank, matrix, teams, worlds
 from ibal.evaluation.bank import Bank, described, is_own, learns
+from ibal.game.host import HostPolicy
 from ibal.game.referee import check_functions, check_policy
 from ibal.nets.bundle import TeamPolicy, agent_of
 from ibal.nets.pymarl import check_fits
@@ -105,9 +106,10 @@ def _teams(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> lis
         here = world(env)
     if isinstance(given, TeamPolicy):
         return [_weights(str(given.meta.get("method", "policy")), given, here)]
-    if isinstance(given, Policy) or callable(given):
-        policy = check_policy(given if isinstance(given, Policy) else given(here.env.spec))
-        name = "policy" if isinstance(given, Policy) else called_name(given)
+    made = isinstance(given, Policy | HostPolicy)
+    if made or callable(given):
+        policy = check_policy(given if made else given(here.env.spec))
+        name = "policy" if made else getattr(given, "label", None) or called_name(given)
         return [matrix.Team(name, "own", None, here.env, _identity(here), policy, None, "", {}, own=True)]
     raise ConfigError(
         f"a {type(given).__name__} is no team; give a name, a file, a run folder, a team of ibal.train, a policy of "

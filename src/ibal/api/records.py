@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibal.adversaries.bundle import save_attacker
+from ibal.contract import ContractError
 from ibal.evaluation import matrix, summary
 from ibal.experiments.config import RunConfig
 from ibal.nets.agents import Agent
@@ -18,7 +19,7 @@ from ibal.nets.bundle import TeamPolicy, save_bundle
 from ibal.options import ConfigError
 from ibal.report import page, sheet
 from ibal.report.names import short
-from ibal.types import Env, EnvSpec, Policy
+from ibal.types import Env, EnvSpec, HostPolicy, Policy
 from ibal.viz import curves, scores
 from ibal.viz.player import player_html, write_comparison, write_player
 from ibal.viz.trajectory import Trajectory
@@ -57,7 +58,7 @@ class Team:
         """What its bundle says: environment, method, steps, configuration, versions."""
         return self.policy.meta
 
-    def bind(self) -> Policy:
+    def bind(self) -> Policy | HostPolicy:
         """Return it as the pure functions that rollouts and attacks take."""
         player = self.played.player
         return player.bind(self.played.params) if isinstance(player, Agent) else player
@@ -165,7 +166,9 @@ class Evaluation:
     ``rows``: one per episode (columns: see ``evaluation.matrix.run``); ``summary``: one per team, perturbation and
     attack, with means, standard deviations over seeds and 95 % intervals (``evaluation.summary.summarise``); ``card``:
     what was attacked, with which knowledge, and what remained. ``finished`` is False where Ctrl-C ended it: then the
-    cells that were played to their end are here, and no others. ``out`` is its folder, None: nothing was written.
+    cells that were played to their end are here, and no others. ``broken`` says, in one sentence, which world or team
+    in Python broke its contract or died before the others could be played. ``out`` is its folder, None: nothing was
+    written.
     """
 
     rows: pl.DataFrame
@@ -173,6 +176,14 @@ class Evaluation:
     card: dict[str, Any]
     finished: bool = True
     out: Path | None = None
+    broken: str = ""
+
+    def require_all(self) -> None:
+        """Raise ContractError if something broke, KeyboardInterrupt if Ctrl-C ended it; else all has been played."""
+        if self.broken:
+            raise ContractError(self.broken)
+        if not self.finished:
+            raise KeyboardInterrupt
 
     @property
     def summary(self) -> pl.DataFrame:

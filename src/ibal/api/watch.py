@@ -16,7 +16,7 @@ from ibal.evaluation.matrix import Attack, cells
 from ibal.experiments.fitting import policy_of
 from ibal.options import ConfigError, check_count, check_seed
 from ibal.report.names import short
-from ibal.types import Env, Policy
+from ibal.types import Env, HostPolicy, Policy
 from ibal.viz.plain import pictured
 from ibal.viz.player import MOST
 from ibal.viz.record import record
@@ -80,7 +80,7 @@ class Game(NamedTuple):
 
     world: Env
     params: Any
-    policy: Policy
+    policy: Policy | HostPolicy
     attack: Attack
     label: str
 

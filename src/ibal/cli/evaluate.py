@@ -42,8 +42,7 @@ def main(argv: list[str]) -> int:
     done = _evaluate(options, output)
     rows = [{"trained_seed": row["seed"]} | row for row in done.of_teams()]
     output.result({"rows": rows, "episodes": options.episodes, "seed": options.seed}, as_text(rows))
-    if not done.finished:
-        raise KeyboardInterrupt
+    done.require_all()
     return OK
 
 

@@ -91,8 +91,7 @@ def show(ask: Asked, output: Output) -> int:
         output.note(f"wrote {ask.out / 'episodes.parquet'} ({done.rows.height} rows), summary.json and card.json")
     data = {"rows": done.entries, "episodes": ask.episodes, "seed": ask.seed, "remained": done.card["remained"]}
     output.result(data, as_text(done.entries, _room(), done.card))
-    if not done.finished:
-        raise KeyboardInterrupt
+    done.require_all()
     return OK
 
 

@@ -36,7 +36,7 @@ from ibal.registry import Own, UnknownName
 
 if TYPE_CHECKING:
     from ibal.evaluation.matrix import Attack
-    from ibal.types import Env, EnvSpec, Policy
+    from ibal.types import Env, EnvSpec, HostPolicy, Policy
     from ibal.viz.trajectory import Trajectory
 
 WEIGHTS = (".safetensors", ".th")
@@ -55,7 +55,7 @@ class _Game(NamedTuple):
 
     world: Env
     params: Any
-    teams: list[tuple[str, Policy]]
+    teams: list[tuple[str, Policy | HostPolicy]]
     attacks: list[Attack]
 
 
@@ -166,7 +166,7 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     return _Game(world, params, [(team.label, _bound(team, env.spec, options.flag)) for team in teams], made)
 
 
-def _bound(team: _Who, spec: EnvSpec, flag: str) -> Policy:
+def _bound(team: _Who, spec: EnvSpec, flag: str) -> Policy | HostPolicy:
     """Make the policy for the environment of all."""
     try:
         return bound(team.found, spec)

@@ -55,6 +55,7 @@ TABLE = Registry(
     adapters={
         "jaxmarl": Entry("ibal.envs.adapters.jaxmarl:make", "as jaxmarl:SMAX/2s3z, compiled (needs jaxmarl)"),
         "jumanji": Entry("ibal.envs.adapters.jumanji:make", "as jumanji:Cleaner-v0, compiled (needs jumanji)"),
+        "pettingzoo": Entry("ibal.game.parallel:make", "as pettingzoo:mpe2.simple_spread_v3, from Python"),
     },
     closed=frozenset({"jaxmarl", "jumanji"}),
 )

@@ -220,10 +220,16 @@ def result_of(name: str, spec: EnvSpec, result: Any) -> tuple[Any, TimeStep]:
 
     Raises ContractError if the shapes or the types are not those of ``spec``.
     """
+    state, step = check_result(name, spec, result)
+    return state, jax.tree.map(jnp.asarray, step)
+
+
+def check_result(name: str, spec: EnvSpec, result: Any) -> tuple[Any, TimeStep]:
+    """Return what ``reset`` or ``step`` gave as it is. Raises as ``result_of``."""
     _require(_is_result(result), f"{name}() must return (state, TimeStep), got {type(result).__name__}")
     state, step = result
     _check_step(name, spec, step)
-    return state, jax.tree.map(jnp.asarray, step)
+    return state, step
 
 
 def _is_result(result: Any) -> bool:

@@ -22,31 +22,19 @@ from jaxtyping import Array, Float, Int, Key
 from ibal import rng, tree
 from ibal.adversaries.base import Adversary, natural
 from ibal.contract import ContractError
+from ibal.evaluation.hosted import play_hosted
+from ibal.evaluation.outcome import EpisodeResults
 from ibal.evaluation.room import check_room
 from ibal.game import referee, turn
 from ibal.game.referee import Fault
 from ibal.game.turn import Game
 from ibal.nets.agents import Agent
-from ibal.types import Env, Policy
+from ibal.types import Env, HostPolicy, Policy
 
 PLENTY = 10_000  # episodes; fewer fit anywhere, and are not worth a forecast
 SLOTS = 128  # environments that step together; more only costs cache on a CPU
 
 _NOBODY = natural()  # one object: a new one per call would compile anew
-
-
-class EpisodeResults(NamedTuple):
-    """One entry per episode. ``metrics`` are those of the last step; ``win`` is ``metrics["win"]``, 1 or 0 or a share
-    of what there was to win, 0 where the environment has none. ``attacked`` is the share of the living agents' turns
-    that an attack touched, by changing what the agent saw or by replacing its action; ``replaced`` that of the actions
-    it replaced."""
-
-    returns: Float[Array, "b"]
-    length: Int[Array, "b"]
-    win: Float[Array, "b"]
-    metrics: dict[str, Array]
-    attacked: Float[Array, "b"]
-    replaced: Float[Array, "b"]
 
 
 class _Rows(NamedTuple):
@@ -83,7 +71,7 @@ def episode_keys(seed: int, count: int) -> Key[Array, "b"]:
 
 
 def check_games(
-    env: Env, policy: Policy | Agent, count: int, params: Any = None, *, env_params: Any = None,
+    env: Env, policy: Policy | HostPolicy | Agent, count: int, params: Any = None, *, env_params: Any = None,
     adversary: Adversary | None = None, attacker: Any = None,
 ) -> None:  # fmt: skip
     """Raise MemoryRefused if ``count`` games, all of which ``play`` sets up before it begins, take more memory than
@@ -95,7 +83,7 @@ def check_games(
     key = jax.eval_shape(lambda: rng.root(0))
 
     def begin(key: jax.Array, params: Any, attacker: Any) -> Game:
-        team = policy.bind(params) if isinstance(policy, Agent) else policy
+        team: Any = policy.bind(params) if isinstance(policy, Agent) else policy
         return turn.begin(env, team, adversary, attacker, key, env.params if env_params is None else env_params)
 
     game = jax.eval_shape(begin, key, params, attacker)
@@ -105,7 +93,7 @@ def check_games(
 
 
 def play(
-    env: Env, policy: Policy | Agent, keys: Key[Array, "b"], params: Any = None, *, env_params: Any = None,
+    env: Env, policy: Policy | HostPolicy | Agent, keys: Key[Array, "b"], params: Any = None, *, env_params: Any = None,
     slots: int = SLOTS, adversary: Adversary | None = None, attacker: Any = None,
 ) -> EpisodeResults:  # fmt: skip
     """Play one episode per key to its end and return what came of it.
@@ -119,6 +107,8 @@ def play(
     """
     if keys.shape[0] == 0:
         raise ValueError("play: no episode asked for (keys is empty)")
+    if env.host is not None or referee.is_in_python(policy):
+        return play_hosted(env, policy, keys, params, env_params, _NOBODY if adversary is None else adversary, attacker)
     env_params = env.params if env_params is None else env_params
     check_games(env, policy, keys.shape[0], params, env_params=env_params, adversary=adversary, attacker=attacker)
     slots = min(slots, keys.shape[0])

@@ -31,12 +31,13 @@ from ibal import reading
 from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluation import sources
 from ibal.evaluation.episodes import EpisodeResults, episode_keys, play
+from ibal.evaluation.hosted import Broken
 from ibal.evaluation.perturb import perturb, together
 from ibal.evaluation.versions import require_one
 from ibal.files import appear_bytes
 from ibal.nets.agents import Agent
 from ibal.options import check_count, check_seed
-from ibal.types import Env, Policy
+from ibal.types import Env, HostPolicy, Policy
 
 # Whatever decides what an episode brings: these and all that they import. Training, reports and commands do not.
 _ENGINE = (
@@ -47,6 +48,9 @@ _PART = {
     "episode": pl.Int32, "attacker": pl.Int32, "win": pl.Float64, "return": pl.Float64, "length": pl.Int32,
     "attacked": pl.Float64,
 }  # fmt: skip
+
+
+UNFINISHED = "unfinished.parquet"
 
 
 class Team(NamedTuple):
@@ -60,7 +64,7 @@ class Team(NamedTuple):
     seed: int | None
     env: Env
     world: str
-    player: Policy | Agent
+    player: Policy | HostPolicy | Agent
     params: Any
     digest: str
     about: Mapping[str, Any]
@@ -178,6 +182,10 @@ def run(
                 raise
             note(f"interrupted: these are {i} of {len(todo)} cells")
             break
+        except Broken as error:
+            _save_unfinished(cell, plan, error, out, note)
+            error.before = pl.concat(frames, how="diagonal_relaxed") if frames else None
+            raise
         frames.append(_labelled(cell, plan, frame))
     return pl.concat(frames, how="diagonal_relaxed")
 
@@ -196,6 +204,17 @@ def _kept_or_played(
         if kept is not None and digest:
             _keep(kept, digest, frame)
     return frame
+
+
+def _save_unfinished(cell: Cell, plan: Plan, error: Broken, out: Path | None, note: Callable[[str], None]) -> None:
+    """Keep the episodes of a cell that were whole when it broke: in ``error.rows``, and in the folder."""
+    if error.rows is None:
+        return
+    error.rows = _labelled(cell, plan, error.rows)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        appear_bytes(out / UNFINISHED, as_parquet(error.rows))
+        note(f"the {error.rows.height} episodes before that are in {out / UNFINISHED}")
 
 
 def _keep(parts: Path, digest: str, frame: pl.DataFrame) -> None:
@@ -260,11 +279,17 @@ def _played(cell: Cell, keys: jax.Array) -> pl.DataFrame:
     many = len(attack.attackers)
     parts: list[pl.DataFrame] = []
     for i, attacker in enumerate(attack.attackers[: len(keys)]):
-        results = play(
-            cell.world, team.player, keys[i::many], team.params, env_params=cell.params, adversary=attack.adversary,
-            attacker=attacker,
-        )  # fmt: skip
         number = np.arange(i, len(keys), many, dtype=np.int32)
+        try:
+            results = play(
+                cell.world, team.player, keys[i::many], team.params, env_params=cell.params,
+                adversary=attack.adversary, attacker=attacker,
+            )  # fmt: skip
+        except Broken as error:
+            if (held := error.results) is not None:
+                parts.append(_frame(held, cell.world.spec.has_win, number[: len(held.length)], i))
+            error.rows = pl.concat(parts).sort("episode") if parts else None
+            raise
         parts.append(_frame(results, cell.world.spec.has_win, number, i))
     return pl.concat(parts).sort("episode")
 

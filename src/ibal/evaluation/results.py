@@ -16,6 +16,7 @@ import polars as pl
 from ibal import reading
 from ibal.envs import version_of
 from ibal.evaluation.card import card
+from ibal.evaluation.hosted import Broken
 from ibal.evaluation.matrix import Cell, Plan, as_parquet, engine_version, run
 from ibal.evaluation.summary import summarise, write_json
 from ibal.files import appear_bytes
@@ -29,11 +30,12 @@ VERSION = {"version": pl.String}  # evaluations of before there were versions la
 
 
 class Evaluation(NamedTuple):
-    """All episodes, what they come to, and the card."""
+    """All episodes, what they come to, and the card. ``broken``: which world or team in Python ended it, and how."""
 
     rows: pl.DataFrame
     entries: list[dict[str, Any]]
     card: dict[str, Any]
+    broken: str = ""
 
 
 def evaluate(
@@ -45,11 +47,18 @@ def evaluate(
     ``partial``: as in ``run``; the card is then of what was played. ``lowest_first``: the attack that leaves least
     comes first, in rows and entries. Raises ValueError if there is no cell, OSError where the folder cannot be written.
     """
-    rows = run(cells, plan, out, note, partial)
+    broken = ""
+    try:
+        rows = run(cells, plan, out, note, partial)
+    except Broken as error:
+        if not partial or error.before is None:
+            raise
+        rows, broken = error.before, str(error)
+        note(f"{broken}: these are {rows.height // plan.episodes} of {len(cells)} cells")
     cells = cells[: rows.height // plan.episodes]
     rows = ordered(rows) if lowest_first else rows
     entries = summarise(rows)
-    done = Evaluation(rows, entries, card(cells, plan, entries))
+    done = Evaluation(rows, entries, card(cells, plan, entries), broken)
     if out is not None:
         content = as_parquet(rows)
         out.mkdir(parents=True, exist_ok=True)

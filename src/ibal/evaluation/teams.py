@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ibal.evaluation.matrix import Team
     from ibal.nets import bundle
     from ibal.nets.agents import Agent
-    from ibal.types import Env, EnvSpec, Policy
+    from ibal.types import Env, EnvSpec, HostPolicy, Policy
 
 SCRIPTED = Registry(
     kind="policy",
@@ -35,6 +36,10 @@ SCRIPTED = Registry(
     },
     listing="ibal replay --help",
     flag="--policy",
+    adapters={
+        "process": Entry("ibal.game.boxes:of_program", "a program that answers lines of JSON, as process:./my_team"),
+        "torch": Entry("ibal.game.boxes:torch_file", "a TorchScript file, as torch:team.pt"),
+    },
 )
 UNCHECKED = (
     "{name}: unchecked: no .json lies beside it, so nothing says whether the weights are as they were written, or what "
@@ -59,7 +64,7 @@ class Made:
     """What is made once and then shared: another object, though equal, would be compiled anew."""
 
     worlds: dict[str, Env] = field(default_factory=dict)
-    players: dict[tuple[str, Any], Policy | Agent] = field(default_factory=dict)
+    players: dict[tuple[str, Any], Policy | HostPolicy | Agent] = field(default_factory=dict)
 
     def of(self, env: Env) -> str:
         """Return what tells an environment that is given as an object apart from all others, and keep it, so that no
@@ -162,14 +167,16 @@ def method_of(meta: dict[str, Any]) -> str:
     return method if mixer == "qmix" else f"{method}-{mixer}"
 
 
-def _player(entry: Found, env: Env, world: str, made: dict[tuple[str, Any], Policy | Agent]) -> Policy | Agent:
+def _player(
+    entry: Found, env: Env, world: str, made: dict[tuple[str, Any], Policy | HostPolicy | Agent]
+) -> Policy | HostPolicy | Agent:
     """Make what plays, once for all weights of one size: one compilation."""
     of = entry.params
     which = world, entry.label if of is None else (type(of).__name__, of.hidden_size)
     return made.setdefault(which, player(entry, env.spec))  # which also checks that the weights fit
 
 
-def player(entry: Found, spec: EnvSpec) -> Policy | Agent:
+def player(entry: Found, spec: EnvSpec) -> Policy | HostPolicy | Agent:
     """Make what plays in an environment: a policy, or an agent that takes the weights of ``entry``.
 
     Raises ConfigError for weights of another size or a scripted policy of other environments, UnknownName for a name.
@@ -186,7 +193,7 @@ def player(entry: Found, spec: EnvSpec) -> Policy | Agent:
     return agent_of(entry.params, spec)
 
 
-def bound(entry: Found, spec: EnvSpec) -> Policy:
+def bound(entry: Found, spec: EnvSpec) -> Policy | HostPolicy:
     """Make the policy itself. Raises as ``player``."""
     from ibal.nets.agents import Agent
 
@@ -210,19 +217,19 @@ def _world(
     return identity, made[identity]
 
 
-def scripted(name: Own, spec: EnvSpec) -> Policy:
+def scripted(name: Own, spec: EnvSpec) -> Policy | HostPolicy:
     """Make a scripted policy, or one of the user's own. Raises ConfigError or UnknownName; an error inside the user's
     own function keeps its traceback."""
     from ibal.contract import ContractError, require_call
     from ibal.game.referee import check_policy
 
-    make, _ = SCRIPTED.load(name)
+    make, args = SCRIPTED.load(name)
     try:
-        require_call("policy", f'"{name}"', make, "spec")
-        return check_policy(make(spec))
+        require_call("policy", f'"{name}"', partial(make, *args), "spec")
+        return check_policy(make(*args, spec))
     except ContractError as error:
         raise ConfigError(f"--policy {name}: {error}") from error
     except ValueError as error:
-        if name in SCRIPTED.entries:  # made for other environments
+        if name in SCRIPTED.entries or args:  # made for other environments, or of another library's
             raise ConfigError(f'"{name}": {error}') from error
         raise

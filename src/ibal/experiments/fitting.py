@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
@@ -27,8 +28,9 @@ from ibal.evaluation.room import check_room
 from ibal.game import referee
 from ibal.nets.agents import Agent
 from ibal.options import ConfigError, check_count, check_seed
+from ibal.training.hosted import collect_hosted
 from ibal.training.rollout import collect
-from ibal.types import Env, Episodes, Policy
+from ibal.types import Env, Episodes, HostPolicy, Policy
 
 AT_ONCE = 128  # natural episodes that are played side by side
 PLAYED = 32  # episodes of a round of an attack that learns by playing, as in an iteration of training
@@ -59,7 +61,7 @@ class FitPlan:
             raise ConfigError(f"epsilon must be between 0 and 1, not {self.epsilon}")
 
 
-def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
+def fit_attacker(config: Any, env: Env, policy: Policy | HostPolicy, plan: FitPlan) -> Any:
     """Return what ``config``'s adversary has learned of ``policy``: the state that ``as_fitted(config)`` plays with.
 
     Raises ValueError for an attack that learns nothing, or needs to know more of the policy than there is.
@@ -69,9 +71,11 @@ def fit_attacker(config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
     if missing := refusal(config.build(env.spec).threat, policy):
         raise ValueError(f"{type(config).__name__} needs the {missing}, and this policy has none")
     key = rng.stream(rng.root(plan.seed), "fit")
+    hosted = env.host is not None or referee.is_in_python(policy)
     if not hasattr(config, "fit"):
-        return _by_playing(key, config, env, policy, plan)
-    episodes = natural_episodes(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
+        return (_by_playing_hosted if hosted else _by_playing)(key, config, env, policy, plan)
+    play = _natural_hosted if hosted else natural_episodes
+    episodes = play(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
     learn = jax.jit(lambda key, episodes: config.fit(key, env.spec, episodes, plan.steps))
     return learn(rng.stream(key, "learn"), episodes)
 
@@ -81,7 +85,7 @@ def as_fitted(config: Any) -> Any:
     return config if hasattr(config, "fit") else as_evaluated(config)
 
 
-def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: FitPlan) -> Any:
+def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy | HostPolicy, plan: FitPlan) -> Any:
     """Let the attack play against the policy and update itself; return what its evaluated form needs."""
     attack, team = config.build(env.spec), exploring(policy, plan.epsilon)
     rounds = config.rounds if plan.rounds is None else plan.rounds
@@ -103,7 +107,30 @@ def _by_playing(key: jax.Array, config: Any, env: Env, policy: Policy, plan: Fit
     return adapted(learned, as_fitted(config).build(env.spec).init)
 
 
-def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsilon: float) -> Episodes:
+def _by_playing_hosted(key: jax.Array, config: Any, env: Env, policy: Any, plan: FitPlan) -> Any:
+    """Do the same where the world or the team is in Python: the updates are compiled, the games are not."""
+    attack, team = config.build(env.spec), exploring(policy, plan.epsilon)
+    rounds = config.rounds if plan.rounds is None else plan.rounds
+    update, state = jax.jit(attack.update), attack.init(rng.stream(key, "init"))
+    steps = 0.0
+    for index in range(rounds):
+        here = rng.at(key, index)
+        played = collect_hosted(env, team, attack, state, rng.episodes(rng.stream(here, "play"), PLAYED))
+        steps += float(played.episodes.length.sum())
+        won = played.metrics.get("win", jnp.full(PLAYED, jnp.nan)).mean(dtype=jnp.float32)
+        part = jnp.float32((index + 1) / rounds)
+        feedback = Feedback(won, played.returns.mean(), jnp.float32(steps), jnp.int32(index), part)
+        state, _ = update(rng.stream(here, "update"), state, played.episodes, feedback)
+    return adapted(state, as_fitted(config).build(env.spec).init)
+
+
+def _natural_hosted(key: jax.Array, env: Env, policy: Any, count: int, epsilon: float) -> Episodes:
+    """Do what ``natural_episodes`` does where the world or the team is in Python, one episode after the other."""
+    team = exploring(policy, epsilon)
+    return collect_hosted(env, team, natural(), (), rng.episodes(key, count)).episodes
+
+
+def natural_episodes(key: jax.Array, env: Env, policy: Policy | HostPolicy, count: int, epsilon: float) -> Episodes:
     """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``.
 
     Raises MemoryRefused if they do not fit into memory.
@@ -122,8 +149,16 @@ def natural_episodes(key: jax.Array, env: Env, policy: Policy, count: int, epsil
     return played.episodes
 
 
-def exploring(policy: Policy, epsilon: float) -> Policy:
-    """Return ``policy`` with a share ``epsilon`` of its actions replaced by random legal ones, drawn per agent."""
+def exploring(policy: Any, epsilon: float) -> Any:
+    """Return ``policy``, compiled or in Python, with a share ``epsilon`` of its actions replaced by random legal ones,
+    drawn per agent."""
+    if referee.is_in_python(policy):
+
+        def choose(generator: np.random.Generator, scores: np.ndarray, avail: np.ndarray) -> np.ndarray:
+            other = np.argmax(generator.random(avail.shape) * avail, axis=1)
+            return np.where(generator.random(len(avail)) < epsilon, other, policy.select(generator, scores, avail))
+
+        return policy._replace(select=choose)
 
     def select(key: jax.Array, scores: Float[Array, "n a"], avail: Bool[Array, "n a"]) -> Int[Array, "n"]:
         noise = jnp.where(avail, jax.random.uniform(rng.stream(key, "action"), avail.shape), -1.0)
@@ -133,7 +168,7 @@ def exploring(policy: Policy, epsilon: float) -> Policy:
     return policy._replace(select=select)
 
 
-def policy_of(team: Team) -> Policy:
+def policy_of(team: Team) -> Policy | HostPolicy:
     """Return what plays for a team of an evaluation."""
     return team.player.bind(team.params) if isinstance(team.player, Agent) else team.player
 

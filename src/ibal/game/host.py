@@ -1,7 +1,7 @@
 """Play episodes in anybody's world with anybody's team, step by step in Python, as a compiled game plays them.
 
     world = MyWorld()                                         # .spec, .reset(key) and .step(actions), see ``World``
-    team = black_box(my_function, world.spec)                 # obs[n, o], avail[n, a] -> actions[n]; or a ``Policy``
+    team = boxes.black_box(my_function, world.spec)           # obs[n, o], avail[n, a] -> actions[n]; or a ``Policy``
     played = play(world, team, RandomConfig().build(world.spec), key=rng.episode(rng.root(0), 7))
     played.returns, played.length, played.turns.executed
 
@@ -12,6 +12,7 @@ whose numbers are those of a compiled one, the episode is the same, with and wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -20,13 +21,16 @@ import numpy as np
 
 from ibal import rng, tree
 from ibal.contract import ContractError, called
-from ibal.envs.check import check_spec, result_of
+from ibal.envs.check import check_result, check_spec
 from ibal.game import referee, turn
 from ibal.game.attacked import SILENT
 from ibal.game.decide import Decision, Turn, decide
 from ibal.game.keys import attack_key, opened, team_key, world_key
 from ibal.game.turn import Game
-from ibal.types import Adversary, Block, Env, EnvSpec, ObsLayout, Policy, TimeStep
+from ibal.types import Adversary, Block, Env, EnvSpec, HostPolicy, ObsLayout, Policy, Threat, TimeStep
+
+UNTOUCHED = "untouched"
+"""An attribute of functions of an adversary that leave everything alone: nobody pays for calling them from Python."""
 
 
 @runtime_checkable
@@ -46,37 +50,29 @@ class World(Protocol):
         ...
 
 
-class HostPolicy(NamedTuple):
-    """A team in Python, NumPy in and out. ``start() -> carry``; ``scores(carry, obs[n, o], avail[n, a],
-    last_action[n]) -> (carry, scores[n, a])``; ``select(generator, scores, avail) -> actions[n]``, whatever it draws
-    from the generator given. ``kind`` and ``reveals`` ("nothing" or "scores") as of a ``Policy``."""
-
-    start: Callable[[], Any]
-    scores: Callable[[Any, np.ndarray, np.ndarray, np.ndarray], tuple[Any, Any]]
-    select: Callable[[np.random.Generator, np.ndarray, np.ndarray], Any]
-    reveals: str = "nothing"
-    kind: str = "nothing"
-
-
 class Played(NamedTuple):
     """An episode in NumPy: its return and length; the moments [t+1], the last one included; what was seen, meant and
-    done [t]."""
+    done [t]; what the adversary remembered at its end; pictures [t+1] if they were asked for."""
 
     returns: float
     length: int
     steps: TimeStep
     turns: Turn
+    memory: Any = ()
+    pictures: tuple[Any, ...] = ()
 
 
 def play(
-    world: World, policy: Policy | HostPolicy, adversary: Adversary, attacker: Any = None, *, key: jax.Array
-) -> Played:
-    """Play the episode of ``key`` to its end, at most ``spec.horizon`` steps.
+    world: World, policy: Policy | HostPolicy, adversary: Adversary, attacker: Any = None, *, key: jax.Array,
+    max_steps: int | None = None, picture: Callable[[], Any] | None = None,
+) -> Played:  # fmt: skip
+    """Play the episode of ``key`` to its end, at most ``spec.horizon`` steps, or ``max_steps``.
 
     A ``Policy`` is compiled together with the adversary; a ``HostPolicy`` is called as it is, and an attack that asks
     it for more than the scores it gave is refused. ``attacker`` is the adversary's state (None: as ``init`` makes it).
+    ``picture()`` is called at every moment.
 
-    Raises ContractError where world, policy or adversary break their contract: there is no result then.
+    Raises ContractError where world, policy or adversary break their contract, or die: there is no result then.
     """
     check_spec(world.spec)
     spec = world.spec
@@ -84,24 +80,28 @@ def play(
         raise ContractError(f"the attack needs the {missing}, and this team does not show them", "attack")
     attacker = adversary.init(rng.root(0)) if attacker is None else attacker
     decided: Any = _compiled_team if isinstance(policy, Policy) else _python_team
-    step = _told("reset", spec, world.reset(key))
+    step = _told("reset", spec, _alive("environment", spec.name, 0, world.reset, key))
     memory = _begin(adversary, attacker, attack_key(key, "begin"), step)
-    nobody = jnp.full(spec.n_agents, -1, jnp.int32)
-    game = Game((), step, policy.start(), nobody, memory)
-    fault = _at_start(step)
+    nobody: Any = np.full(spec.n_agents, -1, np.int32)
+    game = Game((), step, _alive("policy", "the team", 0, policy.start), nobody, memory)
+    shots = [] if picture is None else [picture()]
+    draws = np.asarray(_draws(key, spec.horizon))
     steps, turns = [step], []
-    for t in range(spec.horizon):
-        done, carry, memory = decided(spec, policy, adversary, attacker, key, jnp.int32(t), game)
-        step = _told("step", spec, world.step(np.asarray(done.executed, np.int32)))
-        fault = _watch(fault, adversary.threat, game.step, done, step, jnp.int32(t))
-        game = Game((), step, carry, jnp.asarray(done.intended, jnp.int32), memory)
+    for t in range(min(spec.horizon, max_steps or spec.horizon)):
+        done, carry, memory = decided(spec, policy, adversary, attacker, key, np.int32(t), game, draws[t])
+        executed = np.asarray(done.executed, np.int32)
+        step = _told("step", spec, _alive("environment", spec.name, t + 1, world.step, executed))
+        told: Any = np.asarray(done.intended, np.int32)
+        game = Game((), step, carry, told, memory)
         steps.append(step)
         turns.append(done)
+        shots += [] if picture is None else [picture()]
         if bool(step.terminated) or bool(step.truncated):
             break
-    referee.require_fair(fault, spec, adversary.threat)
-    rows = tree.on_host(steps)
-    return Played(float(rows.reward[1:].sum()), len(turns), rows, tree.on_host(turns))
+    rows, done = tree.on_host(steps), tree.on_host(turns)
+    referee.require_fair(_watched(spec, adversary.threat, rows, done), spec, adversary.threat)
+    total = float(rows.reward[1:].sum())
+    return Played(total, len(turns), rows, done, game.memory, tuple(shots))
 
 
 def moment(
@@ -144,22 +144,6 @@ def plain_spec(
     )
 
 
-def black_box(act: Callable[[np.ndarray, np.ndarray], Any], spec: EnvSpec) -> HostPolicy:
-    """Return the team of a function ``act(obs[n, o], avail[n, a]) -> actions[n]``. Nothing is known of it but what it
-    does: its scores are 1 for the action it chose."""
-
-    def scores(carry: Any, obs: np.ndarray, avail: np.ndarray, last_action: np.ndarray) -> tuple[Any, np.ndarray]:
-        chosen = np.asarray(act(obs, avail))
-        if chosen.shape != (spec.n_agents,) or not np.issubdtype(chosen.dtype, np.integer):
-            got = f"{chosen.dtype}{list(chosen.shape)}"
-            raise ContractError(f"the function gave {got}; integers [{spec.n_agents}] were expected", "policy")
-        if bad := [i for i in range(spec.n_agents) if not 0 <= chosen[i] < spec.n_actions or not avail[i, chosen[i]]]:
-            raise ContractError(f"the function gave agent {bad[0]} an action that is not available", "policy")
-        return carry, np.eye(spec.n_actions, dtype=np.float32)[chosen]
-
-    return HostPolicy(lambda: (), scores, lambda generator, scores, avail: np.argmax(scores, axis=1))
-
-
 class Hosted:
     """A compiled environment as a world of this loop: what others' worlds are compared with."""
 
@@ -174,6 +158,11 @@ class Hosted:
         self._state, step = _opened(self._world, key, self._params)
         return step
 
+    @property
+    def state(self) -> Any:
+        """The world's own state."""
+        return self._state
+
     def step(self, actions: np.ndarray) -> TimeStep:
         """Go on as the compiled game does."""
         self._clock += 1
@@ -183,28 +172,82 @@ class Hosted:
         return step
 
 
+def _alive(whose: str, who: str, step: int, function: Callable[..., Any], *args: Any) -> Any:
+    """Call what is somebody else's. Raises ContractError, one sentence, for whatever it raises."""
+    try:
+        return function(*args)
+    except ContractError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise ContractError(f"{who} died at step {step}: {said}", whose) from error
+
+
 def _told(name: str, spec: EnvSpec, step: Any) -> TimeStep:
-    return result_of(name, spec, ((), step))[1]
+    check_result(name, spec, ((), step))
+    return jax.tree.map(np.asarray, step)  # NumPy: every operation of jax's own would be a program that is started
+
+
+def _watched(spec: EnvSpec, threat: Threat, rows: TimeStep, turns: Turn) -> referee.Fault:
+    """Return the first rule that was broken in an episode, all of whose steps are looked at by one program."""
+
+    def padded(values: np.ndarray, count: int) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[-1:], count - len(values), axis=0)])
+
+    steps = jax.tree.map(lambda values: padded(values, spec.horizon + 1), rows)
+    return _look_back(
+        threat, steps, jax.tree.map(lambda values: padded(values, spec.horizon), turns), np.int32(len(turns.intended))
+    )
+
+
+def _all_steps(threat: Threat, steps: TimeStep, turns: Turn, length: jax.Array) -> referee.Fault:
+    def one(t: jax.Array) -> referee.Fault:
+        return referee.watch(
+            referee.Fault(jnp.int32(-1), t), threat, tree.at(steps, t), tree.at(turns, t), tree.at(steps, t + 1), t
+        )
+
+    clock = jnp.arange(turns.intended.shape[0], dtype=jnp.int32)
+    faults = jax.vmap(one)(clock)
+    faults = faults._replace(code=jnp.where(clock < length, faults.code, -1))
+    start = referee.at_start(tree.at(steps, 0))
+    return tree.where(start.code >= 0, start, referee.first(faults))
+
+
+def _compiled_team(
+    spec: EnvSpec, policy: Policy, adversary: Adversary, attacker: Any, key: jax.Array, t: np.int32, game: Game,
+    draw: np.ndarray,
+) -> Decision:  # fmt: skip
+    """Decide with a team that is compiled together with the adversary."""
+    return _decision(spec, policy, adversary, attacker, key, t, game)
 
 
 def _python_team(
-    spec: EnvSpec, policy: HostPolicy, adversary: Adversary, attacker: Any, key: jax.Array, t: jax.Array, game: Game
-) -> Decision:
+    spec: EnvSpec, policy: HostPolicy, adversary: Adversary, attacker: Any, key: jax.Array, t: np.int32, game: Game,
+    draw: np.ndarray,
+) -> Decision:  # fmt: skip
     """Decide with a team that is asked in Python; the adversary's two functions are compiled."""
     avail, last = np.asarray(game.step.avail), np.asarray(game.last_action)
     asked = (spec, SILENT, adversary, attacker, key, t, game._replace(carry=()))  # its carry is the team's own
 
-    def scores(seen: jax.Array) -> tuple[Any, jax.Array]:
-        carry, scores = called("policy", "policy.scores", policy.scores, game.carry, np.asarray(seen), avail, last)
+    now = int(t)
+
+    def scores(seen: Any) -> tuple[Any, Any]:
+        asked = partial(_alive, "policy", "the team", now, policy.scores)
+        carry, scores = called("policy", "policy.scores", asked, game.carry, np.asarray(seen), avail, last)
         scores = np.asarray(scores, np.float32)
         referee.check_scores(spec, scores, (), ())
-        return carry, jnp.asarray(scores)
+        return carry, scores
 
-    def select(scores: jax.Array) -> jax.Array:
-        generator = np.random.default_rng(np.asarray(jax.random.key_data(team_key(key, t))))
-        chosen = np.asarray(policy.select(generator, np.asarray(scores), avail))
-        return jnp.asarray(referee.actions_of(spec, "policy.select", chosen), jnp.int32)
+    def select(scores: Any) -> Any:
+        generator = np.random.default_rng(draw)
+        chosen = np.asarray(_alive("policy", "the team", now, policy.select, generator, scores, avail))
+        referee.check_actions(spec, "policy.select", chosen)
+        return chosen.astype(np.int32)
 
+    if all(getattr(function, UNTOUCHED, False) for function in (adversary.observe, adversary.act)):
+        nothing = game.step.obs, game.memory
+        return decide(lambda: nothing, scores, select, lambda memory, seen, values, intended: (intended, memory))
     return decide(lambda: _look(*asked), scores, select, lambda *choice: _act(*asked, *choice))
 
 
@@ -217,6 +260,8 @@ _stepped = jax.jit(
 _begin = jax.jit(lambda adversary, attacker, key, step: adversary.begin(key, attacker, step), static_argnums=0)
 _look = jax.jit(turn.look, static_argnums=(0, 1, 2))
 _act = jax.jit(turn.act, static_argnums=(0, 1, 2))
-_compiled_team = jax.jit(turn.decision, static_argnums=(0, 1, 2))
-_at_start = jax.jit(referee.at_start)
-_watch = jax.jit(referee.watch, static_argnums=1)
+_decision = jax.jit(turn.decision, static_argnums=(0, 1, 2))
+_look_back = jax.jit(_all_steps, static_argnums=0)
+_draws = jax.jit(
+    lambda key, count: jax.vmap(lambda t: jax.random.key_data(team_key(key, t)))(jnp.arange(count)), static_argnums=1
+)

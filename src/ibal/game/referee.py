@@ -21,7 +21,7 @@ from ibal import tree
 from ibal.contract import ContractError, require_call
 from ibal.envs.check import check_kept, kind
 from ibal.game.decide import Turn
-from ibal.types import KNOWLEDGE, Adversary, Env, EnvSpec, Policy, Threat, TimeStep
+from ibal.types import KNOWLEDGE, Adversary, Env, EnvSpec, HostPolicy, Policy, Threat, TimeStep
 
 TOLERANCE = 1e-5  # rounding of a projection or of a rebuilt observation, relative where entries are above 1
 LARGEST = float(np.finfo(np.float32).max)
@@ -185,10 +185,15 @@ def check_scores(spec: EnvSpec, scores: Any, before: Any, carry: Any) -> None:
 
 def actions_of(spec: EnvSpec, name: str, actions: Any) -> jax.Array:
     """Return the team's actions, if they are one whole number per agent."""
+    check_actions(spec, name, actions)
+    return actions if isinstance(actions, jax.Array) else jnp.asarray(actions)
+
+
+def check_actions(spec: EnvSpec, name: str, actions: Any) -> None:
+    """Raise ContractError unless the actions are one whole number per agent."""
     if jnp.shape(actions) != (spec.n_agents,) or not jnp.issubdtype(jnp.result_type(actions), jnp.integer):
         whose = "policy" if name.startswith("policy") else "attack"
         raise ContractError(f"{name} gave {kind(actions)}; integers [{spec.n_agents}] were expected", whose)
-    return actions if isinstance(actions, jax.Array) else jnp.asarray(actions)
 
 
 def remembered(name: str, memory: Any, after: Any) -> Any:
@@ -238,14 +243,19 @@ def check_threat(threat: Threat) -> None:
         raise ContractError(f"threat.p is {threat.p!r}; a share of the steps, 0 to 1, was expected", "attack")
 
 
-def check_policy(policy: Any) -> Policy:
-    """Return a policy whose functions can be called as they will be. Raises ContractError."""
-    if not isinstance(policy, Policy):
+def check_policy(policy: Any) -> Policy | HostPolicy:
+    """Return a policy, or one in Python, whose functions can be called as they will be. Raises ContractError."""
+    if not (isinstance(policy, Policy) or is_in_python(policy)):
         raise ContractError(f"an ibal.types.Policy was expected, got a {type(policy).__name__}", "policy")
     for name, arguments in (("start", ""), ("scores", "carry, obs, avail, last_action"),
                             ("select", "key, scores, avail")):  # fmt: skip
         require_call("policy", f"policy.{name}", getattr(policy, name), arguments)
     return policy
+
+
+def is_in_python(policy: Any) -> bool:
+    """Say whether this is a team that is asked in Python and cannot be compiled."""
+    return isinstance(policy, HostPolicy)
 
 
 def refusal(threat: Threat, policy: Any) -> str | None:

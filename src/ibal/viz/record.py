@@ -15,7 +15,7 @@ from ibal.adversaries.base import Adversary, natural
 from ibal.game import referee, turn
 from ibal.game.referee import Fault
 from ibal.game.turn import Game, Turn
-from ibal.types import Env, Frame, Policy
+from ibal.types import Env, Frame, HostPolicy, Policy
 from ibal.viz.trajectory import Overlay, Trajectory
 
 _NOBODY = natural()  # one object: a new one per recording would compile anew
@@ -31,7 +31,7 @@ class _Row(NamedTuple):
 
 def record(
     env: Env,
-    policy: Policy,
+    policy: Policy | HostPolicy,
     key: jax.Array,
     params: Any = None,
     *,
@@ -50,6 +50,10 @@ def record(
 
     Runs on the host, one compiled step at a time: this stops with the episode, and compiles faster than a scan.
     """
+    if env.host is not None or referee.is_in_python(policy):
+        from ibal.viz.hosted import record_hosted
+
+        return record_hosted(env, policy, key, params, adversary, attacker, max_steps, label)
     if env.frame is None:
         raise ValueError(f'environment "{env.spec.name}" cannot be drawn: its Env.frame is None')
     if max_steps is not None and max_steps < 1:

@@ -30,7 +30,8 @@ class Trajectory(NamedTuple):
     """An episode of ``t`` decisions: ``frames`` and ``steps`` have ``t + 1`` rows, actions ``t``.
 
     ``intended`` int[t, n] is what the policy chose, ``executed`` what the environment was given. ``enemy_units``
-    int[m] is the unit index of the enemy that agents call ``enemy[j]``, when that is not ``n + j``.
+    int[m] is the unit index of the enemy that agents call ``enemy[j]``, when that is not ``n + j``. ``pictures`` uint8
+    [h, w, 3], one per frame: what a world that is not ours draws of itself.
     """
 
     frames: Frame
@@ -40,6 +41,7 @@ class Trajectory(NamedTuple):
     overlay: Overlay = Overlay()
     label: str = ""
     enemy_units: np.ndarray | None = None
+    pictures: tuple[np.ndarray, ...] = ()
 
     @property
     def length(self) -> int:

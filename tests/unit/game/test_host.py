@@ -16,7 +16,8 @@ from ibal.adversaries.fgsm import FgsmConfig
 from ibal.adversaries.random import RandomConfig
 from ibal.contract import ContractError
 from ibal.evaluation.scripted import random_policy
-from ibal.game.host import Hosted, HostPolicy, Played, black_box, moment, plain_spec, play
+from ibal.game.boxes import black_box
+from ibal.game.host import Hosted, HostPolicy, Played, moment, plain_spec, play
 from ibal.game.keys import world_seed
 from ibal.training.rollout import collect
 from ibal.types import Env, Policy, TimeStep

@@ -24,7 +24,8 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ibal.envs.adapters import smax
-from ibal.envs.adapters.frozen import blocks, frozen, largest, row, unnamed
+from ibal.envs.adapters.frozen import frozen, largest, row, unnamed
+from ibal.envs.adapters.mpe import spread
 from ibal.envs.adapters.optional import as_written, library
 from ibal.options import ConfigError
 from ibal.registry import hint
@@ -74,7 +75,7 @@ def _game(name: str, options: dict[str, Any]) -> tuple[Any, Facts]:
         game = as_written(lambda: jaxmarl.make(head, **options))()
     except ImportError as error:
         raise ConfigError(f'"jaxmarl:{name}": {error}') from error
-    return game, Facts(obs=_spread(game)) if head == "MPE_simple_spread_v3" else Facts()
+    return game, Facts(obs=spread(game.num_agents, game.num_landmarks)) if head == "MPE_simple_spread_v3" else Facts()
 
 
 def _layout(head: str, rest: str) -> Any:
@@ -85,19 +86,6 @@ def _layout(head: str, rest: str) -> Any:
     if rest not in known:
         raise ConfigError(f'{head} has no layout "{rest}".{hint(rest, known)} There are {", ".join(known)}')
     return known[rest]
-
-
-def _spread(game: Any) -> ObsLayout:
-    """Source: ``environments/mpe/simple_spread.py``, ``get_obs``: others in their order, the observer left out."""
-    others, xy = range(game.num_agents - 1), ("rel_x", "rel_y")
-    return ObsLayout(
-        blocks(
-            ("own", 0, ("velocity_x", "velocity_y", "x", "y")),
-            *(("landmark", j, xy) for j in range(game.num_landmarks)),
-            *(("ally", j, xy) for j in others),
-            *(("ally", j, ("said_0", "said_1")) for j in others),
-        )
-    )
 
 
 def adapted(name: str, game: Any, facts: Facts) -> Env:

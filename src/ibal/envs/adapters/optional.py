@@ -28,14 +28,19 @@ class Missing(ConfigError, ImportError):
 def library(extra: str, module: str = "") -> Any:
     """Import ``module`` (by default the library that ``extra`` is named after). Raises Missing."""
     try:
-        with _silence():
-            return importlib.import_module(module or extra)
+        return silently(module or extra)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
             raise
         raise Missing(
             f'this needs the package {extra}: pip install "ibal[{extra}]" (or pip install {extra})'
         ) from error
+
+
+def silently(module: str) -> Any:
+    """Import a module without what it says meanwhile. Raises ModuleNotFoundError."""
+    with _silence():
+        return importlib.import_module(module)
 
 
 @contextlib.contextmanager
