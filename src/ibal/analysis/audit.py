@@ -21,6 +21,7 @@ SUITE = (
     "stop-1",
 )  # of standard-1, without attackers
 KEEP = 0.8  # of what it brings undisturbed: the threshold where none is given
+ALIKE = 0.05  # of the undisturbed score: agents whose losses differ by no more are called alike
 PAIRS = 45  # with more pairs of agents, only those of the agents whose loss costs most
 # What a number means, for every curve; the points are few, since each is played.
 CURVES: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -227,13 +228,17 @@ def verdict(found: dict[str, Any], score: str) -> list[str]:
     natural, threshold = found["natural"], found["threshold"]
     say = (lambda x: f"{100 * x:.0f}\u00a0%") if score == "win" else (lambda x: f"{x:.1f}")
     what = "wins {} of its games" if score == "win" else "earns {} a game"
+    alike = False
     fails = "stop" if found["loss"] == "stop" else "repeat one action"
     first = f"Undisturbed the team {what.format(say(natural['score']))}"
     if found["agents"]:
         worst = max(found["agents"], key=lambda one: one["cost"])
         many = fails.replace("stop", "stops").replace("repeat ", "repeats ")
-        first += f"; {say(worst['score'])} when agent {worst['agent']} {many}, the most costly single loss"
-    if found["pairs"]:
+        spread = max(one["score"] for one in found["agents"]) - worst["score"]
+        alike = len(found["agents"]) > 1 and spread <= ALIKE * abs(natural["score"])
+        whose = "any one agent" if alike else f"agent {worst['agent']}"
+        first += f"; {say(worst['score'])} when {whose} {many}" + (", the most costly single loss" if not alike else "")
+    if found["pairs"] and not alike:
         one = found["pairs"]["worst"]
         first += (
             f", and {say(one['score'])} when agents {' and '.join(map(str, one['agents']))} {fails}, the worst pair"

@@ -92,6 +92,12 @@ def test_the_verdict_is_three_sentences_with_the_numbers_in_it(bench: Bench) -> 
     assert 'Train it against "late-1" next' in said[2]
 
 
+def test_where_any_loss_costs_the_same_no_agent_is_named(bench: Bench) -> None:
+    found = plan.summary(bench, None, {})
+    found["agents"] = [one | {"score": 12.0, "cost": 10.0} for one in found["agents"]]
+    assert "12.0 when any one agent stops." in plan.verdict(found, "return")[0]
+
+
 def test_a_limit_that_is_given_is_the_threshold_and_decides(bench: Bench) -> None:
     assert plan.summary(bench, 12.0, {})["passed"] is False
     assert plan.summary(bench, 10.0, {})["passed"] is True
