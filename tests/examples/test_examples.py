@@ -114,6 +114,13 @@ def test_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(table.rows["length"]) == {10}
 
 
+def test_own_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = load("own_policy", monkeypatch).main(tiny=True)
+    found = scores(table)
+    assert {policy for policy, _ in found} == {"function", "with memory", "program"}
+    assert found["function", "random"]["return"] == found["program", "random"]["return"]  # they act alike
+
+
 def test_compare_methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     table = load("compare_methods", monkeypatch).main(tiny=True, out=tmp_path)
     assert {policy for policy, _ in scores(table)} == {"vanilla", "rand-act"}
