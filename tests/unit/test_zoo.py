@@ -12,9 +12,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import ibal
+from ibal.api import zoo as checks
 from ibal.cli.main import main
 from ibal.evaluation.teams import found
 from ibal.options import ConfigError
@@ -162,3 +164,17 @@ def test_names_and_places_that_are_none_are_told(tmp_path: Path, monkeypatch) ->
     (tmp_path / "index.json").write_text('{"format": 1, "entries": {"a/b": {"kind": 3}}}')
     with pytest.raises(ConfigError, match="cannot be read"):
         _ = Zoo(tmp_path).entries
+
+
+def test_a_board_of_checks_that_are_not_of_one_team_is_refused(tmp_path: Path) -> None:
+    row = {
+        "policy": "a/b", "method": "x", "env": "toy/leak", "version": "", "attack": "natural", "perturbation": "none",
+        "seed": 0, "win": 1.0, "return": 1.0, "length": 1, "episode": 0, "key_seed": 0, "attacked": 0.0,
+    }  # fmt: skip
+    rows, zoo = pl.DataFrame([row]), Zoo(tmp_path)
+    page = checks.keep(checks.Checked("a/b", rows, checks.row_of("a/b", {}, rows, 1, 0)), zoo)
+    assert "a/b" in page.read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a-c.parquet and the JSON beside it are not about one team; check that"):
+        checks.keep(
+            checks.Checked("a/c", rows.with_columns(policy=pl.lit("a/d")), checks.row_of("a/c", {}, rows, 1, 0)), zoo
+        )
