@@ -58,7 +58,7 @@ from ibal.zoo import Zoo
 
 # What the place holds.
 THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation", "study", "zoo"}
-SLOW = 20.0  # seconds for one command line: most take a hundredth of one
+SLOW = 20.0  # seconds of the processor for one command line; most take a hundredth of one
 TESTS = 3
 
 # What is stopped at: where a command line has been understood, and the work begins.
@@ -311,10 +311,10 @@ def done(*args: Any, **kwargs: Any) -> None:
 def run(words: list[str]) -> tuple[int, str, str]:
     """Give a command line; return its status and what it printed, and hold it to what every command line must do."""
     COUNT["command lines"] += 1
-    out, err, begun = io.StringIO(), io.StringIO(), time.monotonic()
+    out, err, begun = io.StringIO(), io.StringIO(), time.process_time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(list(words))
-    took, said = time.monotonic() - begun, err.getvalue()
+    took, said = time.process_time() - begun, err.getvalue()
     written = [path for path in Path.cwd().iterdir() if path.name not in THERE]
     for path in written:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
