@@ -48,6 +48,7 @@ PARTS = {
     "padding": "slots of forward, backward and mixer that hold no step",
     "optimiser": "a whole update less the gradient",
 }
+ROLLOUTS = 4  # that are timed, of games of their own: how long the longest lasts is chance
 UPDATES = 8  # gradient steps in a row that are timed, each of a batch of its own
 
 
@@ -105,25 +106,31 @@ def _games(
     env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any
 ) -> dict[str, float]:  # fmt: skip
     """Return the seconds for an environment step of everything that a rollout does."""
-    keys, now = rng.episodes(rng.root(1), train.envs), Progress(one.progress.env_steps, jnp.float32(1))
+    keys, now = (
+        rng.episodes(rng.root(1), ROLLOUTS * train.envs).reshape(ROLLOUTS, -1),
+        Progress(one.progress.env_steps, jnp.float32(1)),
+    )
     plays = learner_for(env, learner, train, adversary)
 
     def rollout(against: Adversary, attacker: Any) -> Callable[[], Any]:
-        play = jax.jit(lambda state, attacker: collect(env, plays.policy(state, now), against, attacker, keys))
+        @jax.jit
+        def play(state: Any, attacker: Any) -> Any:
+            return jax.lax.map(lambda mine: collect(env, plays.policy(state, now), against, attacker, mine), keys)
+
         return lambda: play(one.learner, attacker)
 
     calm, attacked = rollout(natural(), ()), rollout(adversary, one.attacker)
     alone, whole = bench.seconds(calm), bench.seconds(attacked)
-    length = attacked().episodes.length
-    lockstep, steps = int(length.max()), int(length.sum())
+    episodes = attacked().episodes
+    lockstep, steps = int(episodes.length.max(1).sum()), int(episodes.length.sum())
     busy = steps / (train.envs * lockstep)
-    engine = bench.seconds(bench.steps_only(env, keys, lockstep))
-    policy = bench.seconds(bench.policy_only(env, plays.policy(one.learner, now), keys, lockstep))
+    engine = bench.seconds(bench.steps_only(env, keys[0], lockstep))
+    policy = bench.seconds(bench.policy_only(env, plays.policy(one.learner, now), keys[0], lockstep))
     recording = max(0.0, alone - engine - policy)
     attack = whole - alone
     store = jax.jit(lambda kept, new: jax.lax.fori_loop(0, UPDATES, lambda _, kept: replay.add(kept, new), kept))
-    example = attacked().episodes
-    storing = bench.seconds(lambda: store(replay.init(example, 2 * train.envs), example)) / UPDATES
+    example = tree.at(episodes, 0)
+    storing = ROLLOUTS * bench.seconds(lambda: store(replay.init(example, 2 * train.envs), example)) / UPDATES
     spans = {"engine": engine, "policy": policy, "recording": recording, "attack": attack}
     found = {name: busy * span for name, span in spans.items()}
     found |= {"waiting": (1 - busy) * sum(spans.values()), "storing": storing}
