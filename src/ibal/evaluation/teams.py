@@ -39,6 +39,8 @@ SCRIPTED = Registry(
     adapters={
         "process": Entry("ibal.game.boxes:of_program", "a program that answers lines of JSON, as process:./my_team"),
         "torch": Entry("ibal.game.boxes:torch_file", "a TorchScript file, as torch:team.pt"),
+        "jaxmarl": Entry("ibal.nets.jaxmarl:team", "a parameter file of JaxMARL's, as jaxmarl:actor.safetensors"),
+        "sb3": Entry("ibal.nets.sb3:team", "an archive of Stable-Baselines3, as sb3:model.zip"),
     },
 )
 UNCHECKED = (

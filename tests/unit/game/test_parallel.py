@@ -32,9 +32,7 @@ class Leaving:
         return SimpleNamespace(shape=(2,) if name == "a" else (3,))
 
     def action_space(self, name: str) -> Any:
-        kind = type("Discrete", (), {})()
-        kind.n = 2 if name == "a" else 4
-        return kind
+        return type("Discrete", (), {"n": 2 if name == "a" else 4})()
 
     def reset(self, seed: int) -> Any:
         self.agents, self.clock, self.draw = ["a", "b"], 0, np.random.default_rng(seed)
@@ -70,6 +68,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> ibal.Env:
 def test_who_has_left_is_out_and_what_it_does_is_not_passed_on(env: ibal.Env) -> None:
     spec = env.spec
     assert (spec.n_agents, spec.n_actions, spec.obs_size, spec.state_size, spec.horizon) == (2, 4, 3, 6, 4)
+    assert env.host is not None
     world = env.host()
     team = random_policy(spec)
     played = play(world, team, natural(), key=rng.episode(rng.root(0), 1))
