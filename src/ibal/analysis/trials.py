@@ -23,8 +23,10 @@ from ibal.evaluation import stats
 from ibal.evaluation.episodes import episode_keys, play
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.perturb import perturb
+from ibal.game.referee import is_in_python
 
 BATCH = 128  # episodes
+BATCH_IN_PYTHON = 16  # of worlds and teams that are played step by step in Python
 # Steps are part of a program, all other numbers are data.
 KINDS = (
     "delay-1", "delay-2", "delay-4", "late-1", "late-2", "lost", "burst", "range", "noise", "drop", "frozen", "stop",
@@ -48,6 +50,8 @@ class Bench:
 
     def __init__(self, team: Team, seed: int = 0, deadline: float = float("inf")) -> None:
         self.team, self.spec, self.seed, self.deadline = team, team.env.spec, seed, deadline
+        in_python = team.env.host is not None or is_in_python(team.player)
+        self.batch = BATCH_IN_PYTHON if in_python else BATCH
         self.cannot: dict[str, str] = {}
         self.seconds = 0.0
         self.episodes = 0
@@ -107,14 +111,14 @@ class Bench:
     def timed(self, world: Any, params: Any, adversary: Adversary, attacker: Any, batch: int) -> Scores:
         """Play a batch under any adversary, and count it."""
         began = time.monotonic()
-        keys = episode_keys(self.seed, BATCH * (batch + 1))[BATCH * batch :]
+        keys = episode_keys(self.seed, self.batch * (batch + 1))[self.batch * batch :]
         done = play(
             world, self.team.player, keys, self.team.params, env_params=params, adversary=adversary, attacker=attacker
         )
         won = np.asarray(done.win if self.spec.has_win else done.returns, np.float64)
         length = np.asarray(done.length)
         self.seconds += time.monotonic() - began
-        self.episodes += BATCH
+        self.episodes += self.batch
         self.steps += int(length.sum())
         return Scores(won, length)
 

@@ -18,11 +18,12 @@ from ibal.adversaries import TABLE
 from ibal.adversaries.base import refusal
 from ibal.analysis import audit as plan
 from ibal.analysis.information import measured
-from ibal.analysis.trials import BATCH, Bench, OutOfTime
+from ibal.analysis.trials import Bench, OutOfTime
 from ibal.api.fit import fitted
 from ibal.api.given import GivenEnv, GivenTeam, attack_on, kept, team_list
 from ibal.api.telling import telling
 from ibal.api.watch import Game, recorded
+from ibal.contract import ContractError
 from ibal.evaluation.bank import Bank, configuration
 from ibal.evaluation.matrix import Attack, Team, engine_version
 from ibal.evaluation.summary import write_json
@@ -133,7 +134,9 @@ def audit(
                 raise KeyboardInterrupt
             raise ConfigError(f"minutes = {minutes:g} is too short to play anything; the first games take a while")
         data = _data(bench, found, stopped, fail_under)
-        replays = [] if stopped == "Ctrl-C" else _replays(bench, data, found, began + FOR_FILMS * 60 * minutes, say)
+        replays = (
+            [] if stopped not in ("", "time") else _replays(bench, data, found, began + FOR_FILMS * 60 * minutes, say)
+        )
         data["seconds"] = round(time.monotonic() - began, 1)
         data["minutes"] = minutes
         done = Audit(data, page(data, replays))
@@ -164,7 +167,7 @@ def _only(teams: list[Team]) -> Team:
 
 
 def _measure(bench: Bench, found: _Extra, fit_until: float, say: Callable[[str], None]) -> str:
-    """Play until all is done, and return "", or until "time" or "Ctrl-C" ends it."""
+    """Play until all is done, and return "", or what ended it: "time", "Ctrl-C", or a rule that was broken."""
     try:
         say(f"playing {bench.spec.name} undisturbed …")
         bench.play("natural")
@@ -187,6 +190,10 @@ def _measure(bench: Bench, found: _Extra, fit_until: float, say: Callable[[str],
         return "time"
     except KeyboardInterrupt:
         return "Ctrl-C"
+    except ContractError as error:  # what was played until then is kept
+        if not bench.batches("natural"):
+            raise
+        return str(error)
     return ""
 
 
@@ -230,7 +237,7 @@ def _graph(bench: Bench, found: _Extra, say: Callable[[str], None]) -> None:
         return
     say("estimating who sees what the others do …")
     key = rng.stream(rng.root(bench.seed), "audit")
-    episodes = natural_episodes(rng.stream(key, "play"), bench.team.env, policy_of(bench.team), BATCH, 0.05)
+    episodes = natural_episodes(rng.stream(key, "play"), bench.team.env, policy_of(bench.team), bench.batch, 0.05)
     scores = measured(rng.stream(key, "fit"), ClubConfig(), bench.spec, episodes, 300, 512)
     told = np.maximum(scores, 0.0).sum(-1)
     np.fill_diagonal(told, 0.0)
@@ -327,6 +334,6 @@ def telling_episode(bench: Bench, name: str) -> int | None:
             continue
         apart = natural.score - hurt.score
         for i in np.flatnonzero(apart == apart.max()):
-            rank = (-float(apart[i]), int(hurt.length[i]), BATCH * batch + int(i))
+            rank = (-float(apart[i]), int(hurt.length[i]), bench.batch * batch + int(i))
             best = rank if best is None or rank < best else best
     return None if best is None or best[0] >= 0 else best[2]

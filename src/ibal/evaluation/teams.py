@@ -227,7 +227,7 @@ def scripted(name: Own, spec: EnvSpec) -> Policy | HostPolicy:
 
     make, args = SCRIPTED.load(name)
     try:
-        require_call("policy", f'"{name}"', partial(make, *args), "spec")
+        require_call("policy", f'"{name}"', partial(make, *args) if args else make, "spec")
         return check_policy(make(*args, spec))
     except ContractError as error:
         raise ConfigError(f"--policy {name}: {error}") from error

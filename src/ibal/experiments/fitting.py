@@ -135,6 +135,8 @@ def natural_episodes(key: jax.Array, env: Env, policy: Policy | HostPolicy, coun
 
     Raises MemoryRefused if they do not fit into memory.
     """
+    if env.host is not None or referee.is_in_python(policy):
+        return _natural_hosted(key, env, policy, count, epsilon)
     batches = -(-count // AT_ONCE)
     size = -(-count // batches)
     check_room(f"{count:,} episodes", 40 * count, "Ask for fewer episodes")

@@ -96,9 +96,11 @@ def _verdict(data: Data) -> str:
             f"{said(data, lowest['score'])}; {said(data, data['fail_under'])} was asked for.</p>"
         )
     if data["missing"]:
-        why = {"time": "the time was over", "Ctrl-C": "it was stopped"}.get(data["stopped"], "it was left out")
+        why = {"time": "the time was over", "Ctrl-C": "it was stopped"}.get(
+            data["stopped"], data["stopped"] or "it was left out"
+        )
         what = "".join(f"<li>{html.escape(one)}</li>" for one in data["missing"])
-        out += f'<div class="missing"><p>Not measured, because {why}:</p><ul>{what}</ul></div>'
+        out += f'<div class="missing"><p>Not measured, because {html.escape(why)}:</p><ul>{what}</ul></div>'
     return out
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ibal
+from ibal.analysis.trials import BATCH_IN_PYTHON
 from ibal.api import audit as module
 from ibal.cli.main import main
-from unit.evaluation.test_subset import workers
+from unit.evaluation.test_subset import work, workers
 
 
 @pytest.fixture
@@ -78,3 +80,17 @@ def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> N
     assert "--out x.pdf: name a page, like audit.html" in capsys.readouterr().err
     assert main(["audit", "random", "--env", "toy/lek"]) != 0
     assert "toy/leak" in capsys.readouterr().err
+
+
+def test_a_team_in_python_is_audited_as_any_other(few: None) -> None:
+    team = ibal.black_box(lambda obs, avail: np.ones(3, np.int32))
+    told: list[str] = []
+
+    def stop(message: str) -> None:
+        told.append(message)
+        if "usual faults" in message:
+            raise KeyboardInterrupt
+
+    done = ibal.audit(team, env=work(3), note=stop)
+    assert [one["cost"] for one in done.data["agents"]] == [6, 2, 10]
+    assert done.data["natural"]["episodes"] == BATCH_IN_PYTHON
