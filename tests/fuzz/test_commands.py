@@ -34,6 +34,7 @@ from ibal.cli import (
     analyse,
     attack,
     attack_check,
+    audit,
     bench_train,
     curves,
     demo,
@@ -71,6 +72,7 @@ WORK = (
     "ibal.api.watch:record", "ibal.evaluation.results:run", "ibal.evaluation.matrix:play", "ibal.training.runner:play",
     "ibal.experiments.grid.execute:save_fitted",
     "ibal.experiments.grid.held:check", "ibal.api.zoo:evaluate",
+    "ibal.analysis.trials:play",
 )  # fmt: skip
 
 HUGE = ("9" * 30, "9" * 5000, "4294967296", "18446744073709551616")
@@ -96,7 +98,7 @@ NO_FOLDER = ("", "missing", "x" * 5000, "\0")
 NO_OUT = ("", "x" * 5000, "a/" + "b" * 300, "\0")
 # Port 9 of this machine, where nobody answers, is the only place on the network.
 NO_PLACE = ("", "leak.json", "x" * 5000, "\0", "http://127.0.0.1:9", "http://127.0.0.1:x", "http://[", "http://",
-            "https://", "http:// ", "http://127.0.0.1:9/\n")  # fmt: skip
+            "https://", "http:// ", "http://127.0.0.1:9/\n", "hf:", "hf:me", "hf:a/b/c", "hf:../x")  # fmt: skip
 NO_ZOO = (*NO_PLACE, "missing", "run", "file:///etc", "//127.0.0.1:9/x")
 NO_ENTRY = ("", "missing", "zoo:", "zoo:missing", "../x", "/", "x", "a//b", "a/../b", "a/b\0", "\0", "x" * 5000)
 
@@ -105,6 +107,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "attacks": NO_ATTACK, "attack": NO_ATTACK, "env": NO_ENV, "perturbations": NO_PERTURBATION,
     "perturbation": NO_PERTURBATION, "attackers": NO_FOLDER, "attacker": NO_FOLDER, "attacker2": NO_FOLDER,
     "out": NO_OUT, "set": NO_OPTION, "theme": ("", "blue"), "format": ("", "word"),
+    "team": ("", "randm", "missing.th", "x/y", *NO_ENV[3:8]),
+    "audit out": (*NO_OUT, "x", "x.htm", "run", "leak.json/x.html"),
+    "minutes": NO_NUMBER, "fail-under": ("x", "nan", "inf", "-inf", "", "1,5", "1e999"),
     "policy": ("", "randm", "x.th", "x/y", *NO_ENV[3:8]),
     "method": ("", "ibl", "vanilla,ibal", *NO_ATTACK[-10:]), "preset": ("", "lap top"),
     "config": ("", "missing.toml", "."), "init": ("", "missing", "."), "env-option": NO_OPTION,
@@ -156,7 +161,8 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "study": ("study", "study/study.toml"), "on": ("local",), "what": ("paper",), "tables": ("7",), "figures": ("8",),
     "budget": ("smoke",), "grid new maps": ("3m,8m",), "zoo": ("zoo",), "source": ("zoo",),
     "file": ("leak.safetensors",), "zoo name": ("climbing/a", "zoo:climbing/a"), "names": ("climbing/a",),
-    "candidate": ("leak.safetensors",),
+    "candidate": ("leak.safetensors",), "team": ("leak.safetensors",), "audit out": ("x.html", "new/x.html"),
+    "audit env": ("toy/leak", "leak"),
 }  # fmt: skip
 
 
@@ -237,6 +243,7 @@ def parsers() -> dict[str, Command]:
         "evaluate": command("evaluate random --env climbing", evaluate._parser()),
         "matrix": command("evaluate run --attacks natural --out new", evaluate._parser()),
         "replay": command("replay random --env 3m --out x.html", replay._parser()),
+        "audit": command("audit leak.safetensors --out x.html", audit._parser()),
         "curves": command("curves run --out new", curves._parser()),
         "analyse": command("analyse leak.safetensors --attacker attackers --out new", analyse._parser()),
         "attack": command("attack leak.safetensors --out new", attack._parser()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def checked_page(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise ConfigError(f"{path}: an audit is written as a page; name it like audit.html")
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a folder; name a page in it, like audit.html")
     return path
 
 
@@ -126,6 +129,9 @@ def audit(
     target = None if out is None else checked_page(out)
     with telling(quiet, note) as say:
         one = _only(team_list(team, env, say))
+        if target is not None:  # what cannot be written is told before games are played, not after
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=target.parent).close()
         bench = Bench(one, seed, began + FOR_TRIALS * 60 * minutes)
         found = _Extra({}, {}, None, {})
         stopped = _measure(bench, found, began + FOR_FITTING * 60 * minutes, say)
@@ -141,7 +147,11 @@ def audit(
         data["minutes"] = minutes
         done = Audit(data, page(data, replays))
         if target is not None:
-            done.save(target)
+            try:
+                done.save(target)
+            except OSError:
+                say(str(done))  # the disk is full by now: the verdict is not lost
+                raise
     return done
 
 
