@@ -163,9 +163,9 @@ class Zoo:
         parts = name.split("/")
         if not _stays(name) or len(parts) < 2 or any(part.startswith(".") or part != part.strip() for part in parts):
             raise ConfigError(f"{quoted(name)} is no name of a zoo; write <environment>/<name>, as smac/8m/ibal-0")
-        file = file.with_suffix(".safetensors")
         path = f"files/{name}.safetensors"
         entry = described(file) | dict(facts) | {"file": path}
+        file = file.with_suffix(".safetensors")
         held = {path: file.read_bytes(), f"files/{name}.json": file.with_suffix(".json").read_bytes()}
         if self.on_hub:
             after = hub.head(self.where)
