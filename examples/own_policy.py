@@ -1,6 +1,9 @@
 """A team that is no JAX: a function, one that remembers, a program that speaks JSON; all attacked like any other."""
 
 import sys
+from typing import Any
+
+import numpy as np
 
 import ibal
 
@@ -13,7 +16,7 @@ for line in sys.stdin:
 """
 
 
-def alternate(obs, mask, memory):
+def alternate(obs: np.ndarray, mask: np.ndarray, memory: Any) -> tuple[np.ndarray, bool]:
     """Take the first legal action and the last one in turn; ``memory`` is None when an episode begins."""
     first = not memory
     actions = mask.argmax(axis=1) if first else mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)

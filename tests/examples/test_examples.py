@@ -8,7 +8,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     """With the team and the attacker of a toy in place of those that take minutes, and few episodes; what they are
     asked for is held to the functions and tables there are."""
     watched: list[Any] = []
-    real = {name: getattr(ibal, name) for name in ("train", "fit", "evaluate", "watch")}
+    real = {name: getattr(ibal, name) for name in ("train", "fit", "evaluate", "watch", "audit")}
 
     def given(name: str, *args: Any, **named: Any) -> dict[str, Any]:
         return inspect.signature(real[name]).bind(*args, **named).arguments
@@ -92,7 +92,11 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
             checked(name)
         return real["evaluate"](asked["teams"], asked["attacks"], episodes=16, quiet=True)
 
-    for name, stand_in in (("train", train), ("fit", fit), ("evaluate", evaluate)):
+    def audit(*args: Any, **named: Any) -> Any:
+        assert Path(given("audit", *args, **named)["out"]).suffix == ".html"
+        return SimpleNamespace(passed=True, data={"lowest": {}, "verdict": []})
+
+    for name, stand_in in (("train", train), ("fit", fit), ("evaluate", evaluate), ("audit", audit)):
         monkeypatch.setattr(ibal, name, stand_in, raising=False)
     monkeypatch.setattr(
         ibal, "watch", lambda *args, **named: watched.append(given("watch", *args, **named)), raising=False

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Tuple  # type: ignore[import-not-found]  (not a dependency)
+from gymnasium.spaces import Box, Tuple
 from lbforaging.foraging import ForagingEnv  # type: ignore[import-not-found]  (not a dependency)
 
 # rows, players, foods, sight, highest level of players, cooperation forced, penalty, limit

@@ -41,12 +41,14 @@ class World(NamedTuple):
     own: bool
 
 
-def world(given: Any) -> World:
-    """Make the environment of a name (options in brackets), an ``Env``, or a function without arguments that returns
-    one. Raises UnknownName, ConfigError or ContractError."""
+def world(given: Any, more: Mapping[str, Scalar] | None = None) -> World:
+    """Make the environment of a name (options in brackets, and ``more``), an ``Env``, or a function without arguments
+    that returns one. Raises UnknownName, ConfigError or ContractError."""
     if isinstance(given, str):
         name, options = envs.named(given)
-        return named_world(name, envs.newest(name) | options)
+        return named_world(name, envs.newest(name) | options | dict(more or {}))
+    if more:
+        raise ConfigError(f"options ({', '.join(more)}) go with the name of an environment, not with one that is made")
     if isinstance(given, Env):
         return World(given, f"own:{given.spec.name}", {}, True)
     if not callable(given):

@@ -21,11 +21,9 @@ def world_of(env: GivenEnv, attack: GivenAttack | None = None, **options: Any) -
     """Return the environment that is meant, under an attack if one is given. Raises as ``ibal.make`` and
     ``ibal.attacked``."""
     from ibal.api.attacked import attacked
-    from ibal.envs import make, newest
 
-    if options:
-        env = make(str(env), **(newest(str(env)) | options))
-    return given_world(env).env if attack is None else attacked(env, attack)
+    made = given_world(env, options).env
+    return made if attack is None else attacked(made, attack)
 
 
 class Series:

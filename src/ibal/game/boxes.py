@@ -18,11 +18,13 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ibal import reading
 from ibal.contract import ContractError
 from ibal.registry import quoted
 from ibal.types import EnvSpec, HostPolicy
@@ -153,8 +155,8 @@ class _Program:
             self.stop()
             raise ContractError(f"the program {self._name} ended with status {status} instead of answering", "policy")
         try:
-            return json.loads(line)
-        except ValueError:
+            return reading.parsed(line, self._name)
+        except reading.Unreadable:
             raise ContractError(
                 f"the program {self._name} answered {line[:60]!r}, which is no JSON", "policy"
             ) from None
@@ -180,12 +182,16 @@ class _Program:
         if process is not None:
             process.kill()
             process.wait()
+            with suppress(OSError):  # what it has not read is lost
+                if process.stdin is not None:
+                    process.stdin.close()
 
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
     lines.put(None)
 
 

@@ -244,7 +244,7 @@ def test_none_of_it_is_nothing(name: str) -> None:
         shares = np.where(np.arange(5) % 2, clean(t), 0.5)  # within any range
         np.testing.assert_array_equal(game.sees(t, moment(t, shares)), np.float32(shares))
         assert game.does(t, [2 + t, 3, 4]) == [2 + t, 3, 4]
-    assert {name.partition("-")[0] for name in NOTHING} == set(FAULTS)
+    assert {name.partition("-")[0] for name in NOTHING} == set(FAULTS) - {"subset"}  # that looks for one of them
 
 
 def test_numbers_compile_nothing_anew() -> None:
