@@ -106,17 +106,27 @@ def _part(name: str) -> Any:
     """Make one of several that come together: a fault, or an attack that learns nothing."""
     if fault_names.is_faulty(name):
         found = fault_names.fault(name)
-        if getattr(found, "searches", False):
+        if searches(found):
             raise ConfigError(f'"{name}" is looked for while nothing else happens; name it alone')
         return found
     base, options = bracketed(name, "random[sigma=0.2]")
     config = with_options(configured(Own(base) if isinstance(name, Own) else base), options)
-    if any(getattr(config, one) for one in dir(config) if one.startswith("learns")):
+    if learns(config):
         raise ConfigError(
             f'"{base}" learns, and what learns does not go with others by name; fit it first, and put it together with '
             "ibal.adversaries.combine.chain"
         )
     return config
+
+
+def learns(config: Any) -> bool:
+    """Say whether an attack is nothing until it is fitted; its configuration knows (properties ``learns*``)."""
+    return any(getattr(config, name) for name in dir(config) if name.startswith("learns"))
+
+
+def searches(config: Any) -> bool:
+    """Say whether what a configuration means is looked for with the very team that is attacked."""
+    return bool(getattr(config, "searches", False))
 
 
 def built(config: Any, spec: EnvSpec) -> Adversary:

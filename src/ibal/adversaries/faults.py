@@ -156,17 +156,25 @@ def _shared(config: FaultConfig, spec: EnvSpec) -> Adversary:
 
 
 @dataclass(frozen=True)
-class DelayConfig(FaultConfig):
-    """Everybody sees what was ``steps`` steps ago; before so many have passed, the first moment."""
+class StepsConfig(FaultConfig):
+    """A fault that is measured in steps."""
 
     amount: ClassVar[str] = "steps"
 
     steps: int = 1
-    """How old what is seen is."""
+    """How many."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         within(f"{type(self).__name__}.steps", self.steps, 0, 1000)
+
+
+@dataclass(frozen=True)
+class DelayConfig(StepsConfig):
+    """Everybody sees what was ``steps`` steps ago; before so many have passed, the first moment."""
+
+    steps: int = 1
+    """How old what is seen is."""
 
     def functions(self, spec: EnvSpec) -> Functions:
         return _delay(self, lambda key, n: jnp.full(n, self.steps))
@@ -452,18 +460,12 @@ class StickyConfig(PercentConfig):
 
 
 @dataclass(frozen=True)
-class LateConfig(FaultConfig):
+class LateConfig(StepsConfig):
     """Actions are done ``steps`` steps after they were meant; until then, and where that is impossible by now, agents
     do nothing if they can, else what they mean now."""
 
-    amount: ClassVar[str] = "steps"
-
     steps: int = 1
     """How late they are."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        within(f"{type(self).__name__}.steps", self.steps, 0, 1000)
 
     def functions(self, spec: EnvSpec) -> Functions:
         def begin(key: jax.Array, setting: Setting, step: TimeStep) -> jax.Array:

@@ -23,7 +23,7 @@ from ibal.evaluation import stats
 from ibal.evaluation.episodes import episode_keys, play
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.perturb import perturb
-from ibal.game.referee import is_in_python
+from ibal.game.referee import is_hosted
 
 BATCH = 128  # episodes
 BATCH_IN_PYTHON = 16  # of worlds and teams that are played step by step in Python
@@ -50,8 +50,7 @@ class Bench:
 
     def __init__(self, team: Team, seed: int = 0, deadline: float = float("inf")) -> None:
         self.team, self.spec, self.seed, self.deadline = team, team.env.spec, seed, deadline
-        in_python = team.env.host is not None or is_in_python(team.player)
-        self.batch = BATCH_IN_PYTHON if in_python else BATCH
+        self.batch = BATCH_IN_PYTHON if is_hosted(team.env, team.player) else BATCH
         self.cannot: dict[str, str] = {}
         self.seconds = 0.0
         self.episodes = 0

@@ -46,7 +46,7 @@ def attacked(env: GivenEnv, attack: GivenAttack) -> Env:
         if len(made.attackers) != 1:
             raise ConfigError(f'"{made.name}" are {len(made.attackers)} attackers; an environment is put under one')
         return game.attacked(here.env, made.adversary, made.attackers[0], made.name)
-    except ContractError as error:
+    except ConfigError:
+        raise
+    except (ContractError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    except ValueError as error:
-        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ibal.adversaries import TABLE, configured
+from ibal.adversaries import TABLE, configured, learns
 from ibal.adversaries.bundle import as_bytes
 from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, called_name, is_attack, team_list
 from ibal.api.records import Attacker
 from ibal.api.telling import telling
-from ibal.evaluation.bank import learns, variant
+from ibal.evaluation.bank import variant
 from ibal.evaluation.matrix import Team
 from ibal.experiments.fitting import FitPlan, about, as_fitted, fit_attacker, policy_of
 from ibal.options import ConfigError, with_options

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 
 from ibal import envs, rng
-from ibal.adversaries import built
+from ibal.adversaries import built, learns
 from ibal.adversaries.base import Adversary
 from ibal.api.records import Attacker, Team
 from ibal.evaluation import bank, matrix, teams, worlds
-from ibal.evaluation.bank import Bank, described, is_own, learns
+from ibal.evaluation.bank import Bank, described, is_own
 from ibal.game.host import HostPolicy
 from ibal.game.referee import check_functions, check_policy
 from ibal.nets.bundle import TeamPolicy, agent_of

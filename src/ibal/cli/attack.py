@@ -115,8 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
     """Check everything that needs no policy."""
-    from ibal.adversaries import TABLE, configured
-    from ibal.evaluation.bank import learns
+    from ibal.adversaries import TABLE, configured, learns
     from ibal.experiments.fitting import FitPlan
 
     attack = TABLE.resolve(Own(options.attack))
@@ -152,9 +151,8 @@ def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check:
 
 def _instead(attack: str, team: Team) -> str:
     """Say how to choose what can be fitted here."""
-    from ibal.adversaries import TABLE, built, configured
+    from ibal.adversaries import TABLE, built, configured, learns
     from ibal.adversaries.base import refusal
-    from ibal.evaluation.bank import learns
     from ibal.experiments.fitting import policy_of
 
     found: list[str] = []
@@ -198,9 +196,8 @@ def _list(argv: list[str]) -> int:
     add_flags(parser)
     options = parser.parse_args(argv)
     output: Output = output_of(options)
-    from ibal.adversaries import TABLE
+    from ibal.adversaries import TABLE, learns
     from ibal.adversaries.fault_names import FAULTS
-    from ibal.evaluation.bank import learns
 
     rows = []
     known = {**TABLE.entries, **FAULTS.entries}

@@ -31,10 +31,9 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     output = output_of(options)
     from ibal import rng
-    from ibal.adversaries import built
+    from ibal.adversaries import built, learns
     from ibal.adversaries.check import ContractError, check_adversary
     from ibal.envs import made, named
-    from ibal.evaluation.bank import learns
 
     config, env = _configured(options), made(*named(options.env))
     name = options.name

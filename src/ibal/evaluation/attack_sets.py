@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ibal.adversaries import TABLE, built
+from ibal.adversaries import TABLE, built, learns
 from ibal.adversaries.base import refusal
-from ibal.evaluation.bank import Bank, configuration, learns
+from ibal.evaluation.bank import Bank, configuration
 from ibal.evaluation.matrix import Team
 from ibal.nets.agents import Agent
 

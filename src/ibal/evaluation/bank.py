@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
-from ibal.adversaries import TABLE, built, configured, fault_names
+from ibal.adversaries import TABLE, built, configured, fault_names, learns, searches
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.envs import version_of
@@ -66,7 +66,7 @@ class Bank:
         attackers without them have learned. Raises UnknownName, or ValueError for an impossible option or where the
         attack must be fitted and the folder has no attacker for this environment.
         """
-        own = self.refit is not None or is_searched(name)
+        own = self.refit is not None or searches(configuration(name)[1])
         which = name, team.env.spec, f"{team.digest} {team.world}" if own else ""
         if which not in self._made:
             self._made[which] = self._make(name, team.env.spec, team)
@@ -78,7 +78,7 @@ class Bank:
 
     def _make(self, name: str, spec: EnvSpec, team: Team | None) -> Attack:
         base, config, options = configuration(name)
-        if getattr(config, "searches", False):
+        if searches(config):
             if team is None:
                 raise ValueError(f'"{name}" is looked for with a team, and none is given here; name its agents, as in '
                                  "stop[who=0 3]")  # fmt: skip
@@ -192,16 +192,6 @@ def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
     """
     base, options = variant(fault_names.split(name)[1])
     return base, with_options(as_evaluated(configured(base)), options), options
-
-
-def is_searched(name: str) -> bool:
-    """Say whether what a name means is looked for with the very team that is attacked."""
-    return bool(getattr(configuration(name)[1], "searches", False))
-
-
-def learns(config: Any) -> bool:
-    """Say whether an attack is nothing until it is fitted; its configuration knows (properties ``learns*``)."""
-    return any(getattr(config, name) for name in dir(config) if name.startswith("learns"))
 
 
 def as_evaluated(config: Any) -> Any:

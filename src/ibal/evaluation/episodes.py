@@ -107,7 +107,7 @@ def play(
     """
     if keys.shape[0] == 0:
         raise ValueError("play: no episode asked for (keys is empty)")
-    if env.host is not None or referee.is_in_python(policy):
+    if referee.is_hosted(env, policy):
         return play_hosted(env, policy, keys, params, env_params, _NOBODY if adversary is None else adversary, attacker)
     env_params = env.params if env_params is None else env_params
     check_games(env, policy, keys.shape[0], params, env_params=env_params, adversary=adversary, attacker=attacker)

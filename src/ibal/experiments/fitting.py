@@ -20,9 +20,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
+from ibal.adversaries import learns
 from ibal.adversaries.base import Feedback, natural, refusal
 from ibal.adversaries.bundle import adapted, save_attacker
-from ibal.evaluation.bank import as_evaluated, learns
+from ibal.evaluation.bank import as_evaluated
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.room import check_room
 from ibal.game import referee
@@ -71,11 +72,10 @@ def fit_attacker(config: Any, env: Env, policy: Policy | HostPolicy, plan: FitPl
     if missing := refusal(config.build(env.spec).threat, policy):
         raise ValueError(f"{type(config).__name__} needs the {missing}, and this policy has none")
     key = rng.stream(rng.root(plan.seed), "fit")
-    hosted = env.host is not None or referee.is_in_python(policy)
     if not hasattr(config, "fit"):
-        return (_by_playing_hosted if hosted else _by_playing)(key, config, env, policy, plan)
-    play = _natural_hosted if hosted else natural_episodes
-    episodes = play(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
+        learn_by = _by_playing_hosted if referee.is_hosted(env, policy) else _by_playing
+        return learn_by(key, config, env, policy, plan)
+    episodes = natural_episodes(rng.stream(key, "play"), env, policy, plan.episodes, plan.epsilon)
     learn = jax.jit(lambda key, episodes: config.fit(key, env.spec, episodes, plan.steps))
     return learn(rng.stream(key, "learn"), episodes)
 
@@ -124,19 +124,14 @@ def _by_playing_hosted(key: jax.Array, config: Any, env: Env, policy: Any, plan:
     return adapted(state, as_fitted(config).build(env.spec).init)
 
 
-def _natural_hosted(key: jax.Array, env: Env, policy: Any, count: int, epsilon: float) -> Episodes:
-    """Do what ``natural_episodes`` does where the world or the team is in Python, one episode after the other."""
-    team = exploring(policy, epsilon)
-    return collect_hosted(env, team, natural(), (), rng.episodes(key, count)).episodes
-
-
 def natural_episodes(key: jax.Array, env: Env, policy: Policy | HostPolicy, count: int, epsilon: float) -> Episodes:
-    """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``.
+    """Play ``count`` episodes without an attack, rounded up to whole batches of at most ``AT_ONCE``; where the world or
+    the team is in Python, just so many, one after the other.
 
     Raises MemoryRefused if they do not fit into memory.
     """
-    if env.host is not None or referee.is_in_python(policy):
-        return _natural_hosted(key, env, policy, count, epsilon)
+    if referee.is_hosted(env, policy):
+        return collect_hosted(env, exploring(policy, epsilon), natural(), (), rng.episodes(key, count)).episodes
     batches = -(-count // AT_ONCE)
     size = -(-count // batches)
     check_room(f"{count:,} episodes", 40 * count, "Ask for fewer episodes")

@@ -253,6 +253,11 @@ def check_policy(policy: Any) -> Policy | HostPolicy:
     return policy
 
 
+def is_hosted(env: Env, policy: Any) -> bool:
+    """Say whether games of this world and team are played step by step in Python (``game.host``)."""
+    return env.host is not None or is_in_python(policy)
+
+
 def is_in_python(policy: Any) -> bool:
     """Say whether this is a team that is asked in Python and cannot be compiled."""
     return isinstance(policy, HostPolicy)

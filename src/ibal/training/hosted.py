@@ -10,7 +10,7 @@ import numpy as np
 
 from ibal.adversaries.base import Adversary
 from ibal.evaluation.hosted import world_of
-from ibal.game.host import Played, play
+from ibal.game.host import play
 from ibal.game.referee import Fault
 from ibal.training.rollout import STORED, Rollout
 from ibal.types import Env, Episodes, HostPolicy, Policy
@@ -42,15 +42,13 @@ def collect_hosted(
         reward=stacked([s.reward[1:] for s in steps], horizon, jnp.float32),
         terminated=stacked([s.terminated[1:] for s in steps], horizon, bool),
         length=jnp.asarray([game.length for game in games], jnp.int32),
-        memory=jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *_memories(games)),
+        memory=jax.tree.map(
+            lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *(game.memory for game in games)
+        ),
     )  # fmt: skip
     metrics = {name: jnp.asarray([s.metrics[name][-1] for s in steps]) for name in env.spec.metric_names}
     returns, none = jnp.asarray([game.returns for game in games], jnp.float32), jnp.full(len(games), -1, jnp.int32)
     return Rollout(episodes, returns, metrics, Fault(none, none))
-
-
-def _memories(games: list[Played]) -> list[Any]:
-    return [game.memory for game in games]
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:

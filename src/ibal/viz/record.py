@@ -50,7 +50,7 @@ def record(
 
     Runs on the host, one compiled step at a time: this stops with the episode, and compiles faster than a scan.
     """
-    if env.host is not None or referee.is_in_python(policy):
+    if referee.is_hosted(env, policy):
         from ibal.viz.hosted import record_hosted
 
         return record_hosted(env, policy, key, params, adversary, attacker, max_steps, label)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
+from ibal.adversaries import learns
 from ibal.adversaries.base import ActView, refusal
 from ibal.adversaries.config import RandomWolfpackConfig, WolfpackConfig
 from ibal.adversaries.wolfpack.attack import alikeness, changes, most, starts, worst
-from ibal.evaluation.bank import learns
 from ibal.evaluation.scripted import random_policy
 from ibal.types import Policy, TimeStep
 

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 
 from ibal import make, rng
+from ibal.adversaries import learns
 from ibal.adversaries.bundle import save_attacker
 from ibal.adversaries.config import InteractionConfig, NaturalConfig, RandomGroupConfig
-from ibal.evaluation.bank import Bank, as_evaluated, learns
+from ibal.evaluation.bank import Bank, as_evaluated
 from ibal.evaluation.matrix import Plan, Team, cells, run
 from ibal.evaluation.scripted import random_policy
 from ibal.types import Env, Policy

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ibal import envs
+from ibal.adversaries import learns
 from ibal.contract import ContractError
-from ibal.evaluation.bank import configuration, learns
+from ibal.evaluation.bank import configuration
 from ibal.evaluation.perturb import perturb
 from ibal.experiments.config import RunConfig
 from ibal.experiments.methods import adversary_of
