@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="*", help="run folders; what has not finished is left out")
     parser.add_argument("--out", type=Path, default=Path("closed-loop.json"), help="JSON file that keeps the rows")
     parser.add_argument("--episodes", type=int, default=512, help="of a run and column")
+    parser.add_argument("--maps", nargs="+", metavar="MAP", help="tell of these only (default: of all that is kept)")
     args = parser.parse_args()
     rows: list[Row] = json.loads(args.out.read_text()) if args.out.exists() else []
     known = {(row["map"], row["steps"], row["seed"]) for row in rows}
@@ -194,6 +195,8 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         replace_text(args.out, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
     real = json.loads(Path(__file__).with_name("learning.json").read_text())
+    if args.maps is not None:
+        rows = [row for row in rows if row["map"] in args.maps]
     print(told(rows, real))
 
 
