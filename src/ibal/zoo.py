@@ -37,6 +37,7 @@ FORMAT = 1
 MOST = 512 * 2**20  # bytes of a file that is fetched
 WAIT = 30.0  # seconds for a server
 _ENTRY = {"kind": str, "file": str, "sha256": str, "about_sha256": str, "env": str}
+_FACTS = {"attack": str, "version": str, "fitted": dict[str, Any], "claims": list[dict[str, Any]]}  # what some have
 
 
 def is_name(text: object) -> bool:
@@ -86,7 +87,7 @@ class Zoo:
                 )
                 if table["format"] != FORMAT:
                     raise reading.Unreadable(f"{where} has format {table['format']}; this version reads {FORMAT}")
-                self._entries = {name: reading.entries(one, f'{where}: "{name}"', _ENTRY)
+                self._entries = {name: reading.entries(one, f'{where}: "{name}"', _ENTRY, _FACTS)
                                  for name, one in table["entries"].items()}  # fmt: skip
             except (OSError, http.client.HTTPException, reading.Unreadable) as error:
                 raise ConfigError(f"the zoo in {self.where} cannot be read: {error}") from error
@@ -98,6 +99,20 @@ class Zoo:
             near = hint(name, self.entries)
             raise ConfigError(f"{self.where} has no {quoted(name)}.{near} List them: ibal zoo list")
         return self.entries[name]
+
+    def attackers(self, under: str = "") -> dict[str, dict[str, Any]]:
+        """Return the fitted attackers of that name or below it ("smac/3m"; "": all), in the order of their names.
+
+        Raises ConfigError with the closest name where there is none.
+        """
+        held = {name: self.entries[name] for name in sorted(self.entries)
+                if self.entries[name]["kind"] == "attacker" and "attack" in self.entries[name]}  # fmt: skip
+        wanted = under.strip("/")
+        found = {name: one for name, one in held.items() if f"{name}/".startswith(f"{wanted}/" if wanted else "")}
+        if not found:
+            near = hint(wanted, [*held, *{one["env"] for one in held.values()}])
+            raise ConfigError(f"{self.where} has no attacker {quoted(wanted)}.{near} List them: ibal zoo list")
+        return found
 
     def local(self, name: str) -> Path:
         """Return the weights of an entry as a file of this machine, with its JSON beside; both are as the index says.
@@ -232,8 +247,9 @@ def described(file: Path) -> dict[str, Any]:
             found[name] = about[name]
     if isinstance(about.get("versions"), dict):
         found["engine"] = str(about["versions"].get("ibal", ""))
-    if isinstance(about.get("meta"), dict):  # how well an attacker was fitted
-        found["fitted"] = {key: value for key, value in about["meta"].items() if isinstance(value, str | int | float)}
+    if isinstance(about.get("meta"), dict):  # to whom an attacker was fitted, and how well
+        plain = {key: value for key, value in about["meta"].items() if isinstance(value, str | int | float)}
+        found["fitted"] = plain | ({"check": about["meta"]["check"]} if "check" in about["meta"] else {})
     return found
 
 

@@ -91,3 +91,30 @@ def test_attackers_that_change_nothing_are_marked(chromium: Browser, tmp_path: P
     heads = page.eval("[...document.querySelectorAll('#heat-table thead th')].map(h => h.textContent)")
     assert [head for head in heads if "badly fitted" in head] == ["ega[p=0]hardly felt: badly fitted?"]
     page.close()
+
+
+def test_a_board_is_ranked_by_what_the_worst_attack_leaves(chromium: Browser, tmp_path: Path) -> None:
+    place = {"env": "smac/3m", "score": "win", "under": "ega, none", "natural": 99.0, "steps": 10**6, "method": "x",
+             "checked": "2026-11-29", "engine": "0.1.0", "version": "2026-12", "claims": 0, "held": 0,
+             "wrong": 0}  # fmt: skip
+    claimed = {"claims": 3, "held": 2, "wrong": 1}
+    places = [
+        place | {"team": "smac/3m/a", "worst": 60.0},
+        place | {"team": "smac/3m/b", "worst": 40.0} | claimed,
+        place | {"team": "smac/8m/c", "env": "smac/8m", "worst": 1.0},
+    ]
+    path = tmp_path / "board.html"
+    path.write_text(study_html(study_data(rows(), title="Leaderboard") | {"board": places}))
+    page = chromium.open(path, width=390, height=844, phone=True)
+    teams = (
+        "[...document.querySelectorAll('#board-list table')]"
+        ".map(t => [...t.tBodies[0].rows].map(r => r.cells[0].textContent))"
+    )
+    assert page.eval(teams) == [["ax", "bx"], ["cx"]]
+    page.eval("document.querySelectorAll('#board-list thead button')[1].click()")
+    page.eval("document.querySelectorAll('#board-list thead button')[1].click()")
+    assert page.eval(teams) == [["bx", "ax"], ["cx"]]
+    assert page.eval("document.querySelector('#board-list .below').textContent") == "1 of 3 WRONG"
+    assert page.eval("document.documentElement.scrollWidth") <= 390
+    assert page.complaints() == []
+    page.close()

@@ -36,6 +36,7 @@ def test_a_policy_gets_an_attacker_that_evaluations_find(
     assert {"natural", "attacked"} < row.keys()
     about = json.loads(Path(row["attacker"]).with_suffix(".json").read_text())
     assert (about["attack"], about["env"], about["meta"]["steps"]) == ("interaction", "toy/leak", 5)
+    assert about["meta"]["check"]["episodes"] == 4
     assert main(["attack", str(run), "--out", str(bank), *QUICK]) == 2  # nothing is overwritten
     assert "exists; name another folder" in capsys.readouterr().err
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import io
 import json
@@ -58,7 +59,7 @@ from ibal.training.config import TrainConfig
 from ibal.zoo import Zoo
 
 # What the place holds.
-THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation", "study", "zoo"}
+THERE = {"run", "leak.safetensors", "leak.json", "attackers", "evaluation", "claimed", "study", "zoo"}
 SLOW = 20.0  # seconds of the processor for one command line; most take a hundredth of one
 TESTS = 3
 
@@ -95,6 +96,7 @@ NO_PERTURBATION = (
 )  # fmt: skip
 NO_OPTION = ("", "x", "=", "=1", "x=", "sigma", "no_such=1", "a=b=c", "\u00b1=1")
 NO_FOLDER = ("", "missing", "x" * 5000, "\0")
+NO_ATTACKERS = (*NO_FOLDER, "zoo:missing", "zoo:../x", "zoo:\0")
 NO_OUT = ("", "x" * 5000, "a/" + "b" * 300, "\0")
 # Port 9 of this machine, where nobody answers, is the only place on the network.
 NO_PLACE = ("", "leak.json", "x" * 5000, "\0", "http://127.0.0.1:9", "http://127.0.0.1:x", "http://[", "http://",
@@ -105,7 +107,7 @@ NO_ENTRY = ("", "missing", "zoo:", "zoo:missing", "../x", "/", "x", "a//b", "a/.
 # Wrong values of options by their names, where they have to be more than of a wrong type; {command: …} goes first.
 WRONG: dict[str, tuple[str, ...]] = {
     "attacks": NO_ATTACK, "attack": NO_ATTACK, "env": NO_ENV, "perturbations": NO_PERTURBATION,
-    "perturbation": NO_PERTURBATION, "attackers": NO_FOLDER, "attacker": NO_FOLDER, "attacker2": NO_FOLDER,
+    "perturbation": NO_PERTURBATION, "attackers": NO_ATTACKERS, "attacker": NO_FOLDER, "attacker2": NO_FOLDER,
     "out": NO_OUT, "set": NO_OPTION, "theme": ("", "blue"), "format": ("", "word"),
     "team": ("", "randm", "missing.th", "x/y", *NO_ENV[3:8]),
     "audit out": (*NO_OUT, "x", "x.htm", "run", "leak.json/x.html"),
@@ -123,6 +125,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "zoo push zoo": NO_PLACE, "zoo pull zoo": NO_PLACE, "zoo check zoo": NO_PLACE, "zoo name": NO_ENTRY,
     "names": NO_ENTRY,
     "source": NO_ZOO, "candidate": (*NO_ENTRY[1:], *NO_ENV[3:8]),
+    "results": ("", "missing", ".", "evaluation", "\0", "x" * 5000), "kind": ("", "x", "teams"),
     "file": ("", "missing", ".", "run", "evaluation/episodes.parquet", "\0", "x" * 5000),
 }  # fmt: skip
 # Any value of these is right.
@@ -162,7 +165,7 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "budget": ("smoke",), "grid new maps": ("3m,8m",), "zoo": ("zoo",), "source": ("zoo",),
     "file": ("leak.safetensors",), "zoo name": ("climbing/a", "zoo:climbing/a"), "names": ("climbing/a",),
     "candidate": ("leak.safetensors",), "team": ("leak.safetensors",), "audit out": ("x.html", "new/x.html"),
-    "audit env": ("toy/leak", "leak"),
+    "audit env": ("toy/leak", "leak"), "results": ("claimed",), "kind": ("team", "attacker"),
 }  # fmt: skip
 
 
@@ -283,6 +286,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         row = names | {"seed": 0, "episode": 0, "key_seed": 0, "win": True, "return": 1.0, "length": 1, "attacked": 0.0}
         (folder / "evaluation").mkdir()
         pl.DataFrame([row, row | {"episode": 1}]).write_parquet(folder / "evaluation" / "episodes.parquet")
+        (folder / "claimed").mkdir()
+        pl.DataFrame([row | {"policy": "leak"}]).write_parquet(folder / "claimed" / "episodes.parquet")
+        leak_sha = hashlib.sha256((folder / "leak.safetensors").read_bytes()).hexdigest()
+        card = {"policies": [{"policy": "leak", "seed": 0, "sha256": leak_sha}], "attacks": [], "key_seed": 0}
+        (folder / "claimed" / "card.json").write_text(json.dumps(card))
         (folder / "study").mkdir()
         (folder / "study" / "study.toml").write_text(STUDY)
         kept = Zoo(folder / "zoo")

@@ -16,8 +16,13 @@ import polars as pl
 import pytest
 
 import ibal
+from ibal import make, rng
+from ibal.adversaries.bundle import save_attacker
+from ibal.adversaries.config import InteractionConfig
+from ibal.api import claims
 from ibal.api import zoo as checks
 from ibal.cli.main import main
+from ibal.evaluation.bank import Bank
 from ibal.evaluation.teams import found
 from ibal.options import ConfigError
 from ibal.registry import quoted
@@ -56,7 +61,7 @@ def test_every_entry_of_the_repositorys_zoo_is_there_as_it_says() -> None:
         assert {key: entry[key] for key in held} == held
         assert name.startswith(f"{entry['env']}/")
     folders = [ROOT / "docs" / "results" / part / "policies" for part in ("ibal", "matrix")]
-    committed = {file for folder in folders for file in folder.glob("*.safetensors")}
+    committed = {file for folder in [*folders, ROOT / "zoo"] for file in folder.rglob("*.safetensors")}
     assert {zoo.local(name).resolve() for name in zoo.entries} == committed
 
 
@@ -178,3 +183,127 @@ def test_a_board_of_checks_that_are_not_of_one_team_is_refused(tmp_path: Path) -
         checks.keep(
             checks.Checked("a/c", rows.with_columns(policy=pl.lit("a/d")), checks.row_of("a/c", {}, rows, 1, 0)), zoo
         )
+
+
+LEAK = make("toy/leak")
+SMALL = InteractionConfig(masks="dimension", actions="off", most=1, dims=1)
+CHECK = {"episodes": 64, "score": "win_rate", "natural": 0.9, "attacked": 0.3, "lost": 0.6, "lost_interval": [0.5, 0.7]}
+
+
+@pytest.fixture
+def armed(tmp_path: Path, monkeypatch) -> Zoo:
+    """A zoo with two attackers, of which the second does its own victim no harm."""
+    zoo = Zoo(tmp_path / "armed")
+    for i, ends in enumerate(([0.5, 0.7], [-0.1, 0.1])):
+        file = tmp_path / f"{i}.safetensors"
+        meta = {
+            "victim": f"runs/{i}",
+            "victim_sha256": str(i) * 64,
+            "episodes": 512,
+            "check": CHECK | {"lost_interval": ends},
+        }
+        state = SMALL.build(LEAK.spec).init(rng.root(i))
+        save_attacker(file, "interaction", SMALL, LEAK.spec, state, meta)
+        zoo.add(f"toy/leak/attackers/interaction-{i}", file, {"licence": "Apache-2.0"})
+    monkeypatch.setenv("IBAL_ZOO", zoo.where)
+    return zoo
+
+
+def test_attackers_stand_beside_teams_with_whom_they_were_fitted_to(armed: Zoo, tmp_path: Path, capsys) -> None:
+    entry = armed.entries["toy/leak/attackers/interaction-0"]
+    assert (entry["kind"], entry["attack"], entry["env"], entry["engine"]) == (
+        "attacker", "interaction", "toy/leak", ibal.__version__,
+    )  # fmt: skip
+    assert entry["fitted"]["victim"] == "runs/0"
+    assert entry["fitted"]["check"] == CHECK
+    armed.add("smac/3m/ibal-0", Zoo(ROOT / "zoo").local(TEAM), {})
+    assert main(["zoo", "list", "--kind", "attacker"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert [line.partition(", rules")[0] for line in lines] == [
+        "toy/leak/attackers/interaction-0 attacker interaction fitted to runs/0 (win rate 0.90 → 0.30)",
+        "toy/leak/attackers/interaction-1 attacker interaction fitted to runs/1 (win rate 0.90 → 0.30, badly fitted)",
+    ]
+    here = Zoo(tmp_path / "here")
+    assert here.pull(armed, ["toy/leak/attackers/interaction-0"]) == ["toy/leak/attackers/interaction-0"]
+    assert here.entries["toy/leak/attackers/interaction-0"] == entry | {
+        "file": here.entries["toy/leak/attackers/interaction-0"]["file"]
+    }
+
+
+def test_attackers_of_the_zoo_are_played_by_name(armed: Zoo) -> None:
+    both = Bank(Path("zoo:toy/leak")).on("interaction", LEAK.spec)
+    assert [one["file"] for one in both.about["fitted"]] == [f"zoo:toy/leak/attackers/interaction-{i}" for i in (0, 1)]
+    one = Bank(Path("zoo:toy/leak/attackers/interaction-1")).on("interaction", LEAK.spec)
+    assert [fitted["victim"] for fitted in one.about["fitted"]] == ["runs/1"]
+    assert Bank(Path("zoo:")).on("interaction", LEAK.spec).digest == both.digest
+    assert Bank(Path("zoo:")).has("interaction", LEAK.spec)
+    assert not Bank(Path("zoo:")).has("interaction", make("toy/climbing").spec)
+    with pytest.raises(ConfigError, match=r'has no attacker "toy/leek"\. Closest: "toy/leak"'):
+        Bank(Path("zoo:toy/leek"))
+    assert main(["evaluate", "random", "--env", "leak", "--attacks", "interaction", "--attackers", "zoo:leak"]) == 2
+
+
+def test_nobody_is_checked_against_an_attacker_that_was_fitted_to_it(armed: Zoo) -> None:
+    meta = {"version": armed.entries["toy/leak/attackers/interaction-0"].get("version")}
+    found = checks._unseen(checks._places(armed), meta, "toy/leak", "0" * 64)
+    assert [one.name for one in found["interaction"]] == ["toy/leak/attackers/interaction-1"]
+    assert checks._unseen(checks._places(armed), meta | {"version": "other"}, "toy/leak", "") == {}
+    empty = Zoo(Path(armed.where).parent / "empty")  # a new folder for the board: the attackers are those of zoo:
+    assert len(checks._unseen(checks._places(empty), meta, "toy/leak", "")["interaction"]) == 2
+
+
+def claim(mean: float, **more: object) -> dict[str, object]:
+    return {"attack": "natural", "perturbation": "none", "score": "win_rate", "mean": mean, "interval": None,
+            "episodes": 400, "attackers": []} | more  # fmt: skip
+
+
+def test_a_claim_holds_where_chance_explains_the_difference() -> None:
+    # 300 of 400 won: the pooled error of .75 and .75 is sqrt(.1875 / 200) = .0306, so .06 is the limit at 95 %.
+    rows = pl.DataFrame({"win": [1.0] * 300 + [0.0] * 100, "return": [20.0] * 400})
+    found = claims.verdict(claim(0.75), rows, 1)
+    assert (found["replayed"], found["holds"]) == (0.75, True)
+    assert claims.verdict(claim(0.80), rows, 1)["holds"]
+    assert not claims.verdict(claim(0.82), rows, 1)["holds"]
+    assert claims.verdict(claim(0.82), rows, 20)["holds"]  # one of twenty may well be that far off
+    assert not claims.verdict(claim(0.99), rows, 64)["holds"]
+    assert claims.told(claims.verdict(claim(0.99), rows, 1)) == ("claimed 0.990, replayed 0.750 [0.705, 0.790]: WRONG")
+    equal = claim(20.0, score="return", interval=[20.0, 20.0])
+    assert claims.verdict(equal, rows, 1)["holds"]
+    assert not claims.verdict(equal | {"mean": 20.1}, rows, 1)["holds"]
+    assert claims.verdict(claim(0.5), None, 1)["holds"] is None
+    unwinnable = rows.with_columns(win=pl.lit(None, pl.Float64))
+    assert claims.verdict(claim(0.5), unwinnable, 1)["holds"] is False
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"attack": "my_pkg.mod:Mine"}, "is code, and no file may name code"),
+        ({"perturbation": "a:b"}, "is code, and no file may name code"),
+        ({"mean": "much"}, '"mean"'),
+        ({"episodes": 0}, "not one about episodes"),
+        ({"score": "fame"}, "not one about episodes"),
+    ],
+)
+def test_claims_are_read_as_a_strangers(more: dict[str, object], words: str) -> None:
+    assert claims.read([claim(0.5)], "x")[0]["mean"] == 0.5
+    with pytest.raises(ConfigError, match=words):
+        claims.read([claim(0.5) | more], "x")
+
+
+def test_more_claims_than_anybody_plays_again_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at most 64"):
+        claims.read([claim(0.5)] * 65, "x")
+
+
+def test_a_claim_that_does_not_hold_stands_on_the_board(tmp_path: Path) -> None:
+    row = {
+        "policy": "a/b", "method": "x", "env": "toy/leak", "version": "", "attack": "natural", "perturbation": "none",
+        "seed": 0, "win": 1.0, "return": 1.0, "length": 1, "episode": 0, "key_seed": 0, "attacked": 0.0,
+    }  # fmt: skip
+    rows, zoo = pl.DataFrame([row] * 8), Zoo(tmp_path)
+    verdict = claims.verdict(claim(0.1), rows, 1)
+    done = checks.row_of("a/b", {}, rows, 8, 0) | {"claims": [verdict]}
+    page = checks.keep(checks.Checked("a/b", rows, done), zoo).read_text(encoding="utf-8")
+    assert '"claims that did not hold":"a/b"' in page
+    assert "claimed 0.100, replayed 1.000 [0.676, 1.000]: WRONG" in page

@@ -50,7 +50,8 @@ def evaluate(
         episodes: per team, attack and perturbation; episode ``i`` of a seed is the same world in all of them.
         seed: of the episodes.
         env: where they play, as in ``ibal.train``; None: where each team was trained.
-        attackers: a folder of fitted attackers, for attacks that are given by name and learn.
+        attackers: a folder of fitted attackers, for attacks that are given by name and learn; or ``"zoo:smac/3m"``:
+            those of the zoo of that name or below it, ``"zoo:"`` all.
         refit: fit these to every team itself instead (white box).
         out: a folder to write into; what it holds is not played again. None: nothing is written.
         quiet, note: say nothing on standard error; or say it to ``note``.

@@ -33,11 +33,11 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
+from ibal.evaluation.felt import badly_fitted
 from ibal.options import ConfigError, field_helps, pairs, with_options
 from ibal.registry import Own
 
 if TYPE_CHECKING:
-    from ibal.api.records import Attacker
     from ibal.evaluation.matrix import Team
     from ibal.experiments.fitting import FitPlan
 
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="random share of the policy's actions (default 0.05)")  # fmt: skip
     add("--seed", type=seed_type(), default=0, metavar="N", help="of episodes and models (default 0)")
     add("--check", type=count_type("--check", 0), default=256, metavar="N",
-        help="episodes that show what it does to its own victim (default 256; 0: none)")  # fmt: skip
+        help="episodes that show what it does to its own victim, for its card, too (default 256; 0: none)")  # fmt: skip
     add_flags(out)
     return out
 
@@ -135,18 +135,20 @@ def _asked(options: argparse.Namespace) -> tuple[str, Any, FitPlan]:
 
 
 def _fit(path: Path, attack: str, config: Any, team: Team, plan: FitPlan, check: int) -> dict[str, Any]:
-    from ibal.api.fit import fitted
+    from ibal.api.fit import checked, fitted
     from ibal.evaluation.episodes import check_games
 
     check_games(team.env, team.player, check, team.params)  # before what takes long
     try:
         attacker = fitted(attack, config, team, plan)
+        attacker, played = checked(attacker, team, check) if check else (attacker, None)
         attacker.save(path)
     except ValueError as error:  # an option that is impossible in this environment
         raise CommandError(f"{error}{_instead(attack, team)}", WRONG_USE) from error
     except OSError as error:
         raise unwritable(error, path) from error
-    return {"attacker": str(path)} | (_effect(attacker, team, check) if check else {})
+    effect = {} if played is None else dict(zip(("natural", "attacked"), played.of_teams(), strict=True))
+    return {"attacker": str(path), "badly_fitted": badly_fitted(attacker.meta)} | effect
 
 
 def _instead(attack: str, team: Team) -> str:
@@ -166,14 +168,6 @@ def _instead(attack: str, team: Team) -> str:
     return f". Options of {attack}: --set NAME=VALUE (ibal attack list {attack}); {others}"
 
 
-def _effect(attacker: Attacker, team: Team, episodes: int) -> dict[str, Any]:
-    """Play the victim without and with the attack."""
-    from ibal.api.evaluate import evaluate
-
-    natural, attacked = evaluate(team, ["natural", attacker], episodes=episodes, seed=1, quiet=True).of_teams()
-    return {"natural": natural, "attacked": attacked}
-
-
 def _stem(attack: str, team: Team) -> str:
     """Name a bundle after attack, environment and victim; what distinguishes victims is the start of their hash."""
     words = f"{attack}-{team.env.spec.name.split('/')[-1]}-{Path(team.policy).stem}-{team.digest[:8]}"
@@ -185,7 +179,8 @@ def _line(row: dict[str, Any]) -> str:
         return f"{row['policy']}: {row['attacker']}"
     score, name = ("return", "return") if row["natural"]["win_rate"] is None else ("win_rate", "win rate")
     before, after = row["natural"][score], row["attacked"][score]
-    return f"{row['policy']}: {name} {before:.3f} natural, {after:.3f} attacked ({row['attacker']})"
+    bad = ", badly fitted: it does its own victim no harm" if row["badly_fitted"] else ""
+    return f"{row['policy']}: {name} {before:.3f} natural, {after:.3f} attacked{bad} ({row['attacker']})"
 
 
 def _list(argv: list[str]) -> int:

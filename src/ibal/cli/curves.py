@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ibal.cli.output import (
+    ATTACKERS,
     OK,
     WRONG_USE,
     CommandError,
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B,…",
         help="attacks to play the snapshots under, as in ibal evaluate: names, standard, paper or all",
     )
-    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="WHERE", help=ATTACKERS)
     add("--env", metavar="NAME", help="where the snapshots play, if in an environment of your own: my_pkg.mod:make")
     add("--episodes", type=count_type("--episodes"), default=EPISODES, metavar="N",
         help=f"per snapshot and attack (default {EPISODES})")  # fmt: skip

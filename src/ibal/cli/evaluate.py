@@ -11,6 +11,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import (
+    ATTACKERS,
     OK,
     Output,
     Parser,
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--perturbations", metavar="A,B,…",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there), "
         "dis-1+hp-15 (both)")  # fmt: skip
-    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="WHERE", help=ATTACKERS)
     add(
         "--refit", action="store_true", help="fit the attacks that learn to every policy itself (white box), into --out"
     )

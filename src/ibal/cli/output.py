@@ -22,6 +22,10 @@ from ibal.options import LARGEST, LARGEST_SEED, ConfigError, check_count, read_t
 from ibal.registry import hint, quoted
 
 OK, FAILED, WRONG_USE = 0, 1, 2
+ATTACKERS = (
+    "fitted attackers, for the attacks that learn: a folder, or zoo:NAME, those of the zoo of that name or below it "
+    "(zoo:smac/3m; zoo: alone: all)"
+)
 
 
 class CommandError(Exception):
@@ -145,8 +149,12 @@ def claim(folder: Path, name: str = CLAIM) -> Generator[Claim]:
 
 
 def check_attackers(path: Path | None) -> None:
-    """Refuse an ``--attackers`` that names no folder."""
-    if path is not None and not path.is_dir():
+    """Refuse an ``--attackers`` that names neither a folder nor attackers of the zoo."""
+    if path is not None and str(path).startswith("zoo:"):
+        from ibal.zoo import Zoo, bare
+
+        Zoo().attackers(bare(str(path)))
+    elif path is not None and not path.is_dir():
         raise CommandError(f"--attackers {path}: there is no such folder", WRONG_USE)
 
 

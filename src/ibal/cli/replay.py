@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibal import zoo
 from ibal.cli.output import (
+    ATTACKERS,
     OK,
     WRONG_USE,
     CommandError,
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--attack", action="append", metavar="NAME",
         help="who interferes, as natural, random, interaction[fill=mean], or my_pkg.mod:MyConfig (default natural); "
         "may be given more than once")  # fmt: skip
-    add("--attackers", type=a_path, metavar="FOLDER", help="fitted attackers, for the attacks that learn")
+    add("--attackers", type=a_path, metavar="WHERE", help=ATTACKERS)
     add("--perturbation", default="none", metavar="NAME",
         help="none, dis-1 (1 agent stands still), hp-15 (15 %% less health), abs-1 (1 agent is not there)")  # fmt: skip
     add("--out", required=True, action="append", type=a_path, metavar="FILE",

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ibal.cli.output import (
+    FAILED,
     OK,
     WRONG_USE,
     CommandError,
@@ -31,8 +32,9 @@ from ibal.cli.output import (
     seed_type,
     unwritable,
 )
+from ibal.evaluation.felt import told
 from ibal.files import appear_bytes
-from ibal.zoo import Zoo, bare
+from ibal.zoo import Zoo, bare, described
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         add_flags(part)
         return part
 
-    action("list", _list, "list what there is").add_argument("--env", metavar="NAME", help="only of this environment")
+    part = action("list", _list, "list what there is")
+    part.add_argument("--env", metavar="NAME", help="only of this environment")
+    part.add_argument("--kind", choices=("team", "attacker"), help="only these")
     action("show", _show, "tell all that is known of an entry").add_argument("name", metavar="NAME")
     part = action("get", _get, "copy a bundle, compared with the index")
     part.add_argument("name", metavar="NAME")
@@ -70,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("candidate", metavar="CANDIDATE", help="a bundle, a run folder, or zoo:NAME")
     part.add_argument("--episodes", type=count_type("--episodes"), default=512, metavar="N", help="of a cell (512)")
     part.add_argument("--seed", type=seed_type(), default=0, metavar="N", help="of the episodes (default 0)")
+    part.add_argument("--results", type=a_path, metavar="EVALUATION",
+        help="a folder of ibal evaluate --out that makes claims about it (default: those of its entry)")  # fmt: skip
     part.add_argument("--no-refit", action="store_true", help="fit nothing to it: quick, and no protocol")
     part = action("board", _board, "write the page of all that was checked")
     part.add_argument("--out", type=a_path, metavar="FILE", help="default: board.html of the zoo")
@@ -78,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("file", type=a_path, metavar="BUNDLE")
     part.add_argument("--licence", default="", help="under which it may be used, as Apache-2.0")
     part.add_argument("--note", default="", help="a sentence about it")
+    part.add_argument("--results", type=a_path, metavar="EVALUATION",
+        help="a folder of ibal evaluate --out with episodes of it: its numbers become claims of the entry")  # fmt: skip
     part = action("pull", _pull, "copy entries of another zoo into one that is a folder or on the hub")
     part.add_argument("source", metavar="WHERE", help="a folder, an URL, or hf:OWNER/NAME")
     part.add_argument("names", nargs="*", metavar="NAME", help="default: all")
@@ -86,19 +94,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace, output: Output) -> int:
     zoo = Zoo(options.zoo)
-    found = {name: one for name, one in zoo.entries.items() if options.env in (None, one["env"])}
+    found = {name: one for name, one in zoo.entries.items()
+             if options.env in (None, one["env"]) and options.kind in (None, one["kind"])}  # fmt: skip
     width = max(map(len, found), default=0)
     lines = [
-        f"{name:<{width}}  {one['kind']:<8}  {one.get('method') or one.get('attack', '')}, "
-        f"{_count(one.get('env_steps'))} steps, rules {one.get('version', '?')}"
+        f"{name:<{width}}  {one['kind']:<8}  {_made(one)}, rules {one.get('version', '?')}"
         for name, one in found.items()
     ]
     output.result({"zoo": zoo.where, "entries": found}, "\n".join(lines) or f"{zoo.where} has nothing of it")
     return OK
 
 
-def _count(steps: Any) -> str:
-    return f"{steps:,}" if isinstance(steps, int) else "?"
+def _made(one: Mapping[str, Any]) -> str:
+    """Say how something of the zoo came about."""
+    if one["kind"] == "attacker":
+        return f"{one.get('attack', '?')} {told(one.get('fitted', {}))}"
+    steps = one.get("env_steps")
+    return f"{one.get('method', '')}, {f'{steps:,}' if isinstance(steps, int) else '?'} steps"
 
 
 def _show(options: argparse.Namespace, output: Output) -> int:
@@ -121,17 +133,20 @@ def _get(options: argparse.Namespace, output: Output) -> int:
 
 def _check(options: argparse.Namespace, output: Output) -> int:
     from ibal.api import zoo as checks
+    from ibal.api.claims import told as told_claim
 
     place = Zoo(options.zoo)
     done = checks.check(options.candidate, place, episodes=options.episodes, seed=options.seed,
-                        refit=() if options.no_refit else (checks.REFIT,), note=output.note)  # fmt: skip
+                        refit=() if options.no_refit else (checks.REFIT,), results=options.results,
+                        note=output.note)  # fmt: skip
     page = None if place.remote else checks.keep(done, place)
     lines = [f"{done.name}: {done.row['score']} by attack, the worst first"]
     lines += [f"  {one['score']:7.3f}  {one['attack']}, {one['perturbation']}" for one in done.row["cells"]]
+    lines += [f"{one['attack']}, {one['perturbation']}: {told_claim(one)}" for one in done.row["claims"]]
     output.result(
         done.row | {"board": str(page) if page else None}, "\n".join([*lines, *([f"board: {page}"] * bool(page))])
     )
-    return OK
+    return FAILED if any(one["holds"] is False for one in done.row["claims"]) else OK
 
 
 def _board(options: argparse.Namespace, output: Output) -> int:
@@ -145,7 +160,13 @@ def _board(options: argparse.Namespace, output: Output) -> int:
 def _push(options: argparse.Namespace, output: Output) -> int:
     if options.zoo is None:
         raise CommandError("push needs --zoo: the folder or the hf:OWNER/NAME to put it into", WRONG_USE)
-    facts = {name: value for name, value in (("licence", options.licence), ("note", options.note)) if value}
+    facts: dict[str, Any] = {
+        name: value for name, value in (("licence", options.licence), ("note", options.note)) if value
+    }
+    if options.results is not None:
+        from ibal.api.claims import of_evaluation
+
+        facts["claims"] = of_evaluation(options.results, described(options.file)["sha256"])
     entry = Zoo(options.zoo).add(bare(options.name), options.file, facts)
     output.result({"name": options.name, **entry}, f"{options.zoo}: {bare(options.name)} ({entry['sha256'][:12]})")
     return OK

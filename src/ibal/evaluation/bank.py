@@ -1,6 +1,6 @@
-"""Where the attacks of an evaluation come from: the table of adversaries, and a folder of fitted attackers.
+"""Where the attacks of an evaluation come from: the table of adversaries, and fitted attackers of a folder or the zoo.
 
-    bank = Bank(Path("attackers/held-out"))
+    bank = Bank(Path("attackers/held-out"))            # or Bank(Path("zoo:smac/3m"))
     attack = bank.attack("interaction", team)          # every attacker in the folder that was fitted on this map
     attack = bank.on("interaction", env.spec)          # the same without a team
 
@@ -27,6 +27,7 @@ from ibal.options import bracketed, with_options
 from ibal.reading import Unreadable, content, table
 from ibal.registry import Own
 from ibal.types import EnvSpec
+from ibal.zoo import PREFIX, Zoo, bare, is_name
 
 SEED = 0  # of what an attack that learns nothing may draw for its state
 
@@ -40,8 +41,17 @@ class Fitted(NamedTuple):
     about: dict[str, Any]
 
 
+class Shelf(NamedTuple):
+    """Where fitted attackers lie. ``held``: what each is (attack, environment, version of its rules) by what it is
+    called there; ``file``: its bundle on this machine."""
+
+    held: Mapping[str, tuple[str, str, str]]
+    file: Callable[[str], Path]
+
+
 class Bank:
-    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn.
+    """Attacks by name, made once per environment; ``folder`` holds the bundles of those that learn, or names those of
+    the zoo ("zoo:smac/3m"; "zoo:" is all of them).
 
     With ``refit(attack, config, team) -> bundle`` they are fitted to the very team they attack (white box) instead; it
     returns the file it wrote or found. ``build(config, spec)`` makes an adversary, where banks shall share them: the
@@ -55,6 +65,7 @@ class Bank:
         self.folder = folder
         self.refit = refit
         self._note = note
+        self._of_zoo = zoo_shelf(folder) if folder is not None and is_name(str(folder)) else None
         self._built = self._once if build is None else build
         self._made: dict[tuple[str, EnvSpec, str], Attack] = {}
         self._adversaries: dict[tuple[EnvSpec, str], Adversary] = {}
@@ -104,7 +115,13 @@ class Bank:
     def has(self, name: str, spec: EnvSpec) -> bool:
         """Say whether the folder has an attacker of this attack for an environment."""
         wanted = TABLE.resolve(configuration(name)[0]), spec.name, spec.version
-        return self.folder is not None and wanted in attackers_in(self.folder).values()
+        return self.folder is not None and wanted in self._shelf(self.folder).held.values()
+
+    def _shelf(self, folder: Path) -> Shelf:
+        """Return what lies there: in a folder now, in the zoo when it was first asked."""
+        if self._of_zoo is not None:
+            return self._of_zoo
+        return Shelf({str(file): what for file, what in attackers_in(folder).items()}, Path)
 
     def _once(self, config: Any, spec: EnvSpec) -> Adversary:
         """Make the adversary, one object per environment and configuration: a new one would compile anew."""
@@ -118,12 +135,12 @@ class Bank:
         if self.folder is None:
             raise ValueError(
                 f'"{name}" has to be fitted before it attacks {spec.name}; fit it with ibal attack, and name the '
-                "folder of attackers with --attackers"
+                "folder of attackers with --attackers (--attackers zoo: takes those of the zoo)"
             )
-        held = attackers_in(self.folder)
+        held, file = self._shelf(self.folder)
         wanted = TABLE.resolve(name), spec.name, spec.version
-        if files := [file for file, what in held.items() if what == wanted]:
-            return [_read(file, spec, name) for file in files]
+        if found := [called for called, what in held.items() if what == wanted]:
+            return [_read(file(called), spec, name, called) for called in found]
         if other := sorted({version for *what, version in held.values() if (*what,) == wanted[:2]}):
             here, theirs = (f"--env {spec.name}[version={version}]" for version in (spec.version, other[-1]))
             raise ValueError(
@@ -153,6 +170,14 @@ def of_fitted(
     return Attack(name, adversary, states, digest, about, is_own(config))
 
 
+def zoo_shelf(name: Path) -> Shelf:
+    """Return the attackers of the zoo of a name ("zoo:smac/3m"). Raises ConfigError where there is none."""
+    zoo, under = Zoo(), bare(str(name))
+    held = {f"{PREFIX}{called}": (one["attack"], one["env"], version_of(one["env"], {"version": one.get("version")}))
+            for called, one in zoo.attackers(under).items()}  # fmt: skip
+    return Shelf(held, lambda called: zoo.local(bare(called)))
+
+
 def attackers_in(folder: Path) -> dict[Path, tuple[str, str, str]]:
     """Return the bundles (``.safetensors``) of a folder and of those in it, in the order of their names, each with its
     attack, its environment and the version of the rules of that."""
@@ -169,10 +194,11 @@ def _says(file: Path) -> tuple[str, str, str] | None:
         return None
 
 
-def _read(file: Path, spec: EnvSpec, asked: Own) -> Fitted:
+def _read(file: Path, spec: EnvSpec, asked: Own, called: str = "") -> Fitted:
     attacker = load_attacker(file, spec, asked)
     digest = hashlib.sha256(content(file)).hexdigest()
-    return Fitted(attacker.config, attacker.state, digest, {**attacker.meta, "file": str(file), "sha256": digest})
+    about = {**attacker.meta, "file": called or str(file), "sha256": digest}
+    return Fitted(attacker.config, attacker.state, digest, about)
 
 
 def variant(name: str) -> tuple[Own, dict[str, str]]:

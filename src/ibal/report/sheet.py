@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ibal.evaluation import felt
 from ibal.evaluation.summary import HINDSIGHT, MEAN, WORST
 from ibal.report.names import legend, rules, short
 
@@ -23,19 +24,28 @@ Cells = dict[tuple[str, str], list[str]]  # (row, column) -> lines
 
 def as_text(entries: Sequence[Entry], room: int = ROOM, card: Mapping[str, Any] | None = None) -> str:
     """Return the tables of what ``summarise`` gives, and their key; ``card`` adds what each attack knows."""
-    names = short(entry["policy"] for entry in entries)
+    names, weak = short(entry["policy"] for entry in entries), _weak(card)
     several = len({entry["attack"] for entry in entries}) > 1
     blocks: dict[str, list[Entry]] = {}
     for entry in entries:
         harmed = f", {entry['perturbation']}" if several and entry["perturbation"] != "none" else ""
         blocks.setdefault(entry["env"] + harmed, []).append(entry)
-    parts = [f"{title}\n{_block(block, names, several, room)}" for title, block in blocks.items()]
+    parts = [f"{title}\n{_block(block, names, several, room, weak)}" for title, block in blocks.items()]
     return "\n\n".join([*parts, "\n".join(key(entries, names, card, room))])
 
 
-def _block(entries: Sequence[Entry], names: Mapping[str, str], several: bool, room: int) -> str:
+def _weak(card: Mapping[str, Any] | None) -> set[str]:
+    """Return the attacks whose attackers do no harm even to the teams that they were fitted to."""
+    attacks = card["attacks"] if card else ()
+    return {attack["attack"] for attack in attacks if any(map(felt.badly_fitted, attack.get("fitted", ())))}
+
+
+def _block(entries: Sequence[Entry], names: Mapping[str, str], several: bool, room: int, weak: set[str]) -> str:
     """Lay out one environment and perturbation both ways and take the one that is broken less."""
-    found = {(_label(entry, several), names[entry["policy"]]): entry for entry in entries}
+    found = {
+        (_label(entry, several) + f" {felt.MARK}" * (entry["attack"] in weak), names[entry["policy"]]): entry
+        for entry in entries
+    }
     labels, policies = (list(dict.fromkeys(which)) for which in zip(*found, strict=True))
     wide = {key: [" ".join(cell(entry))] for key, entry in found.items()}
     high = {(policy, label): cell(entry) for (label, policy), entry in found.items()}
@@ -102,6 +112,9 @@ def key(entries: Sequence[Entry], names: Mapping[str, str], card: Mapping[str, A
             f"{MEAN}: over all attacks, natural among them",
         ]
     out += knowledge(card) if card else []
+    if weak := sorted(_weak(card)):
+        out += [f"{felt.MARK} badly fitted ({', '.join(weak)}): it does no harm even to a team that it was fitted to, "
+                "so who withstands it has shown nothing"]  # fmt: skip
     lines = [part for text in out for part in textwrap.wrap(text, room, subsequent_indent="  ")]
     return [*lines, *rules(entries), *legend(names)]
 

@@ -88,3 +88,21 @@ def test_which_attack_is_a_white_box_and_which_has_seen_the_team() -> None:
     card["policies"].append({"policy": "runs/start", "sha256": "s"})
     assert knowledge(card)[-1].endswith("has seen start")
     assert "white box" in as_text([entry("p", "fgsm")], card=card)
+
+
+def test_an_attack_that_does_its_own_victim_no_harm_is_marked() -> None:
+    threat = {"knowledge": [], "channels": ["obs"]}
+    fits = {"ega": [0.2, 0.4], "wolfpack": [-0.1, 0.1]}
+    attacks = [
+        {"attack": name, "threat": threat, "fitted": [{"victim": "v", "check": {"lost_interval": ends}}]}
+        for name, ends in fits.items()
+    ]
+    card = {"policies": [{"policy": "p", "sha256": "i"}], "attacks": attacks}
+    text = as_text([entry("p", "natural"), entry("p", "ega"), entry("p", "wolfpack")], card=card)
+    assert [line.split()[:2] for line in text.splitlines()[3:6]] == [
+        ["natural", "0.500"],
+        ["ega", "0.500"],
+        ["wolfpack", "†"],
+    ]
+    assert "† badly fitted (wolfpack): it does no harm even to a team that it was fitted to" in text
+    assert "†" not in as_text([entry("p", "natural"), entry("p", "ega")], card=card | {"attacks": attacks[:1]})

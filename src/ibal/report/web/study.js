@@ -47,6 +47,35 @@ function head() {
     $("sections").append(node("a", { href: `#${section.id}` }, section.querySelector("h2").textContent));
 }
 
+/* ---- the ranking of a board ---- */
+
+function board() {
+  const places = data.board || [];
+  $("board").hidden = !places.length;
+  for (const env of unique(places.map((one) => one.env))) {
+    const here = places.filter((one) => one.env === env), rates = here.every((one) => one.score === "win");
+    const table = node("table", { class: "ranking" });
+    const heads = ["team", rates ? "worst, %" : "worst", rates ? "natural, %" : "natural", "steps"];
+    const body = node("tbody", {}, ...here.map((one) => node("tr", {},
+      node("th", { scope: "row" }, one.team.replace(`${env}/`, ""), node("small", {}, one.method || "")),
+      node("td", { "data-value": one.worst }, node("b", {}, shown(one.worst)), node("small", {}, one.under)),
+      node("td", { "data-value": one.natural ?? "" }, shown(one.natural)),
+      node("td", { "data-value": one.steps ?? "" }, one.steps ? one.steps.toLocaleString("en") : "–"),
+      node("td", { class: "word" }, claimed(one)),
+      node("td", { class: "word" }, one.checked || "–", node("small", {}, [one.engine, one.version].filter(Boolean).join(", rules "))))));
+    table.append(node("caption", {}, node("b", {}, where(env))), node("thead", {}, node("tr", {},
+      ...heads.map((name, i) => sortable(name, () => sortRows(table, i))),
+      ...["claims", "checked"].map((name) => node("th", { scope: "col", class: "word" }, name)))), body);
+    $("board-list").append(node("div", { class: "scroll" }, table));
+  }
+}
+
+function claimed(one) {
+  if (!one.claims) return "none";
+  if (one.wrong) return node("span", { class: "below" }, `${one.wrong} of ${one.claims} WRONG`);
+  return node("span", { class: one.held === one.claims ? "above" : "" }, `${one.held} of ${one.claims} hold`);
+}
+
 /* ---- the paper's tables ---- */
 
 function difference(apart) {
@@ -152,8 +181,10 @@ function heatMap() {
   drawHeat();
 }
 
-/* Say whether attackers that were fitted leave the teams as they are when nobody attacks: fewer than two points less. */
+/* Say whether attackers that were fitted leave the teams as they are when nobody attacks (fewer than two points less), or
+   do no harm to those that they were fitted to. */
 function hardlyFelt(cells, here) {
+  if (cells.some((cell) => here(cell) && (data.cards[cell.card] || {})["badly fitted"])) return true;
   const attacked = cells.filter((cell) => here(cell) && cell.score === "win" && (data.cards[cell.card] || {})["fitted to"]);
   const calm = new Map(cells.filter((cell) => cell.attack === "natural").map((cell) => [`${cell.team}\n${cell.perturbation}`, cell.mean]));
   const lost = attacked.map((cell) => calm.get(`${cell.team}\n${cell.perturbation}`) - cell.mean).filter((one) => !Number.isNaN(one));
@@ -174,7 +205,7 @@ function drawHeat() {
   const weak = (column) => hardlyFelt(here.map(([cell]) => cell), (cell) => name(cell) === column);
   const table = $("heat-table");
   table.replaceChildren(node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "team"), ...columns.map((one) => node("th", { scope: "col" }, one,
-    weak(one) ? node("small", { class: "below", title: "its attackers were fitted, and teams win as often as alone" }, "hardly felt: badly fitted?") : null)))));
+    weak(one) ? node("small", { class: "below", title: "its attackers were fitted, and teams win as often as alone, or those that they were fitted to do" }, "hardly felt: badly fitted?") : null)))));
   const body = node("tbody");
   for (const team of teams) {
     const row = node("tr", {}, node("th", { scope: "row" }, team));
@@ -327,6 +358,7 @@ $("detail").addEventListener("close", () => $("detail-body").replaceChildren());
 
 /* ---- all of it ---- */
 
+board();
 paperTables();
 heatMap();
 if (document.querySelector(".figure").firstElementChild) $("curves").hidden = false;

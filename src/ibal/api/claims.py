@@ -1,0 +1,121 @@
+"""What somebody says of a team, and whether it holds when that is played again.
+
+    claims = of_evaluation(Path("evaluations/mine"), sha256)      # of the team with these weights
+    verdict(claim, rows, of=len(claims))                          # {"claimed": .98, "replayed": .61, "holds": False, …}
+
+A claim is a mean with its interval, the attack, the perturbation, how many episodes of which seed it is of, and which
+attackers were played (by the hash of their weights; none for an attack that learns nothing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import polars as pl
+
+from ibal import reading
+from ibal.evaluation import stats, summary
+from ibal.evaluation.results import read_episodes
+from ibal.options import ConfigError
+from ibal.registry import quoted
+
+MOST = 64  # claims of a team
+_CLAIM = {
+    "attack": str, "perturbation": str, "score": str, "mean": float, "interval": list[float] | None, "episodes": int,
+    "attackers": list[str],
+}  # fmt: skip
+_CARD = {"policies": list[dict[str, Any]], "attacks": list[dict[str, Any]], "key_seed": int}
+
+
+def of_evaluation(folder: Path, sha256: str) -> list[dict[str, Any]]:
+    """Return what an evaluation's folder says of the team with these weights: a claim per attack and perturbation.
+
+    Raises ConfigError where it is none, or of other teams.
+    """
+    try:
+        rows = read_episodes(folder)
+        card = reading.table(folder / "card.json", _CARD)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} is no evaluation that ibal evaluate --out has written: {error}") from error
+    mine = [one for one in card["policies"] if one.get("sha256") == sha256]
+    if not mine:
+        raise ConfigError(f"{folder} is an evaluation of other weights; play these: ibal evaluate BUNDLE --out FOLDER")
+    who = (pl.col("policy") == str(mine[0].get("policy"))) & pl.col("seed").eq_missing(mine[0].get("seed"))
+    fitted = {one.get("attack"): [str(each["sha256"]) for each in one.get("fitted", ())] for one in card["attacks"]}
+    return [
+        {"attack": one["attack"], "perturbation": one["perturbation"], "score": score, "mean": one[score],
+         "interval": one[f"{score}_interval"], "episodes": one["episodes"], "key_seed": card["key_seed"],
+         "attackers": fitted.get(one["attack"], [])}
+        for one in summary.of_teams(rows.filter(who))
+        for score in ["return" if one["win_rate"] is None else "win_rate"]
+    ]  # fmt: skip
+
+
+def read(claims: Sequence[Mapping[str, Any]], where: str) -> list[dict[str, Any]]:
+    """Return the claims of a file, held to their types: they may be a stranger's, and name nothing that is code.
+
+    Raises ConfigError.
+    """
+    if len(claims) > MOST:
+        raise ConfigError(f"{where} makes {len(claims)} claims; at most {MOST} are played again")
+    try:
+        found = [reading.entries(one, f"{where}: claim {i}", _CLAIM) for i, one in enumerate(claims)]
+    except reading.Unreadable as error:
+        raise ConfigError(str(error)) from error
+    for one in found:
+        for word in (one["attack"], one["perturbation"]):
+            if ":" in word:
+                raise ConfigError(f"{where}: {quoted(word)} is code, and no file may name code as its attack")
+        if one["score"] not in ("win_rate", "return") or one["episodes"] < 1:
+            raise ConfigError(f"{where}: the claim about {quoted(one['attack'])} is not one about episodes")
+    return found
+
+
+def verdict(claim: Mapping[str, Any], rows: pl.DataFrame | None, of: int) -> dict[str, Any]:
+    """Compare a claim with the episodes of its cell; None: they could not be played.
+
+    It holds unless the difference is one that chance brings in one of twenty honest teams with ``of`` claims: two
+    shares of games are compared by their pooled error, two returns by the error of each, at 1 - 0.05 / of (Bonferroni).
+    """
+    said = {"attack": claim["attack"], "perturbation": claim["perturbation"], "score": claim["score"],
+            "claimed": claim["mean"], "claimed_interval": claim["interval"]}  # fmt: skip
+    if rows is None:
+        return said | {"replayed": None, "replayed_interval": None, "holds": None}
+    rate = claim["score"] == "win_rate"
+    scores = rows["win" if rate else "return"]
+    if scores.null_count():
+        return said | {"replayed": None, "replayed_interval": None, "holds": False}  # nothing can be won there
+    found = stats.sample([scores.cast(pl.Float64).to_numpy()], rate=rate)
+    near = abs(found.mean - claim["mean"]) <= _limit(claim, found, rate, of) + 1e-9
+    return said | {"replayed": found.mean, "replayed_interval": stats.ends(found), "holds": bool(near)}
+
+
+def _limit(claim: Mapping[str, Any], found: stats.Sample, rate: bool, of: int) -> float:
+    """Return how far the two means may be apart."""
+    if rate:
+        theirs, ours = claim["episodes"], int(found.episodes)
+        pooled = (theirs * claim["mean"] + ours * found.mean) / (theirs + ours)
+        error = math.sqrt(max(pooled * (1 - pooled), 0.0) * (1 / theirs + 1 / ours))
+    else:
+        low, high = claim["interval"] or (claim["mean"], claim["mean"])
+        error = math.hypot((high - low) / 2 / stats.Z95, math.sqrt(float(found.within)))
+    return NormalDist().inv_cdf(1 - 0.025 / max(of, 1)) * error
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """Return a line about a verdict."""
+    if found["holds"] is None:
+        return f"claimed {_number(found, 'claimed')}, not replayed: its attackers are in no zoo here"
+    word = "holds" if found["holds"] else "WRONG"
+    return f"claimed {_number(found, 'claimed')}, replayed {_number(found, 'replayed')}: {word}"
+
+
+def _number(found: Mapping[str, Any], name: str) -> str:
+    if found[name] is None:
+        return "nothing"
+    ends = found[f"{name}_interval"]
+    return f"{found[name]:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
