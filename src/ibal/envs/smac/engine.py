@@ -65,13 +65,22 @@ def tick(
     units = targeting.drop_finished(units)
     if hunts:
         units = targeting.rest(units, n)
-    units = targeting.engage(units, fresh(noise.luck, loop), clock + loop, facts, numbers, n, hunts)
+    sent = units
+    alone = rules.turrets and some(facts.colossus & facts.ally)
+    if alone:
+        units = targeting.by_itself(units, facts, n)
+    luck = fresh(noise.luck, loop)
+    units = targeting.engage(units, luck, clock + loop, facts, numbers, n, hunts, rules)
     if hunts:
         units = targeting.hunt(units, (clock + loop) % LOOPS_PER_STEP == 0, facts, n)
-    units = targeting.settle(units)
+    units = targeting.settle(targeting.obedient(units, sent, facts) if alone else units)
     units = physics.move(units, facts, rules, numbers, terrain(scenario.terrain), n, scenario.march == "agents")
     priority = fresh(noise.priority, loop)
+    if alone:
+        units = targeting.by_itself(units, facts, n)
     units = weapons.strike(units, weapons.cooldown_jitter(noise.jitter, rules), priority, facts, rules, numbers, n)
+    if alone:
+        units = targeting.obedient(units, sent, facts)
     return weapons.heal(units, facts) if medivacs else units
 
 

@@ -116,6 +116,10 @@ class Rules:
     detour_most: int = 80  # the largest of them
     swept: bool = False  # the whole way ahead is tested (True), or only its end
     middles: bool = True  # no step ends over the middle of another body
+    turrets: bool = False  # agents' colossi shoot by themselves, standing or walking, unless ordered to attack
+    colossus: str = "liberty"  # the weapon: 2 x 20, range 6, 2.2 s; "void" 2 x 10 + 5, range 7, 1.5 s; "lances" range 9
+    colossus_near: str = "self"  # an enemy colossus takes whom it stands nearest to, or of those in range its "goal"
+    colossus_calls: bool = False  # an agents' colossus that shoots counts as attacking every enemy
     quantities: Quantities = _NUMBERS
 
     def __post_init__(self) -> None:
@@ -254,6 +258,8 @@ _CHOICES = {
     "shrink": ("share", "margin"),
     "slot": ("inner", "separation", "radius"),
     "body": ("inner", "separation", "radius"),
+    "colossus": ("liberty", "void", "lances"),
+    "colossus_near": ("self", "goal"),
 }
 
 # Every set of rules that results were published with. Never change an entry: add one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ibal.envs.smac.spawn import body_radius
 from ibal.envs.smac.units import (
     BANELING_STRUCTURE_DAMAGE,
     HEAL_RANGE,
+    LANCES,
     LOOPS_PER_SECOND,
     MINIMUM_SCAN_RANGE,
     UnitType,
@@ -74,9 +76,10 @@ class Stats(NamedTuple):
 def stats(scenario: Scenario, rules: Rules = Rules()) -> Stats:
     """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order.
 
-    Of the rules only the collision disc counts (``Rules.body``, ``Rules.shrink``).
+    Of the rules the collision disc (``Rules.body``, ``Rules.shrink``) and the weapon of a colossus count.
     """
     types = (*scenario.ally_types, *scenario.enemy_types)
+    types = tuple(replace(t, weapon=LANCES[rules.colossus]) if t.name == "colossus" else t for t in types)
     ally = np.arange(len(types)) < scenario.n_agents
     opponents = ally[:, None] != ally[None, :]
     other = ~np.eye(len(types), dtype=bool)

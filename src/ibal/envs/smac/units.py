@@ -7,7 +7,7 @@ says otherwise. An agent's unit is the same unit, only passive: it acquires no t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LOOPS_PER_SECOND = 16
 LOOPS_PER_STEP = 8
@@ -106,6 +106,9 @@ COLOSSUS = UnitType(
     towers=True, cooldown_scale=24,
     weapon=Weapon(20, 6, 2.2, hits=2, damage_point=0.0832, range_slop=0.0),
 )  # fmt: skip
+# The multiplayer weapon of later data: nothing in SMAC's maps names it, but SMAC divides a colossus' cooldown by 24.
+_VOID = Weapon(10, 7, 1.5, 5, "light", hits=2, damage_point=0.0832, range_slop=0.0)
+LANCES = {"liberty": COLOSSUS.weapon, "void": _VOID, "lances": replace(_VOID, range=9)}
 ZERGLING = UnitType(
     "zergling", "Z", 35, 0.375, 0.375, 0.375, 2.9531, attributes=("light", "biological"), cooldown_scale=11,
     health_regeneration=ZERG_REGENERATION, weapon=Weapon(5, 0.1, 0.696),
