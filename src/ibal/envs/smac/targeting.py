@@ -167,8 +167,8 @@ def by_itself(units: Units, stats: Stats, n: int) -> Units:
     """Let the agents' colossi that have no order to attack aim at the nearest enemy in weapon range.
 
     An inference: on the two maps where agents have colossi no untrained team of the real game earns less than 3.5
-    (14 different ones on 1c3s5z, 11 on 2c_vs_64zg), where on all others some earn nothing. Their turrets shoot though
-    nobody tells them to. Whoever has somebody in range gets an order to attack it; ``obedient`` takes it back.
+    (14 different ones on 1c3s5z, 11 on 2c_vs_64zg), where on twelve others some earn at most 0.1. Their turrets shoot
+    though nobody tells them to. Whoever has somebody in range gets an order to attack it; ``obedient`` takes it back.
     """
     who = which(stats.colossus & stats.ally)
     alive = units.health > 0
