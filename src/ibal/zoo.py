@@ -184,7 +184,7 @@ class Zoo:
         held = {path: file.read_bytes(), f"files/{name}.json": file.with_suffix(".json").read_bytes()}
         if self.on_hub:
             after = hub.head(self.where)
-            held[INDEX] = index_text({**self._known(), name: entry}).encode()
+            held[INDEX] = index_text({**self.known(), name: entry}).encode()
             hub.write(self.where, held, f"Add {name}", after)
         else:
             home = Path(self.where)
@@ -193,11 +193,11 @@ class Zoo:
                 for place, content in sorted(held.items()):  # the JSON first: weights without one are no bundle
                     (home / place).parent.mkdir(parents=True, exist_ok=True)
                     appear_bytes(home / place, content)
-                write_index(home / INDEX, {**self._known(), name: entry})
+                write_index(home / INDEX, {**self.known(), name: entry})
         self._entries = None
         return entry
 
-    def _known(self) -> dict[str, dict[str, Any]]:
+    def known(self) -> dict[str, dict[str, Any]]:
         """Return the entries that there are now; none where there is no index yet."""
         self._entries = None
         try:
@@ -212,7 +212,7 @@ class Zoo:
         """Copy entries of another zoo into this one, all or those named; what is here already is left. Returns the
         names of what came."""
         came: list[str] = []
-        have = self._known()
+        have = self.known()
         for name in list(names) or list(other.entries):
             entry = other.entry(name)
             if all(have.get(name, {}).get(part) == entry[part] for part in ("sha256", "about_sha256")):

@@ -83,6 +83,16 @@ def test_what_is_pushed_can_be_listed_shown_and_fetched(mine: Zoo, tmp_path: Pat
     assert described(file)["sha256"] == mine.entries[TEAM]["sha256"]
 
 
+def test_what_has_a_name_already_is_not_replaced_unless_asked_for(mine: Zoo, capsys) -> None:
+    other, before = str(mine.local("smac/3m/ibal-1")), mine.entries[TEAM]["sha256"]
+    assert main(["zoo", "push", TEAM, other, "--zoo", mine.where]) == 2
+    assert f"has another {TEAM}; choose another name, or say --replace" in capsys.readouterr().err
+    assert Zoo(mine.where).entries[TEAM]["sha256"] == before
+    assert main(["zoo", "push", TEAM, other, "--zoo", mine.where, "--replace"]) == 0
+    assert Zoo(mine.where).entries[TEAM]["sha256"] != before
+    assert main(["zoo", "push", TEAM, other, "--zoo", mine.where, "--note", "the same weights"]) == 0
+
+
 def test_what_differs_from_the_index_is_refused(mine: Zoo) -> None:
     file = mine.local(TEAM)
     file.write_bytes(file.read_bytes() + b" ")

@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     part = action("push", _push, "put a bundle into a zoo that is a folder or on the hub")
     part.add_argument("name", metavar="NAME")
     part.add_argument("file", type=a_path, metavar="BUNDLE")
+    part.add_argument("--replace", action="store_true", help="even if something else has that name")
     part.add_argument("--licence", default="", help="under which it may be used, as Apache-2.0")
     part.add_argument("--note", default="", help="a sentence about it")
     part.add_argument("--results", type=a_path, metavar="EVALUATION",
@@ -167,8 +168,12 @@ def _push(options: argparse.Namespace, output: Output) -> int:
         from ibal.api.claims import of_evaluation
 
         facts["claims"] = of_evaluation(options.results, described(options.file)["sha256"])
-    entry = Zoo(options.zoo).add(bare(options.name), options.file, facts)
-    output.result({"name": options.name, **entry}, f"{options.zoo}: {bare(options.name)} ({entry['sha256'][:12]})")
+    zoo, name = Zoo(options.zoo), bare(options.name)
+    before = zoo.known().get(name)
+    if before is not None and not options.replace and before["sha256"] != described(options.file)["sha256"]:
+        raise CommandError(f"{zoo.where} has another {name}; choose another name, or say --replace", WRONG_USE)
+    entry = zoo.add(name, options.file, facts)
+    output.result({"name": options.name, **entry}, f"{options.zoo}: {name} ({entry['sha256'][:12]})")
     return OK
 
 

@@ -18,6 +18,7 @@ function node(tag, attributes = {}, ...children) {
 const shown = (value, digits = 1) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "±") + Math.abs(value).toFixed(1);
 const where = (env) => env.replace(/^smac\//, "");
+const who = (cell) => (cell.team.startsWith(`${cell.env}/`) ? cell.team.slice(cell.env.length + 1) : cell.team);
 const unique = (values) => [...new Set(values)];
 
 async function copy(text, button) {
@@ -57,7 +58,7 @@ function board() {
     const table = node("table", { class: "ranking" });
     const heads = ["team", rates ? "worst, %" : "worst", rates ? "natural, %" : "natural", "steps"];
     const body = node("tbody", {}, ...here.map((one) => node("tr", {},
-      node("th", { scope: "row" }, one.team.replace(`${env}/`, ""), node("small", {}, one.method || "")),
+      node("th", { scope: "row" }, who(one), node("small", {}, one.method || "")),
       node("td", { "data-value": one.worst }, node("b", {}, shown(one.worst)), node("small", {}, one.under)),
       node("td", { "data-value": one.natural ?? "" }, shown(one.natural)),
       node("td", { "data-value": one.steps ?? "" }, one.steps ? one.steps.toLocaleString("en") : "–"),
@@ -208,7 +209,7 @@ function drawHeat() {
     weak(one) ? node("small", { class: "below", title: "its attackers were fitted, and teams win as often as alone, or those that they were fitted to do" }, "hardly felt: badly fitted?") : null)))));
   const body = node("tbody");
   for (const team of teams) {
-    const row = node("tr", {}, node("th", { scope: "row" }, team));
+    const row = node("tr", {}, node("th", { scope: "row" }, who({ team, env })));
     for (const column of columns) {
       const i = at.get(`${team}\n${column}`), found = i === undefined ? null : value(data.cells[i]);
       if (found === null) { row.append(node("td", { class: "none" }, "–")); continue; }
@@ -244,6 +245,8 @@ function cellTable() {
     find();
   })));
   $("cell-table").tHead.append(row);
+  for (const key of ["sd", "paper", "apart"]) // columns that nothing stands in
+    if (data.cells.every((c) => c[key] === null || c[key] === undefined)) $("cell-table").classList.add(`no-${key}`);
   for (const select of document.querySelectorAll("[data-filter]")) {
     select.append(node("option", { value: "" }, "all"));
     for (const value of unique(data.cells.map((c) => c[select.dataset.filter]))) select.append(node("option", { value }, value));
@@ -282,7 +285,7 @@ function draw() {
     const apart = node("td", {}, c.apart ? signed(c.apart[0]) : "–");
     if (c.apart) apart.className = c.apart[1] > 0 ? "above" : c.apart[2] < 0 ? "below" : "";
     const row = node("tr", { tabindex: 0, "data-cell": i, on: { click: () => detail(i), keydown: (e) => e.key === "Enter" && detail(i) } },
-      node("th", { scope: "row" }, c.team), ...[where(c.env), c.attack, c.perturbation].map((text) => node("td", { class: "word" }, text)),
+      node("th", { scope: "row" }, who(c)), ...[where(c.env), c.attack, c.perturbation].map((text) => node("td", { class: "word" }, text)),
       node("td", {}, shown(c.mean)), node("td", {}, shown(c.sd)), node("td", {}, `${shown(c.low)} – ${shown(c.high)}`),
       node("td", {}, shown(c.paper)), apart, node("td", {}, String(c.seeds.length)), node("td", {}, String(c.episodes)),
       node("td", {}, c.attacked === null ? "–" : `${(100 * c.attacked).toFixed(0)} %`));
@@ -307,7 +310,7 @@ function asCsv() {
 
 function detail(i) {
   const cell = data.cells[i], body = $("detail-body");
-  $("detail-title").textContent = `${cell.team} on ${where(cell.env)}: ${cell.attack}${cell.perturbation === "none" ? "" : `, ${cell.perturbation}`}`;
+  $("detail-title").textContent = `${who(cell)} on ${where(cell.env)}: ${cell.attack}${cell.perturbation === "none" ? "" : `, ${cell.perturbation}`}`;
   const unit = cell.score === "win" ? " %" : "";
   const facts = [
     [cell.score === "win" ? "games won" : "return", `${shown(cell.mean)}${unit} [${shown(cell.low)}, ${shown(cell.high)}] (95 %)`],
