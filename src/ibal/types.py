@@ -355,6 +355,13 @@ class Feedback(NamedTuple):
         return jnp.int32(0) if self.iteration is None else self.iteration
 
 
+class Tells(NamedTuple):
+    """What may be told of an episode to a critic that exists in training only: ``of(memory) -> float[size]``."""
+
+    size: int
+    of: Callable[[Any], Float[Array, "p"]]
+
+
 class Adversary(NamedTuple):
     """Seven functions and a declaration. ``state`` is learned and lasts; ``memory`` is drawn for one episode.
 
@@ -367,6 +374,9 @@ class Adversary(NamedTuple):
     ``alone(iteration) -> bool[]``: whether this iteration of a training is played for the adversary alone: the team
     learns nothing in it and never sees its episodes again, and its steps do not count towards the budget. None: none
     is.
+    ``world(state, env) -> params``: the parameters of the world in the episodes that are trained on next, where
+    failures of the world itself are among what is trained against. None: those of ``env``.
+    ``tells``: who is attacked in an episode and how, for a learner whose critic is told. None: it tells nothing.
     """
 
     threat: Threat
@@ -377,3 +387,5 @@ class Adversary(NamedTuple):
     update: Callable[[jax.Array, Any, Episodes, Feedback], tuple[Any, dict[str, jax.Array]]]
     reobserve: Callable[[Any, jax.Array], jax.Array] | None
     alone: Callable[[jax.Array], Bool[Array, ""]] | None = None
+    world: Callable[[Any, Env], Any] | None = None
+    tells: Tells | None = None

@@ -65,7 +65,7 @@ def test_what_cannot_be(words: list[str], said: str) -> None:
     assert said in str(error.value)
 
 
-REFUSED = {"ernie", "romance", "wall", "wall-random"}
+REFUSED = {"ernie", "romance", "wall", "wall-random", "privileged", "worst-first"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -86,7 +86,7 @@ def test_every_method_goes_with_it_or_says_why_not(name: str) -> None:
     # Nothing is hidden by a value learner, with a replay or without.
     for values in (ValueConfig(), PqnConfig()):
         check_shown(spec, values, adversary_of(name, spec).threat)
-    if name == "ernie":
+    if name in ("ernie", "privileged"):
         with pytest.raises(ConfigError, match='from a replay, and "pqn-vdn" has none'):
             learner_of(name, PqnConfig())
     else:

@@ -15,17 +15,17 @@ from jaxtyping import Array, Bool, Float
 
 from ibal.game.host import UNTOUCHED
 from ibal.game.referee import refusal
-from ibal.types import Actions, ActView, Adversary, EnvSpec, Feedback, ObsView, Threat
+from ibal.types import Actions, ActView, Adversary, EnvSpec, Feedback, ObsView, Tells, Threat
 
 __all__ = [
-    "ActView", "Adversary", "Feedback", "NaturalConfig", "ObsView", "Threat", "adversary", "natural", "refusal",
-    "worst",
+    "ActView", "Adversary", "Feedback", "NaturalConfig", "ObsView", "Tells", "Threat", "adversary", "natural",
+    "refusal", "worst",
 ]  # fmt: skip
 
 
 def adversary(
     *, threat: Threat, init: Any = None, begin: Any = None, observe: Any = None, act: Any = None, update: Any = None,
-    reobserve: Any = None, alone: Any = None,
+    reobserve: Any = None, alone: Any = None, world: Any = None, tells: Tells | None = None,
 ) -> Adversary:  # fmt: skip
     """Fill everything that is not given with an identity."""
     if observe is None and reobserve is None:
@@ -39,6 +39,8 @@ def adversary(
         update or (lambda key, state, episodes, feedback: (state, {})),
         reobserve,
         alone,
+        world,
+        tells,
     )
 
 

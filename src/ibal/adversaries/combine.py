@@ -27,6 +27,8 @@ def chain(*parts: Adversary) -> Adversary:
     """
     if not parts:
         raise ValueError("chain: no adversary given; natural() is the one that does nothing")
+    if any(part.world is not None for part in parts):
+        raise ValueError("chain: an adversary that changes the world for whole iterations goes with no other one")
 
     def keys(key: jax.Array) -> list[jax.Array]:
         return [rng.stream(key, str(k)) for k in range(len(parts))]

@@ -515,11 +515,11 @@ def _is_legal(actions: Actions, view: ActView) -> Bool[Array, "n"]:
 def _instead(spec: EnvSpec, hit: Bool[Array, "n"], actions: Actions, view: ActView) -> Actions:
     """Let those who are hit do ``actions``, nothing where these are not legal, or as meant where that is impossible."""
     meant = view.actions.astype(jnp.int32)
-    idle, can = _idle(spec, view)
-    return jnp.where(hit, jnp.where(_is_legal(actions, view), actions, jnp.where(can, idle, meant)), meant)
+    idles, can = idle(spec, view)
+    return jnp.where(hit, jnp.where(_is_legal(actions, view), actions, jnp.where(can, idles, meant)), meant)
 
 
-def _idle(spec: EnvSpec, view: ActView) -> tuple[Actions, Bool[Array, "n"]]:
+def idle(spec: EnvSpec, view: ActView) -> tuple[Actions, Bool[Array, "n"]]:
     """Return everybody's first available action that does nothing, and who has one."""
     is_idle = np.array([a in spec.idle_actions for a in range(spec.n_actions)])
     open_ = view.step.avail & jnp.asarray(is_idle)[None]
@@ -534,7 +534,7 @@ def _idling(spec: EnvSpec) -> Callable[..., Any]:
         )
 
     def act(key: jax.Array, setting: Setting, memory: Any, view: ActView, hit: jax.Array) -> Any:
-        idle, can = _idle(spec, view)
-        return jnp.where(hit & can, idle, view.actions.astype(jnp.int32)), memory
+        idles, can = idle(spec, view)
+        return jnp.where(hit & can, idles, view.actions.astype(jnp.int32)), memory
 
     return act

@@ -1,6 +1,7 @@
 """``ibal grid``: the runs of a study, on this machine, a Ray cluster or Slurm.
 
 ibal grid new paper --tables 7,9 --maps 3m,8m --seeds 3 --budget laptop --out studies/paper
+ibal grid new defenders --seeds 3 --budget laptop --out studies/paper/defenders.toml      # shares what is done there
 ibal grid run studies/paper
 ibal grid run studies/paper --on slurm --workers 40
 ibal grid status studies/paper --watch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SHOWN = 40  # lines of a status: all that fail, and what runs
 ON = ("local", "ray", "slurm")
 BUDGETS = ("smoke", "laptop", "paper")
+STUDIES = ("paper", "matrix", "defenders", "ablations")
 
 
 def main(argv: list[str]) -> int:
@@ -78,14 +80,27 @@ def _parser() -> argparse.ArgumentParser:
     add = action("clean", _clean, "remove checkpoints that nobody needs any more").add_argument
     add("--all", action="store_true", help="also runs that the study does not have any more")
     new = action("new", _new, "write a study", study=False)
-    new.add_argument("what", metavar="WHAT", help="paper: tables and figures of the paper")
+    new.add_argument(
+        "what",
+        metavar="WHAT",
+        help="paper: tables and figures of the paper; matrix: its nine methods under "
+        "all attacks; ablations: its figures 8, 9, 16, 17 and table 1; defenders: ours beside the nine",
+    )
     add = new.add_argument
     add("--tables", default="", metavar="N,…", help="of the paper: 1, 7 to 13")
     add("--figures", default="", metavar="N,…", help="of the paper: 8, 9, 13, 16, 17")
-    add("--maps", default="", metavar="M,…", help="only these maps (default: all that the tables are about)")
+    add("--maps", default="", metavar="M,…", help="only these maps (default: all that it is about)")
+    add("--methods", default="", metavar="M,…", help="matrix, defenders: these methods (default: all that it compares)")
     add("--seeds", type=count_type("--seeds"), default=5, metavar="N", help="of every method (default 5)")
     add("--budget", default="paper", metavar="WORD", help=f"how much: {', '.join(BUDGETS)} (default paper)")
-    add("--out", required=True, type=a_path, metavar="FOLDER", help="of the study; must have no study.toml yet")
+    add(
+        "--out",
+        required=True,
+        type=a_path,
+        metavar="FOLDER",
+        help="of the study; must have no study.toml yet. Or a file "
+        "FOLDER/name.toml: studies of one folder share what is done",
+    )
     return out
 
 
@@ -167,29 +182,44 @@ def _clean(options: argparse.Namespace, output: Output) -> int:
 
 def _new(options: argparse.Namespace, output: Output) -> int:
     from ibal.experiments.paper import paper_study
+    from ibal.experiments.studies import named_study
     from ibal.experiments.study import STUDY_FILE, read_study
     from ibal.experiments.toml_text import to_toml
     from ibal.files import replace_text
 
-    if options.what != "paper":
-        raise CommandError(f'"{options.what}" is no study; write: ibal grid new paper --tables 7', WRONG_USE)
-    made = paper_study(_numbers("--tables", options.tables), _numbers("--figures", options.figures),
-                       [one for one in options.maps.split(",") if one], options.seeds, options.budget)  # fmt: skip
+    if options.what not in STUDIES:
+        near = hint(options.what, STUDIES)
+        raise CommandError(f'"{options.what}" is no study.{near} There are: {", ".join(STUDIES)}', WRONG_USE)
+    tables, figures = _numbers("--tables", options.tables), _numbers("--figures", options.figures)
+    maps, methods = ([one for one in text.split(",") if one] for text in (options.maps, options.methods))
+    if options.what != "paper" and (tables or figures):
+        raise CommandError(f"--tables and --figures are for paper; leave them out of {options.what}", WRONG_USE)
+    if options.what == "paper" and methods:
+        raise CommandError("--methods is for matrix and defenders: the paper says which methods a table has", WRONG_USE)
+    if options.what == "paper":
+        made = paper_study(tables, figures, maps, options.seeds, options.budget)
+    else:
+        made = named_study(options.what, maps=maps, methods=methods, seeds=options.seeds, budget=options.budget)
     study = read_study(made)
-    path = options.out / STUDY_FILE
+    path = options.out if options.out.suffix == ".toml" else options.out / STUDY_FILE
     if path.exists():
-        raise CommandError(f"--out {options.out} has a {STUDY_FILE} already; name another folder", WRONG_USE)
+        raise CommandError(f"--out {options.out}: there is a {path.name} already; name another one", WRONG_USE)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, to_toml(made))
     except OSError as error:
         raise unwritable(error, path) from error
     from ibal.experiments.runs import runs_of
 
-    planned = runs_of(study, options.out)
+    planned = runs_of(study, path.parent)
     kinds = {kind: sum(run.kind == kind for run in planned.runs) for kind in ("train", "fit", "cell")}
+    steps: dict[str, int] = {}
+    for _, config in planned.trainings.values():
+        steps[config.env] = steps.get(config.env, 0) + config.seeds * config.train.steps
     text = "{train} trainings, {fit} attackers, {cell} cells".format(**kinds)
-    output.result({"study": str(path), **kinds}, f"{path}: {text}. Begin: ibal grid run {options.out}")
+    each = ", ".join(f"{count / 1e6:.3g}M on {env.removeprefix('smac/')}" for env, count in steps.items())
+    said = f"{path}: {text}; environment steps to train: {each}. Begin: ibal grid run {options.out}"
+    output.result({"study": str(path), **kinds, "env_steps": steps}, said)
     return OK
 
 

@@ -5,6 +5,7 @@ ibal report evaluations/x --table 7
 ibal report evaluations/3m evaluations/2s3z --table 7 --format latex --out table7.tex
 
 ibal report studies/mine                    # its page: studies/mine/index.html
+ibal report studies/mine --claims           # what the paper claims, and whether it holds; also --table N, --summary
 
 An evaluation is a folder that ``ibal evaluate --out`` has written. Several are taken together: the seeds of one method
 may come from several of them.
@@ -35,7 +36,10 @@ def main(argv: list[str]) -> int:
     """Run ``ibal report`` with the arguments after ``report``."""
     options = _parser().parse_args(argv)
     output = output_of(options)
-    if any(_is_study(path) for path in options.evaluations):
+    of_rows = options.table is not None or options.claims or options.summary or options.figure is not None
+    if (options.table is not None) + options.claims + options.summary > 1:
+        raise CommandError("--table, --claims and --summary are printed one at a time", WRONG_USE)
+    if not of_rows and any(_is_study(path) for path in options.evaluations):
         return _study(options, output)
     from ibal.report import tables
     from ibal.report.formats import FORMATS  # here, because polars is slow to import and --help can do without it
@@ -52,9 +56,14 @@ def main(argv: list[str]) -> int:
         raise CommandError(f"--format {options.format} is for --table N; a summary is Markdown (or --json)", WRONG_USE)
     rows = read(options.evaluations, output.note)
     try:
-        data, text = _summary(rows) if options.table is None else _table(rows, options, output)
+        if options.claims:
+            data, text = _claims(rows)
+        else:
+            data, text = _summary(rows) if options.table is None else _table(rows, options, output)
     except ValueError as error:
         raise CommandError(str(error), WRONG_USE) from error
+    if options.figure is not None:
+        _draw(rows, options.figure, output)
     for sentence in tables.alike(rows):
         output.note(sentence)
     if options.out is not None:
@@ -65,12 +74,12 @@ def main(argv: list[str]) -> int:
 
 
 def _is_study(path: Path) -> bool:
-    return path.name == "study.toml" or (path / "study.toml").is_file()
+    return path.suffix == ".toml" or (path / "study.toml").is_file()
 
 
 def _study(options: argparse.Namespace, output: Output) -> int:
     """Write the page of a study."""
-    if len(options.evaluations) > 1 or options.table is not None or options.format is not None:
+    if len(options.evaluations) > 1 or options.format is not None:
         raise CommandError("a study has a page of its own; give its folder alone: ibal report STUDY", WRONG_USE)
     from ibal.api.study_page import write_page
     from ibal.experiments.grid.held import Held
@@ -103,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folders that ibal evaluate --out has written, or the folder of one study",
     )
     add("--table", type=int, metavar="N", help=f"a table of the paper: {TABLES}")
+    add("--claims", action="store_true", help="every claim of the paper that its own numbers support: what is found "
+        "here, and whether it holds")  # fmt: skip
+    add("--figure", type=a_path, metavar="FILE", help="draw every team under all that was played, with intervals, into "
+        "FILE.svg and FILE.png")  # fmt: skip
+    add("--summary", action="store_true", help="of a study: the summary instead of its page")
     add("--format", metavar="FORMAT",
         help="markdown, latex (needs booktabs), csv (one line per cell) or text (narrow); default: text for a table on "
         "a terminal, else markdown")  # fmt: skip
@@ -120,6 +134,9 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
 
     frames: list[pl.DataFrame] = []
     for folder in evaluations:
+        if _is_study(folder):
+            frames.append(_rows_of(folder))
+            continue
         if not folder.is_dir():
             raise CommandError(f"{folder}: there is no such folder; name one that ibal evaluate --out wrote", WRONG_USE)
         if not (folder / EPISODES).is_file():
@@ -130,7 +147,17 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
             frames.append(read_episodes(folder, note))
         except (OSError, ValueError) as error:
             raise CommandError(str(error), WRONG_USE) from error
-    return pl.concat(frames)
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _rows_of(study: Path) -> pl.DataFrame:
+    """Return the episodes of all cells of a study that are done."""
+    from ibal.experiments.grid.held import Held
+
+    rows = Held(study).rows()
+    if not rows.height:
+        raise CommandError(f"no cell of {study} is done yet; begin with ibal grid run {study}", WRONG_USE)
+    return rows
 
 
 def _table(rows: pl.DataFrame, options: argparse.Namespace, output: Output) -> tuple[dict[str, Any], str]:
@@ -143,6 +170,30 @@ def _table(rows: pl.DataFrame, options: argparse.Namespace, output: Output) -> t
     data = {"table": made.number, "title": made.title, "version": made.version, "rows": long_form(made)}
     data["absent"] = list(made.absent)
     return data, formats.FORMATS[options.format](made)
+
+
+def _draw(rows: pl.DataFrame, path: Path, output: Output) -> None:
+    """Draw all that was played as points with intervals, into ``path`` with .svg and .png."""
+    from ibal.viz.files import write_figure
+    from ibal.viz.points import draw
+
+    try:
+        figure = draw(rows)
+    except ValueError as error:
+        raise CommandError(f"--figure: {error}", WRONG_USE) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_figure(figure, path)
+    except OSError as error:
+        raise unwritable(error, path) from error
+    output.note(f"wrote {path}.svg and {path}.png")
+
+
+def _claims(rows: pl.DataFrame) -> tuple[dict[str, Any], str]:
+    from ibal.report.claims import as_markdown, judged, long_form
+
+    found = judged(rows)
+    return {"claims": long_form(found)}, as_markdown(found)
 
 
 def _summary(rows: pl.DataFrame) -> tuple[dict[str, Any], str]:

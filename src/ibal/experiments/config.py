@@ -195,6 +195,8 @@ def config_hash(config: RunConfig) -> str:
         del kept["init"]
     if config.train.parts <= 1:  # likewise
         del kept["train.parts"]
+    if not kept.get("learner.privileged"):
+        kept.pop("learner.privileged", None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ibal.adversaries import fault_names
 from ibal.learners.config import LearnerConfig, ValueConfig, name_of
 from ibal.options import ConfigError, Scalar, with_options
-from ibal.registry import Own, UnknownName, hint, quoted
+from ibal.registry import Own, UnknownName, hint, load, quoted
 
 if TYPE_CHECKING:
     from ibal.adversaries.base import Adversary
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """``adversary`` is a name of ``ibal.adversaries.TABLE``, built with ``options``; ``learner`` are fields of
-    ``ValueConfig``; ``help`` is one line."""
+    """``adversary`` is a name of ``ibal.adversaries.TABLE``, or ``module:Class`` of one that teams train against only,
+    built with ``options``; ``learner`` are fields of ``ValueConfig``; ``help`` is one line."""
 
     adversary: str
     help: str
@@ -32,6 +32,13 @@ ERNIE = {"smooth": 0.1}
 # Officially nobody learns after 500 of 800 generations; here after that share of a training, however long it is. It is
 # some ten times as long as a fitting, so that fewer gradient steps an iteration do.
 ROMANCE = {"freeze": 0.625, "updates": 16}
+# One failure of each kind; EGA, Wolfpack's planner and masks of single entries are left to be met for the first time.
+ALL_KINDS = {
+    "failures": (
+        "natural", "interaction", "interaction[masks=random]", "stop-1", "vanish-1", "wolfpack-random", "random",
+        "fgsm", "abs-1", "hp-20",
+    )
+}  # fmt: skip
 
 METHODS: dict[str, Method] = {
     "vanilla": Method("natural", "nobody interferes"),
@@ -50,7 +57,16 @@ METHODS: dict[str, Method] = {
     "ibal-no-act": Method("interaction", "ablation: no action is replaced", {"actions": "off"}),
     "ibal-literal": Method("interaction-literal", "the paper to the letter: its masks and both of its estimators"),
     "occlude-retreat": Method("occlude-retreat", "the control without estimators: exact blocks hidden, G1 retreats"),
+    "worst-first": Method(
+        "ibal.adversaries.worst_first:WorstFirstConfig", "a mixture of failures, the worst first", ALL_KINDS
+    ),
+    "decoupled": Method(
+        "ibal.adversaries.decoupled:DecoupledConfig", "ibal, but who is hidden says nothing of who misbehaves"
+    ),
+    "privileged": Method("interaction", "ibal, and the critic is told who is attacked", learner={"privileged": True}),
+    "varied": Method("ibal.adversaries.varied:VariedConfig", "failures of every kind at random, nothing estimated"),
 }
+DEFENDERS = ("worst-first", "decoupled", "privileged", "varied")  # ours, beside the paper's methods
 
 
 def method(name: str) -> Method:
@@ -106,6 +122,8 @@ def attack_of(name: str, options: Mapping[str, Scalar] | None = None) -> Any:
     from ibal.adversaries import configured
 
     found = method(name)
+    if name in METHODS and ":" in found.adversary:
+        return with_options(load(found.adversary, "method")(**found.options), options or {})
     return with_options(configured(found.adversary, **found.options), options or {})
 
 

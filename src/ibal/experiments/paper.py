@@ -2,6 +2,8 @@
 
     text = to_toml(paper_study(tables=(7, 9), maps=("3m", "8m"), seeds=3, budget="laptop"))
 
+Studies that are no table or figure of its are in ``studies``.
+
 Tables 7 to 10 (SMAC under attacks and perturbations), 11 (LBF), 12 (SMACv2, where its maps exist), 13 (MAPPO), 1 (other
 observation attacks); figures 8, 9, 16, 17 (ablations) and 13 (curves under the unseen attack). Attackers are fitted to
 held-out teams of vanilla QMIX (or MAPPO), which nobody else is evaluated as: Appendix D.1.
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ibal import envs
+from ibal.evaluation.suites import PAPER
 from ibal.options import ConfigError
 from ibal.registry import hint
 
@@ -20,7 +23,7 @@ TABLES = (1, 7, 8, 9, 10, 11, 12, 13)
 FIGURES = (8, 9, 13, 16, 17)
 METHODS = ["vanilla", "rand-obs", "rand-act", "fgsm", "atla", "ernie", "romance", "wall", "ibal"]
 SOME = ["vanilla", "rand-obs", "rand-act", "fgsm", "atla", "ibal"]  # those of Tables 11 to 13
-ATTACKS = ["natural", "random", "fgsm", "ega", "wolfpack", "interaction"]
+ATTACKS = [*PAPER]
 LEARNED = ["ega", "wolfpack", "interaction"]
 HELD_OUT = 1000  # seeds of the teams that attackers are fitted to
 _SMALL = ("3m", "3s_vs_3z", "2s3z")
@@ -29,18 +32,23 @@ MAPS = {
     11: ("lbf/5p", "lbf/10p", "lbf/15p"), 12: ("smacv2/terran_5_vs_5", "smacv2/zerg_5_vs_5", "smacv2/protoss_5_vs_5"),
     13: ("3s_vs_3z", "2s3z", "8m"),
 }  # fmt: skip
-FIGURE_MAPS = {8: ("8m",), 9: ("8m",), 13: ("3m", "2s3z", "8m", "MMM"), 16: ("8m",), 17: ("8m",)}
+_BOTH = ("2s3z", "8m")
+FIGURE_MAPS = {8: ("8m",), 9: _BOTH, 13: ("3m", "2s3z", "8m", "MMM"), 16: _BOTH, 17: _BOTH}
 COMPONENTS = ["ibal-no-obs", "ibal-no-act", "ibal-fixed-p", "ibal-random-masks"]  # figure 8
 SIZES = {"3m": (1,), "8m": (1, 2, 3, 4), "2s3z": (1, 2), "MMM": (1, 2, 3, 4, 5)}  # K of figure 9, at most half the team
-MASKED = (1, 3, 5, 10)  # L of figure 16
-LEAST = (0.0, 0.05, 0.1, 0.2)  # the least probability of an attack, figure 17
+# c of figure 16 (an agent loses L = c times the size of the other group): those that can be read off, and between them.
+MASKED = {"8m": (0, 2, 5, 8), "2s3z": (0, 2, 5, 8, 12)}
+LEAST = (0.0, 0.25, 0.5, 0.75, 1.0)  # the least probability of an attack, figure 17
+MARINES = ("3m", "8m")  # maps whose starts need half as long
 
 # What one word scales: presets and steps of the start and of the methods, episodes of a cell, how much is fitted.
 BUDGETS: dict[str, dict[str, Any]] = {
-    "smoke": {"preset": "smoke", "start": 4000, "steps": 4000, "episodes": 16, "fit": {"episodes": 16, "steps": 5,
-                                                                                     "rounds": 2}},
-    "laptop": {"preset": "laptop", "start": 500_000, "steps": 3_000_000, "episodes": 512, "fit": {}},
-    "paper": {"preset": "paper", "start": 1_000_000, "steps": 9_000_000, "episodes": 1024, "fit": {}},
+    "smoke": {"preset": "smoke", "start": 4000, "marines": 4000, "steps": 4000, "episodes": 16,
+              "fit": {"episodes": 16, "steps": 5, "rounds": 2}},
+    "laptop": {"preset": "laptop", "start": 1_000_000, "marines": 500_000, "steps": 3_000_000, "episodes": 1024,
+               "fit": {}},
+    "paper": {"preset": "paper", "start": 1_000_000, "marines": 1_000_000, "steps": 9_000_000, "episodes": 1024,
+              "fit": {}},
 }  # fmt: skip
 
 
@@ -57,15 +65,13 @@ def paper_study(
         for number in asked:
             if number not in known:
                 raise ConfigError(f"{kind} {number} of the paper is no study; there are {kind}s {_listed(known)}")
-    if budget not in BUDGETS:
-        raise ConfigError(f'unknown budget "{budget}".{hint(budget, BUDGETS)} Budgets: {", ".join(BUDGETS)}')
     found = [(MAPS[number], number, "table") for number in tables]
     found += [(FIGURE_MAPS[number], number, "figure") for number in figures]
     every = list(dict.fromkeys(name for names, _, _ in found for name in names))
     for name in maps:
         if name not in every and f"lbf/{name}" not in every and f"smacv2/{name}" not in every:
             raise ConfigError(f'none of these is about "{name}".{hint(name, every)} Maps: {", ".join(every)}')
-    made = _Paper(seeds, BUDGETS[budget])
+    made = _Paper(seeds, budget_of(budget))
     for names, number, kind in found:
         chosen = [name for name in names if not maps or name in maps or name.partition("/")[2] in maps]
         chosen = [name for name in chosen if _exists(name) or maps]
@@ -76,18 +82,18 @@ def paper_study(
             f"nothing is left of {_listed(tables + figures)}: these maps are in none of them, or not here"
         )
     title = ", ".join([f"table {n}" for n in tables] + [f"figure {n}" for n in figures])
-    return {
-        "name": f"paper: {title}",
-        "defaults": {"preset": made.budget["preset"]},
-        "train": list(made.train.values()),
-        "attackers": list(made.attackers.values()),
-        "evaluate": made.evaluate,
-        "page": {"title": f"The paper's {title}", "tables": list(tables), "curves": True, "replays": 8},
-    }
+    return made.study(f"paper: {title}", f"The paper's {title}", tables)
 
 
-class _Paper:
-    """Puts a study together; what two tables need comes once."""
+def budget_of(word: str) -> dict[str, Any]:
+    """Return what a word for a budget means. Raises ConfigError with the closest."""
+    if word not in BUDGETS:
+        raise ConfigError(f'unknown budget "{word}".{hint(word, BUDGETS)} Budgets: {", ".join(BUDGETS)}')
+    return BUDGETS[word]
+
+
+class Builder:
+    """Puts a study together; what two parts of it need comes once."""
 
     def __init__(self, seeds: int, budget: Mapping[str, Any]) -> None:
         self.seeds, self.budget = seeds, budget
@@ -95,17 +101,68 @@ class _Paper:
         self.attackers: dict[str, dict[str, Any]] = {}
         self.evaluate: list[dict[str, Any]] = []
 
+    def study(self, name: str, title: str, tables: Iterable[int] = ()) -> dict[str, Any]:
+        """Return what was put together, as the tables of a study's file."""
+        return {
+            "name": name,
+            "defaults": {"preset": self.budget["preset"]},
+            "train": list(self.train.values()),
+            "attackers": list(self.attackers.values()),
+            "evaluate": self.evaluate,
+            "page": {"title": title, "tables": list(tables), "curves": True, "replays": 8},
+        }
+
+    def methods(self, maps: Sequence[str], methods: Iterable[str], snapshots: bool = False) -> None:
+        """Train methods, each from a start of its own seed; and the teams that attackers are fitted to."""
+        for name in maps:
+            steps = self.budget["marines" if name in MARINES else "start"]
+            self.add("start", [name], seeds=self.seeds, steps=steps)
+        for method in methods:
+            self.add(method, maps, method=method, init="start", seeds=self.seeds, snapshots=snapshots)
+        self.add("held-out", maps, seeds=[HELD_OUT])
+        self.fitted("unseen", "held-out", LEARNED)
+
+    def add(
+        self, name: str, maps: Sequence[str], steps: int | None = None, snapshots: bool = False, **entry: Any
+    ) -> None:  # fmt: skip
+        """Train something on some maps; two calls with all else alike are one."""
+        train: dict[str, Any] = {"steps": self.budget["steps"] if steps is None else steps}
+        train |= {"snapshot_every": max(train["steps"] // 20, 1)} if snapshots else {}
+        which = f"{name} {train['steps']}"
+        held = self.train.setdefault(which, {"name": name, "env": [], **entry, "train": train})
+        held["train"] |= train
+        held["env"] += [one for one in maps if one not in held["env"]]
+
+    def fitted(self, name: str, on: str, attacks: Sequence[str]) -> None:
+        """Fit attackers."""
+        self.attackers[name] = {"name": name, "attack": list(attacks), "on": on, **self.budget["fit"]}
+
+    def play(
+        self, teams: Sequence[str], attacks: Sequence[str], perturbations: Sequence[str], attackers: str,
+        maps: Sequence[str], snapshots: bool = False,
+    ) -> None:  # fmt: skip
+        """Play teams on maps under every attack with every perturbation."""
+        entry: dict[str, Any] = {"teams": list(teams), "env": list(maps), "attacks": list(attacks)}
+        entry |= {"perturbations": list(perturbations)}
+        entry |= {"attackers": attackers} if attackers else {}
+        entry |= {"episodes": self.budget["episodes"]} | ({"snapshots": True} if snapshots else {})
+        self.evaluate.append(entry)
+
+
+class _Paper(Builder):
+    """Adds the parts of the paper."""
+
     def table_smac(self, number: int, maps: list[str]) -> None:
-        self._methods(maps, METHODS)
+        self.methods(maps, METHODS)
         if number in (7, 8):
-            self._play(METHODS, ATTACKS, ["none"], "unseen", maps)
+            self.play(METHODS, ATTACKS, ["none"], "unseen", maps)
         else:
             dis = ["dis-1", "dis-2"] if number == 10 else ["dis-1"]
-            self._play(METHODS, ["natural"], [*dis, "hp-10", "hp-15", "hp-20"], "", maps)
+            self.play(METHODS, ["natural"], [*dis, "hp-10", "hp-15", "hp-20"], "", maps)
 
     def table_11(self, number: int, maps: list[str]) -> None:
-        self._methods(maps, SOME)
-        self._play(SOME, ["natural", "random", "fgsm", "interaction"], ["none"], "unseen", maps)
+        self.methods(maps, SOME)
+        self.play(SOME, ["natural", "random", "fgsm", "interaction"], ["none"], "unseen", maps)
 
     table_12 = table_11
 
@@ -113,68 +170,50 @@ class _Paper:
         methods = [name for name in SOME if name != "fgsm"] + ["fgsm"]
         names = ["mappo" if name == "vanilla" else f"mappo-{name}" for name in methods]
         for name, method in zip(names, methods, strict=True):
-            self._add(name, maps, method=method, learner="mappo", seeds=self.seeds)
-        self._add("held-out-mappo", maps, learner="mappo", seeds=[HELD_OUT])
-        self._fitted("unseen-mappo", "held-out-mappo", ["interaction"])
-        self._play(names, ["natural", "random", "interaction"], ["none"], "unseen-mappo", maps)
+            self.add(name, maps, method=method, learner="mappo", seeds=self.seeds)
+        self.add("held-out-mappo", maps, learner="mappo", seeds=[HELD_OUT])
+        self.fitted("unseen-mappo", "held-out-mappo", ["interaction"])
+        self.play(names, ["natural", "random", "interaction"], ["none"], "unseen-mappo", maps)
 
     def table_1(self, number: int, maps: list[str]) -> None:
-        self._methods(maps, ["ibal"])
+        self.methods(maps, ["ibal"])
         for fill in ("gaussian", "fgsm"):
-            self._add(f"ibal-{fill}", maps, method="ibal", method_options={"fill": fill}, init="start",
+            self.add(f"ibal-{fill}", maps, method="ibal", method_options={"fill": fill}, init="start",
                       seeds=self.seeds)  # fmt: skip
-        self._play(["ibal", "ibal-gaussian", "ibal-fgsm"], ["interaction"], ["none"], "unseen", maps)
+        self.play(["ibal", "ibal-gaussian", "ibal-fgsm"], ["interaction"], ["none"], "unseen", maps)
 
     def figure_8(self, number: int, maps: list[str]) -> None:
-        self._methods(maps, ["vanilla", "ibal", *COMPONENTS])
-        self._play(["vanilla", "ibal", *COMPONENTS], ["natural"], ["none", "dis-1"], "", maps)
+        self.methods(maps, ["vanilla", "ibal", *COMPONENTS])
+        self._ablated(["vanilla", "ibal", *COMPONENTS], maps)
 
     def figure_9(self, number: int, maps: list[str]) -> None:
-        sizes = dict.fromkeys(size for name in maps for size in SIZES.get(name, (1, 2)))
-        self._ablation(maps, {f"ibal-k{size}": {"most": size} for size in sizes})
+        self._ablation({name: {f"ibal-k{size}": {"most": size} for size in SIZES.get(name, (1, 2))} for name in maps})
 
     def figure_16(self, number: int, maps: list[str]) -> None:
-        self._ablation(maps, {f"ibal-l{dims}": {"masks": "dimension", "dims": dims} for dims in MASKED})
+        some = {name: MASKED.get(name, (0, 2, 5, 8)) for name in maps}
+        self._ablation({
+            name: {f"ibal-l{dims}": {"masks": "dimension", "dims": dims} for dims in some[name]} for name in maps
+        })  # fmt: skip
 
     def figure_17(self, number: int, maps: list[str]) -> None:
-        self._ablation(maps, {f"ibal-p{least:g}": {"p_min": least} for least in LEAST})
+        self._ablation({name: {f"ibal-p{least:g}": {"p_min": least} for least in LEAST} for name in maps})
 
     def figure_13(self, number: int, maps: list[str]) -> None:
-        self._methods(maps, METHODS, snapshots=True)
-        self._play(METHODS, ["natural", "interaction"], ["none"], "unseen", maps, snapshots=True)
+        self.methods(maps, METHODS, snapshots=True)
+        self.play(METHODS, ["natural", "interaction"], ["none"], "unseen", maps, snapshots=True)
 
-    def _ablation(self, maps: list[str], variants: Mapping[str, Mapping[str, Any]]) -> None:
-        self._methods(maps, ["vanilla"])
-        for name, options in variants.items():
-            self._add(name, maps, method="ibal", method_options=dict(options), init="start", seeds=self.seeds)
-        self._play(["vanilla", *variants], ["natural"], ["none", "dis-1"], "", maps)
+    def _ablation(self, variants: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        """Train variants of IBAL, other ones on every map, and play them beside vanilla."""
+        for env, some in variants.items():
+            self.methods([env], ["vanilla"])
+            for name, options in some.items():
+                self.add(name, [env], method="ibal", method_options=dict(options), init="start", seeds=self.seeds)
+            self._ablated(["vanilla", *some], [env])
 
-    def _methods(self, maps: list[str], methods: list[str], snapshots: bool = False) -> None:
-        """Train methods, each from a start of its own seed; and the teams that attackers are fitted to."""
-        self._add("start", maps, seeds=self.seeds, steps=self.budget["start"])
-        for method in methods:
-            self._add(method, maps, method=method, init="start", seeds=self.seeds)
-            if snapshots:
-                self.train[method]["train"]["snapshot_every"] = max(self.budget["steps"] // 20, 1)
-        self._add("held-out", maps, seeds=[HELD_OUT])
-        self._fitted("unseen", "held-out", LEARNED)
-
-    def _add(self, name: str, maps: list[str], steps: int | None = None, **entry: Any) -> None:
-        whole = {"name": name, "env": [], **entry, "train": {"steps": steps or self.budget["steps"]}}
-        held = self.train.setdefault(name, whole)
-        held["env"] += [one for one in maps if one not in held["env"]]
-
-    def _fitted(self, name: str, on: str, attacks: list[str]) -> None:
-        self.attackers[name] = {"name": name, "attack": attacks, "on": on, **self.budget["fit"]}
-
-    def _play(
-        self, teams: list[str], attacks: list[str], perturbations: list[str], attackers: str, maps: list[str],
-        snapshots: bool = False,
-    ) -> None:  # fmt: skip
-        entry: dict[str, Any] = {"teams": teams, "env": maps, "attacks": attacks, "perturbations": perturbations}
-        entry |= {"attackers": attackers} if attackers else {}
-        entry |= {"episodes": self.budget["episodes"]} | ({"snapshots": True} if snapshots else {})
-        self.evaluate.append(entry)
+    def _ablated(self, teams: list[str], maps: list[str]) -> None:
+        """Play as the paper's figures do, under Dis-1, and under the attack itself."""
+        self.play(teams, ["natural"], ["none", "dis-1"], "", maps)
+        self.play(teams, ["interaction"], ["none"], "unseen", maps)
 
 
 def _exists(name: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from ibal import envs
+from ibal import envs, rng
 from ibal.adversaries.base import Adversary
 from ibal.experiments.config import (
     BOOKKEEPING,
@@ -206,6 +206,9 @@ def _world(config: RunConfig, env: Env) -> Env:
 
 def _adversary(config: RunConfig, env: Env) -> Adversary:
     try:
-        return adversary_of(config.method, env.spec, dict(config.method_options))
+        made = adversary_of(config.method, env.spec, dict(config.method_options))
+        if made.world is not None:  # what the world cannot follow is told now, not while it is compiled
+            jax.eval_shape(lambda: made.world(made.init(rng.root(0)), env))
+        return made
     except ValueError as error:
         raise ConfigError(f"method {config.method}: {error}") from error

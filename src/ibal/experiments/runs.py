@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -112,13 +113,15 @@ def runs_of(study: Study, home: Path) -> Planned:
 def _trainings(study: Study, made: dict[str, Run], configs: dict[str, RunConfig]) -> dict[tuple[str, str], list[Run]]:
     """Make the runs of all trainings, each after the one that it begins with."""
     known = {(one.name, one.config.env): one for one in study.trainings}
+    labels = _labels(study)
     found: dict[tuple[str, str], list[Run]] = {}
 
     def runs(one: Training) -> list[Run]:
         which = one.name, _where(one.config)
         if which not in found:
             before = runs(known[one.init, one.config.env]) if one.init else []
-            found[which] = [_training(one, seeds, before, study.engine, configs) for seeds in _packs(one)]
+            label = labels[which]
+            found[which] = [_training(one, seeds, before, study.engine, configs, label) for seeds in _packs(one)]
             made.update({run.id: run for run in found[which]})
         return found[which]
 
@@ -139,18 +142,28 @@ def _packs(one: Training) -> list[Seeds]:
     return packs
 
 
-def _training(one: Training, seeds: Seeds, before: list[Run], engine: str, configs: dict[str, RunConfig]) -> Run:
+def _labels(study: Study) -> dict[tuple[str, str], str]:
+    """Name the method of each training, by its name and world: where several in one world would be called alike, as
+    variants of a method are, each is called by its own name, so that no table takes them for runs of one method."""
+    usual = {(one.name, _where(one.config)): label_of(one.config) for one in study.trainings}
+    count = Counter((label, where) for (_, where), label in usual.items())
+    return {which: label if count[label, which[1]] == 1 else which[0] for which, label in usual.items()}
+
+
+def _training(
+    one: Training, seeds: Seeds, before: list[Run], engine: str, configs: dict[str, RunConfig], label: str
+) -> Run:
     config = replace(one.config, seed=seeds[0], seeds=len(seeds))
     start = _start(one, seeds, before)
     table = as_dict(config)
     del table["init"]
     what = {
-        "config": table, "init": start, "method_label": label_of(config),
+        "config": table, "init": start, "method_label": label,
         "engine": engine_of("train", engine), "own": _own(config.env, config.method),
     }  # fmt: skip
     several = f"seeds {min(seeds)}–{max(seeds)}" if len(seeds) > 1 else f"seed {min(seeds)}"
-    label = f"{one.name} on {config.env.removeprefix('smac/')}, {several}"
-    run = _run("train", what, () if start is None else (start,), label)
+    shown = f"{one.name} on {config.env.removeprefix('smac/')}, {several}"
+    run = _run("train", what, () if start is None else (start,), shown)
     configs[run.id] = config
     return run
 

@@ -39,6 +39,7 @@ from typing import Any
 
 from ibal import envs, reading
 from ibal.adversaries import TABLE
+from ibal.adversaries.fault_names import is_faulty
 from ibal.experiments.config import RunConfig, apply_overrides
 from ibal.experiments.methods import learner_of
 from ibal.experiments.presets import apply_preset
@@ -442,7 +443,7 @@ def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _check_attack(name: str, at: tuple[str, int, str]) -> None:
     """Refuse a name that no attack has; its options are looked at where jax is imported anyhow."""
     base = name.partition("[")[0]
-    if base not in TABLE and ":" not in base:
+    if base not in TABLE and ":" not in base and not is_faulty(name):
         near = hint(base, TABLE)
         raise _Wrong(f"{at[2]}: unknown attack {quoted(base)}.{near} Attacks: {', '.join(TABLE)}", *at)
 

@@ -224,6 +224,8 @@ def check_functions(adversary: Any) -> Adversary:
         require_call("attack", "reobserve", adversary.reobserve, "memory, obs")
     if adversary.alone is not None:
         require_call("attack", "alone", adversary.alone, "iteration")
+    if adversary.world is not None:
+        require_call("attack", "world", adversary.world, "state, env")
     return adversary
 
 

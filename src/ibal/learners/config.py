@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from ibal.learners import LEARNERS
-from ibal.options import check_count, check_fields, check_positive, check_within, shown
+from ibal.options import ConfigError, check_count, check_fields, check_positive, check_within, shown
 from ibal.registry import UnknownName, hint
+
+STATELESS = ("iql", "vdn")  # mixers that do not look at the state
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class ValueConfig:
     """Rows of a batch, of one horizon each, that the penalty is estimated on (a batch fills about 15)."""
     smooth_every: int = 5
     """Updates from one with the penalty to the next; it counts as many times as much there."""
+    privileged: bool = False
+    """Tell the mixer, which exists in training only, who is attacked in an episode and how, as far as the training
+    adversary tells it; the agents are told nothing."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be run, whoever makes it."""
@@ -64,6 +69,11 @@ class ValueConfig:
             check_positive(f"learner.{name}", getattr(self, name))
         for name in ("smooth", "smooth_eps", "smooth_init"):
             check_positive(f"learner.{name}", getattr(self, name), zero=True)
+        if self.privileged and self.mixer in STATELESS:
+            raise ConfigError(
+                f'learner.privileged tells the mixer who is attacked, and "{self.mixer}" looks at no state; take qmix '
+                "or qplex"
+            )
 
 
 @dataclass(frozen=True)

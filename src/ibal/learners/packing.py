@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.types import Episodes
+from ibal.types import Episodes, Tells
 
 AGENT_ROWS = 32  # agents side by side in one recurrent product: enough to be efficient, few enough to stay in cache
 Reobserve = Callable[[Any, jax.Array], jax.Array]
@@ -91,9 +91,10 @@ def rows(
 
 def read(
     episodes: Episodes, chosen: Int[Array, "b"], episode: Int[Array, "t r"], time: Int[Array, "t r"],
-    reobserve: Reobserve | None = None,
+    reobserve: Reobserve | None = None, tells: Tells | None = None,
 ) -> Rows:  # fmt: skip
-    """Read what stands in slots that hold step ``time`` of ``episodes[chosen[episode]]``; -1 is padding."""
+    """Read what stands in slots that hold step ``time`` of ``episodes[chosen[episode]]``; -1 is padding. What ``tells``
+    says of an episode stands behind its states."""
     inside = episode >= 0
     which = jnp.where(inside, chosen[jnp.maximum(episode, 0)], 0)
     step = jnp.minimum(time, episodes.action.shape[1] - 1)
@@ -101,11 +102,14 @@ def read(
     seen = (episodes.obs if episodes.seen is None else episodes.seen)[which, time].astype(jnp.float32)
     if reobserve is not None and episodes.seen is None:
         seen = jax.vmap(jax.vmap(reobserve))(jax.tree.map(lambda leaf: leaf[which], episodes.memory), seen)
+    state = episodes.state[which, time].astype(jnp.float32)
+    if tells is not None:
+        state = jnp.concatenate((state, told(tells, episodes, chosen)[jnp.maximum(episode, 0)]), axis=-1)
     last = jnp.where((time > 0)[..., None], episodes.action[which, jnp.maximum(time - 1, 0)].astype(jnp.int32), -1)
     length = episodes.length[which]
     return Rows(
         obs=seen,
-        state=episodes.state[which, time].astype(jnp.float32),
+        state=state,
         avail=episodes.avail[which, time],
         last_action=last,
         action=episodes.action[which, step].astype(jnp.int32),
@@ -115,6 +119,11 @@ def read(
         start=time == 0,
         end=inside & (time == length - 1),
     )
+
+
+def told(tells: Tells, episodes: Episodes, chosen: Int[Array, "b"]) -> Float[Array, "b p"]:
+    """Return what is told of the chosen episodes."""
+    return jax.vmap(tells.of)(tree.at(episodes.memory, chosen))
 
 
 def row_group(n_agents: int, batch: int) -> int:

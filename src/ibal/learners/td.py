@@ -22,7 +22,7 @@ from ibal.learners.packing import Reobserve, Rows, goes_on, read, slots
 from ibal.nets import gru
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import Mixer
-from ibal.types import Episodes
+from ibal.types import Episodes, Tells
 
 UNAVAILABLE = -1e7  # the value of an action that cannot be chosen (PyMARL: -9999999)
 
@@ -59,21 +59,27 @@ class Task(NamedTuple):
     mix: Mixer
     config: ValueConfig
     reobserve: Reobserve | None
+    tells: Tells | None
 
 
-def work_for(params: ValueParams, episodes: Episodes, batch: int, mix: Mixer) -> Work:
+def work_for(params: ValueParams, episodes: Episodes, batch: int, mix: Mixer, tells: Tells | None = None) -> Work:
     """Make what gradients of batches of ``batch`` of these episodes work in (the arguments may be abstract)."""
     row, (n, a), h = episodes.obs.shape[1], episodes.avail.shape[2:], params.agent.hidden_size
     of = lanes.plan(n, batch, row)
-    example = (jnp.zeros(n), jnp.zeros(episodes.state.shape[2]), jnp.zeros(n), jnp.zeros((n, a)))
+    example = (jnp.zeros(n), jnp.zeros(seen_by(episodes.state.shape[2], tells)), jnp.zeros(n), jnp.zeros((n, a)))
     each = jax.eval_shape(mix.apply, params.mixer, *example).shape
     room = lambda width, more=0: jnp.zeros((of.room + more, of.lanes * n, width))  # noqa: E731
     return Work(room(h), room(h, 1), room(2 * h), room(h), room(h), jnp.zeros((of.room, of.lanes, *each)))
 
 
+def seen_by(state_size: int, tells: Tells | None) -> int:
+    """Return how many numbers a mixer looks at: the state, and what it is told."""
+    return state_size + (0 if tells is None else tells.size)
+
+
 def gradient(
     params: ValueParams, target: ValueParams, episodes: Episodes, chosen: Int[Array, "b"], work: Work, mix: Mixer,
-    config: ValueConfig, reobserve: Reobserve | None = None, axis: str | None = None,
+    config: ValueConfig, reobserve: Reobserve | None = None, axis: str | None = None, tells: Tells | None = None,
 ) -> tuple[ValueParams, dict[str, Array], Work]:  # fmt: skip
     """Return the gradient of the sum of squared TD errors over all steps, and sums of what is logged: "steps" and
     "worked" count the steps learned from and all slots that were worked on. ``axis`` is that over which the caller
@@ -82,7 +88,7 @@ def gradient(
     of = lanes.plan(episodes.obs.shape[2], chosen.shape[0], row)
     laid = lanes.lay(slots(episodes)[chosen], of, row)
     laid = laid._replace(blocks=tree.common(laid.blocks, axis))  # loops whose lengths seeds share need no masks
-    task = Task(params, target, episodes, chosen, laid, of, mix, config, reobserve)
+    task = Task(params, target, episodes, chosen, laid, of, mix, config, reobserve, tells)
     nothing = jax.tree.map(jnp.zeros_like, params)
     zeros = {name: jnp.float32(0) for name in ("loss", "td_error", "q_taken", "target")}
 
@@ -103,7 +109,7 @@ def block_of(task: Task, wave: Int[Array, ""], index: Int[Array, ""]) -> Rows:
     """Read a block of a wave's lanes."""
     size, at = (task.plan.span, task.plan.lanes), (index * task.plan.span, wave * task.plan.lanes)
     episode, time = (jax.lax.dynamic_slice(a, at, size) for a in (task.laid.episode, task.laid.time))
-    return read(task.episodes, task.chosen, episode, time, task.reobserve)
+    return read(task.episodes, task.chosen, episode, time, task.reobserve, task.tells)
 
 
 def _inputs(batch: Rows) -> Float[Array, "tln i"]:

@@ -25,7 +25,7 @@ from ibal.learners.td import ValueParams
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import mixer
-from ibal.types import EnvSpec, Episodes, Policy
+from ibal.types import EnvSpec, Episodes, Policy, Tells
 
 T = TypeVar("T")
 
@@ -42,13 +42,14 @@ class ValueState(NamedTuple):
 def value_learner(
     spec: EnvSpec, config: ValueConfig, reobserve: Reobserve | None = None,
     epsilon: Callable[[Array], Array] = lambda env_steps: jnp.float32(0), axis: str | None = None,
-    part: str | None = None,
+    part: str | None = None, tells: Tells | None = None,
 ) -> BatchLearner:  # fmt: skip
     """Build the learner of an environment of size ``spec``.
 
     ``reobserve`` is the training adversary's, if it has one: it turns stored clean observations into those the team
     saw. ``epsilon`` gives the share of random actions after so many environment steps. ``axis`` names the axis that
-    the caller vmaps over, if any, and ``part`` that of devices that each have a part of every batch.
+    the caller vmaps over, if any, and ``part`` that of devices that each have a part of every batch. ``tells``: what
+    the mixer is told of an episode besides the state (``ValueConfig.privileged``).
     """
     mix = mixer(config.mixer)
     optimiser = optim.make(config)
@@ -57,7 +58,7 @@ def value_learner(
         inputs = spec.obs_size + spec.n_actions + spec.n_agents
         params = ValueParams(
             agents.init(rng.stream(key, "agent"), inputs, spec.n_actions, config.hidden),
-            mix.init(rng.stream(key, "mixer"), spec.n_agents, spec.state_size, spec.n_actions),
+            mix.init(rng.stream(key, "mixer"), spec.n_agents, td.seen_by(spec.state_size, tells), spec.n_actions),
         )
         # The target starts as a copy: sharing the buffers would forbid to give them away to the next state.
         target = jax.tree.map(jnp.copy, params)
@@ -68,14 +69,14 @@ def value_learner(
         return greedy._replace(select=partial(epsilon_greedy, epsilon(progress.env_steps)))
 
     def work(state: ValueState, episodes: Episodes, count: int) -> td.Work:
-        return td.work_for(state.params, episodes, count, mix)
+        return td.work_for(state.params, episodes, count, mix, tells)
 
     def update(
         key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], left: Float[Array, ""],
         work: td.Work,
     ) -> tuple[ValueState, dict[str, Array], td.Work]:  # fmt: skip
         found, sums, work = td.gradient(
-            state.params, state.target, episodes, chosen, work, mix, config, reobserve, axis
+            state.params, state.target, episodes, chosen, work, mix, config, reobserve, axis, tells
         )  # fmt: skip
         if part is not None:
             found, sums = shared(found, sums, part)

@@ -26,7 +26,7 @@ from ibal.nets.mixers import mixer
 from ibal.nets.mixers.vdn import VdnParams
 from ibal.training import bench
 from ibal.training.config import TrainConfig
-from ibal.training.learner import batch_learner, learner_for
+from ibal.training.learner import batch_learner, learner_for, told_by
 from ibal.training.loop import LEARNING
 from ibal.training.rollout import collect
 from ibal.training.runner import build
@@ -147,7 +147,7 @@ def _lessons(
     batch, row = learner.batch, env.spec.horizon + 1
     of = lanes.plan(env.spec.n_agents, batch, row)
     steps = batch_learner(env.spec, learner, train, adversary)
-    again = adversary.reobserve if "obs" in adversary.threat.channels else None
+    again, tells = adversary.reobserve if "obs" in adversary.threat.channels else None, told_by(learner, adversary)
     chosen = jnp.stack([replay.sample(rng.at(rng.root(2), i), kept, batch) for i in range(UPDATES)])
 
     def each(one_step: Callable[[Int[Array, "b"], Any], Any], begin: Any, choose: bool = False) -> float:
@@ -166,7 +166,8 @@ def _lessons(
     def task(which: Int[Array, "b"]) -> td.Task:
         laid = lanes.lay(slots(kept.episodes)[which], of, row)
         return td.Task(
-            learned.params, learned.target, kept.episodes, which, laid, of, mixer(learner.mixer), learner, again
+            learned.params, learned.target, kept.episodes, which, laid, of, mixer(learner.mixer), learner, again,
+            tells,
         )  # fmt: skip
 
     def read(which: Int[Array, "b"], total: jax.Array) -> jax.Array:
@@ -183,11 +184,11 @@ def _lessons(
 
     def gradient(name: str, params: td.ValueParams, target: td.ValueParams) -> float:
         mix = mixer(name)
-        work = td.work_for(params, kept.episodes, batch, mix)
+        work = td.work_for(params, kept.episodes, batch, mix, tells)
 
         def step(which: Int[Array, "b"], carry: Any) -> Any:
             found, work = carry
-            new, _, work = td.gradient(params, target, kept.episodes, which, work, mix, learner, again)
+            new, _, work = td.gradient(params, target, kept.episodes, which, work, mix, learner, again, tells=tells)
             return jax.tree.map(jnp.add, found, new), work
 
         return each(step, (jax.tree.map(jnp.zeros_like, params), work))
@@ -198,7 +199,7 @@ def _lessons(
         state, _, work = steps.update_in(rng.root(3), state, kept.episodes, which, jnp.float32(1), work)
         return state, work
 
-    work = td.work_for(learned.params, kept.episodes, batch, mixer(learner.mixer))
+    work = td.work_for(learned.params, kept.episodes, batch, mixer(learner.mixer), tells)
     sampling = each(lambda which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True)
     layout = each(lambda which, total: total + task(which).laid.episode.sum(), jnp.int32(0))
     reading = max(0.0, each(read, jnp.float32(0)) - layout)

@@ -25,7 +25,7 @@ from ibal.nets.agents import Agent
 from ibal.options import ConfigError
 from ibal.training.config import TrainConfig
 from ibal.training.rollout import blank
-from ibal.types import Env, EnvSpec, Episodes
+from ibal.types import Env, EnvSpec, Episodes, Tells
 
 
 def learner_for(
@@ -75,7 +75,20 @@ def batch_learner(
     part: str | None = None,
 ) -> BatchLearner:  # fmt: skip
     """Build the part of a value learner that does one gradient step."""
-    return value_learner(spec, config, _rebuilds(adversary), lambda env_steps: epsilon(env_steps, train), axis, part)
+    explores, tells = lambda env_steps: epsilon(env_steps, train), told_by(config, adversary)
+    return value_learner(spec, config, _rebuilds(adversary), explores, axis, part, tells)
+
+
+def told_by(config: LearnerConfig, adversary: Adversary) -> Tells | None:
+    """Return what the learner's critic is told by the adversary. Raises ConfigError where that has nothing to tell."""
+    if not isinstance(config, ValueConfig) or not config.privileged:
+        return None
+    if adversary.tells is None:
+        raise ConfigError(
+            "learner.privileged tells the mixer who is attacked, and what is trained against here tells nothing; take "
+            "a method such as ibal, or leave it out"
+        )
+    return adversary.tells
 
 
 def _rebuilds(adversary: Adversary) -> Reobserve | None:

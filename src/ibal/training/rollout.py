@@ -61,12 +61,13 @@ def collect(
 ) -> Rollout:  # fmt: skip
     """Play one episode per key, in lockstep until the last one ends.
 
-    ``attacker`` is the adversary's state. The streams "env", "policy" and "attack" of an episode's key are
-    independent: an attack changes nothing that the environment or the policy draws. ``axis`` names the axis over
-    which the caller vmaps (seeds), if any: they all stop together, so that the loop need not select between
-    finished and unfinished ones.
+    ``attacker`` is the adversary's state; ``env_params`` None: those of ``env``, or what the adversary makes of them.
+    The streams "env", "policy" and "attack" of an episode's key are independent: an attack changes nothing that the
+    environment or the policy draws. ``axis`` names the axis over which the caller vmaps (seeds), if any: they all stop
+    together, so that the loop need not select between finished and unfinished ones.
     """
-    env_params = env.params if env_params is None else env_params
+    if env_params is None:
+        env_params = env.params if adversary.world is None else adversary.world(attacker, env)
     horizon, small = env.spec.horizon, _small(env)
     show = partial(_show, adversary)
 

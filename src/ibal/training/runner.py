@@ -89,11 +89,7 @@ def _run(this: _Run, adversary: Adversary, pretrained: Any, resume: bool) -> dic
     with asked_to_stop(this.log.note) as stopping:
         state, played = _begin(this, make, empty, resume)
         if pretrained is not None and played == 0:
-            # A copy: what goes into a chunk is used up.
-            mine = jax.tree.map(
-                lambda given, own: jnp.copy(jnp.broadcast_to(given, own.shape)), pretrained,
-                replayed.learned(state.learner),
-            )  # fmt: skip
+            mine = begun(pretrained, replayed.learned(state.learner), this.env.spec.state_size)
             state = state._replace(learner=replayed.with_learned(state.learner, mine))
         saved = time.monotonic()
         if played == 0 and train.eval_every < train.steps:  # a curve needs a beginning: with --init it is no zero
@@ -146,6 +142,23 @@ def build(env: Env, learner: LearnerConfig, train: TrainConfig, seeds: int, adve
         return trainer(env, learner_for(env, learner, train, adversary, axis, part), adversary, train, axis, part)
 
     return compiled(make, seeds, train.shares)
+
+
+def begun(given: Any, own: Any, state_size: int) -> Any:
+    """Return a learner's state ``given`` for the seeds that ``own`` has, as a copy: what goes into a chunk is used up.
+
+    Where a mixer is told more than the one that was given (``ValueConfig.privileged``), the weights of what stands
+    behind the ``state_size`` numbers of the state begin at 0: it judges as before until it has learned what they mean.
+    """
+
+    def of(given: jax.Array, own: jax.Array) -> jax.Array:
+        if given.shape[1:] != own.shape[1:]:
+            more = own.shape[1] - given.shape[1]
+            room = jnp.zeros((given.shape[0], more, *given.shape[2:]), given.dtype)
+            given = jnp.concatenate((given[:, :state_size], room, given[:, state_size:]), axis=1)
+        return jnp.copy(jnp.broadcast_to(given, own.shape))
+
+    return jax.tree.map(of, given, own)
 
 
 def use_compilation_cache() -> str | None:

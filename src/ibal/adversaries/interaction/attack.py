@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from ibal import rng
 from ibal.adversaries import groups, masks
-from ibal.adversaries.base import ActView, Adversary, ObsView, Threat, adversary
+from ibal.adversaries.base import ActView, Adversary, ObsView, Tells, Threat, adversary
 from ibal.adversaries.fgsm import best_actions, uphill
 from ibal.adversaries.groups import GroupConfig
 from ibal.adversaries.interaction.hide import block_dims, mask_rule
@@ -166,7 +166,14 @@ def interaction(config: InteractionConfig, spec: EnvSpec) -> Adversary:
         act=act if acts else None,
         update=None if config.evaluation or most == 0 else updater(config, spec, most, warmup),
         reobserve=reobserve if sees and config.fill in ("zero", "mean") else None,
+        tells=Tells(2 * spec.n_agents + 1, told),
     )
+
+
+def told(memory: Memory) -> Float[Array, "p"]:
+    """Return what a critic is told of an episode: who is in G1, who loses sight of somebody, and P."""
+    hidden = memory.mask.any(1)
+    return jnp.concatenate([memory.group.astype(jnp.float32), hidden.astype(jnp.float32), memory.p[None]])
 
 
 def fixed(config: InteractionConfig, spec: EnvSpec, state: State) -> Adversary:

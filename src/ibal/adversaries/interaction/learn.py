@@ -125,7 +125,7 @@ def updater(config: InteractionOptions, spec: EnvSpec, most: int, warmup: int) -
 
 def natural_only(episodes: Episodes) -> tuple[Episodes, Bool[Array, ""]]:
     """Leave no step of the episodes in which somebody was attacked, and say whether any are left."""
-    spared = ~episodes.memory.group.any(1)
+    spared = ~jnp.asarray(episodes.memory.group).any(1)
     length = jnp.where(spared, episodes.length, 0)
     return episodes._replace(length=length), spared.any()
 
