@@ -228,6 +228,7 @@ def together(threats: list[Threat]) -> Threat:
 def _part(name: str, spec: EnvSpec) -> _Part:
     """Read a failure. Raises ValueError for one that is none or cannot be learned beside others."""
     world, rest = fault_names.split(name)
+    config: Any
     if fault_names.is_faulty(rest):
         config = configured(rest)
     else:

@@ -207,8 +207,8 @@ def _world(config: RunConfig, env: Env) -> Env:
 def _adversary(config: RunConfig, env: Env) -> Adversary:
     try:
         made = adversary_of(config.method, env.spec, dict(config.method_options))
-        if made.world is not None:  # what the world cannot follow is told now, not while it is compiled
-            jax.eval_shape(lambda: made.world(made.init(rng.root(0)), env))
+        if (world := made.world) is not None:  # what the world cannot follow is told now, not while it is compiled
+            jax.eval_shape(lambda: world(made.init(rng.root(0)), env))
         return made
     except ValueError as error:
         raise ConfigError(f"method {config.method}: {error}") from error
