@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ibal.api.fit import fit
     from ibal.api.grid import Grid, grid
     from ibal.api.names import attacks, environments, learners, methods
+    from ibal.api.policy import load_policy
     from ibal.api.records import Attacker, Evaluation, Replay, Run, Team
     from ibal.api.train import train
     from ibal.api.watch import watch
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ibal.envs import make
     from ibal.envs.check import check_env
     from ibal.experiments.config import RunConfig
-    from ibal.nets.bundle import load_policy
     from ibal.options import ConfigError
     from ibal.registry import UnknownName
     from ibal.types import Block, Env, EnvSpec, Episodes, Frame, ObsLayout, Policy, Scene, TimeStep
@@ -95,6 +95,7 @@ _HOME = {
     "api.fit": ("fit",),
     "api.grid": ("Grid", "grid"),
     "api.names": ("attacks", "environments", "learners", "methods"),
+    "api.policy": ("load_policy",),
     "api.records": ("Attacker", "Evaluation", "Replay", "Run", "Team"),
     "api.train": ("train",),
     "api.watch": ("watch",),
@@ -102,7 +103,6 @@ _HOME = {
     "envs": ("make",),
     "envs.check": ("check_env",),
     "experiments.config": ("RunConfig",),
-    "nets.bundle": ("load_policy",),
     "options": ("ConfigError",),
     "registry": ("UnknownName",),
     "types": ("Block", "Env", "EnvSpec", "Episodes", "Frame", "ObsLayout", "Policy", "Scene", "TimeStep"),

@@ -50,6 +50,11 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         )
     }
     out["stroll"] = write_player(skirmish.stroll(), None, skirmish.PEACEFUL, folder / "stroll.html")
+    stroll = skirmish.stroll()
+    shots = [np.full((40, 60, 3), (0, 50 * t, 90), np.uint8) for t in range(stroll.length + 1)]
+    out["shots"] = write_player(
+        stroll._replace(pictures=tuple(shots)), None, skirmish.PEACEFUL, folder / "shots.html"
+    )  # fmt: skip
     out["both"] = write_comparison([natural, jammed], None, skirmish.SPEC, folder / "both.html", title="both")
     return out
 

@@ -505,3 +505,17 @@ def test_on_a_phone_the_observation_was_screens_below_the_picture(show, name, sc
     page.settle()
     box = page.eval("document.querySelector('.controls').getBoundingClientRect().toJSON()")
     assert 0 < box["top"] < box["bottom"] <= 844.5
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_world_that_draws_itself_is_shown_as_it_does_beside_its_agents(show, width):
+    page = show("shots", width=width, height=800)
+    pixel = "[...document.querySelector('.shot').getContext('2d').getImageData(5, 5, 1, 1).data].slice(0, 3)"
+    for t in range(3):
+        page.wait(f"String({pixel}) === '0,{50 * t},90'")
+        page.press("ArrowRight")
+    boxes = page.eval("[...document.querySelectorAll('.picture canvas')].map(c => c.getBoundingClientRect().toJSON())")
+    assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(1.5, abs=0.03)
+    assert boxes[0]["right"] <= boxes[1]["left"] + 1
+    assert boxes[1]["width"] >= 0.3 * (boxes[1]["right"] - boxes[0]["left"])
+    assert boxes[1]["right"] <= width

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -129,6 +130,29 @@ def test_compare_methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     table = load("compare_methods", monkeypatch).main(tiny=True, out=tmp_path)
     assert {policy for policy, _ in scores(table)} == {"vanilla", "rand-act"}
     assert {file.name for file in tmp_path.iterdir()} == {"scores.png", "vanilla.png", "rand-act.png"}
+
+
+def test_jaxmarl_ippo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It trains in our world under an attack, and its file is read: the same logits as those of its own network."""
+    pytest.importorskip("jaxmarl", reason="jaxmarl is optional: pip install jaxmarl")
+    jnp = pytest.importorskip("jax.numpy")
+    example = load("jaxmarl_ippo", monkeypatch)
+    for name, few in (("GAMES", 4), ("LENGTH", 8), ("HIDDEN", 8), ("EPOCHS", 1)):
+        monkeypatch.setattr(example, name, few)
+    file = tmp_path / "actor.safetensors"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as its users' programs are
+        params, won = example.main("toy/leak", "random-act[p=0.2]", steps=2 * 4 * 8, out=str(file))
+        spec = ibal.make("toy/leak").spec
+        obs = np.random.default_rng(0).normal(size=(spec.n_agents, spec.obs_size)).astype(np.float32)
+        hidden, wanted, _ = example.Network(spec.n_actions).apply(
+            params, jnp.zeros((spec.n_agents, 8)), obs[None], jnp.ones((1, spec.n_agents), bool), True
+        )  # fmt: skip
+    assert len(won) == 2
+    team: Any = ibal.load_policy(f"jaxmarl:{file}", env="toy/leak")
+    team = team.policy
+    carry, logits = team.scores(team.start(), jnp.asarray(obs), None, None)
+    np.testing.assert_allclose(logits, wanted[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(carry, hidden, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.thorough

@@ -34,7 +34,7 @@ from ibal.mi.config import ClubConfig
 from ibal.options import ConfigError, check_positive, check_seed
 from ibal.report.audit import page
 from ibal.viz.plain import pictured
-from ibal.viz.player import player_html
+from ibal.viz.player import player_pieces
 
 SCHEMA = 1
 # What is tried besides faults, each with a program of its own; the last one is fitted to the team first.
@@ -303,15 +303,15 @@ def _next(data: dict[str, Any]) -> dict[str, Any] | None:
 
 def _replays(
     bench: Bench, data: dict[str, Any], found: _Extra, deadline: float, say: Callable[[str], None]
-) -> list[tuple[str, str]]:
-    """Return the most telling episodes as (title, page): won alone, lost under the fault, side by side."""
+) -> list[tuple[str, list[str]]]:
+    """Return the most telling episodes as (title, pieces of a page): won alone, lost under the fault, side by side."""
     names: list[str] = []
     if data["pairs"]:
         names.append(data["pairs"]["worst"]["trial"])
     if data["agents"]:
         names.append(max(data["agents"], key=lambda one: one["cost"])["trial"])
     names += [one["trial"] for one in data["suite"] if one["trial"] != "natural"]
-    out: list[tuple[str, str]] = []
+    out: list[tuple[str, list[str]]] = []
     world, params = pictured(bench.team.env), bench.team.env.params
     policy = policy_of(bench.team)
     for name in dict.fromkeys(names):
@@ -332,7 +332,7 @@ def _replays(
         except KeyboardInterrupt:
             break
         title = f"{name}, episode {episode}"
-        out.append((title, player_html(films, world.spec.scene, world.spec, title=title)))
+        out.append((title, player_pieces(films, world.spec.scene, world.spec, title=title)))
     return out
 
 

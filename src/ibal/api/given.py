@@ -17,6 +17,7 @@ from ibal.adversaries.base import Adversary
 from ibal.api.records import Attacker, Team
 from ibal.evaluation import bank, matrix, teams, worlds
 from ibal.evaluation.bank import Bank, described, is_own
+from ibal.game.acting import Player
 from ibal.game.host import HostPolicy
 from ibal.game.referee import check_functions, check_policy
 from ibal.nets.bundle import TeamPolicy, agent_of
@@ -92,6 +93,7 @@ def team_list(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> 
 
 
 def _teams(given: Any, env: GivenEnv | None, note: Callable[[str], None]) -> list[matrix.Team]:
+    given = given.policy if isinstance(given, Player) else given
     if isinstance(given, matrix.Team) and env is None:
         return [given]
     if isinstance(given, Team):

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,15 @@ import polars as pl
 
 import ibal
 from ibal import envs, reading
+from ibal.adversaries import learns
 from ibal.api import claims
 from ibal.api.evaluate import evaluate
 from ibal.api.fit import fit
+from ibal.api.given import kept, team_list
 from ibal.api.records import Attacker
 from ibal.api.watch import watch
+from ibal.evaluation.attack_sets import expanded
+from ibal.evaluation.bank import Bank, configuration
 from ibal.evaluation.felt import badly_fitted
 from ibal.evaluation.matrix import as_parquet, engine_version
 from ibal.evaluation.perturb import perturb
@@ -35,6 +39,7 @@ CHECKS = "checks"
 UNFITTED = ("natural", "random", "fgsm")
 PERTURBATIONS = ("none", "dis-1")
 REFIT = "interaction"
+PROTOCOL = "standard-1"  # a list that never changes: rows of all times can be compared
 _WORDS = ("policy", "method", "env", "version", "attack", "perturbation")
 _ROWS = dict.fromkeys(_WORDS, pl.String) | {"seed": pl.Int64, "win": pl.Float64, "return": pl.Float64}
 _MORE = {"fitted": dict[str, list[dict[str, Any]]], "claims": list[dict[str, Any]]}  # what older checks lack
@@ -55,8 +60,9 @@ def check(
     candidate: str, zoo: Zoo, *, episodes: int = 512, seed: int = 0, refit: Sequence[str] = (REFIT,),
     results: Path | None = None, note: Callable[[str], None] = lambda message: None,
 ) -> Checked:  # fmt: skip
-    """Play a team under what needs no fitting, under the zoo's attackers (those that have not met it), and under
-    attackers that are fitted to it; each in an undisturbed world, and the first also with an agent that stands still.
+    """Play a team under what of ``standard-1`` needs no fitting, under the zoo's attackers (those that have not met
+    it), and under attackers that are fitted to it; each in an undisturbed world, and some also with an agent that
+    stands still.
     Then play again what is claimed of it: by its entry, or by the evaluation in the folder ``results``.
 
     ``candidate`` is a bundle, a run folder or a name of the zoo. Where ``zoo`` has no attackers for its environment,
@@ -80,6 +86,8 @@ def check(
     said = _claims(candidate, results, digest)
     given: dict[str, Any] = {"episodes": episodes, "seed": seed, "quiet": True, "note": note}
     parts = [evaluate({name: candidate}, list(UNFITTED), _followed(env, policy.meta, note), **given).rows]
+    standard, left_out = _standard(candidate, {*unseen, *refit}, note)
+    parts.append(evaluate({name: candidate}, standard, **given).rows)
     fitted: dict[str, list[dict[str, Any]]] = {}
     for attack, attackers in unseen.items():
         fitted[f"{attack} (unseen)"] = [{"attacker": one.name, **one.entry.get("fitted", {})} for one in attackers]
@@ -92,9 +100,27 @@ def check(
         parts.append(evaluate({name: candidate}, {f"{attack} (refitted)": attacker}, **given).rows)
     rows = pl.concat(parts, how="diagonal_relaxed")
     row = row_of(name, policy.meta, rows, episodes, seed) | {"fitted": fitted}
+    row["about"] |= {"protocol": PROTOCOL, "left_out": ", ".join(left_out) or None}
     again = [_replayed(one, rows, places, {name: candidate}, given) for one in said]
     row["claims"] = [claims.verdict(one, of, len(said)) for one, of in zip(said, again, strict=True)]
     return Checked(name, rows, row, _replay(candidate, row, unseen, refitted, seed, note))
+
+
+def _standard(
+    candidate: str, learned: Collection[str], note: Callable[[str], None]
+) -> tuple[list[str], list[str]]:  # fmt: skip
+    """Return the attacks of the protocol that need no fitting and are no part of ``UNFITTED``, and what of the protocol
+    is not played: what the team does not show or its world cannot have, and what learns and is not in ``learned``."""
+
+    def later(*args: Any) -> Path:
+        raise ValueError("nothing is fitted here")
+
+    possible, why = expanded([PROTOCOL], team_list(candidate, None, note), Bank(refit=later, build=kept))
+    for attack, reason in why.items():
+        note(f"leaving out {attack}: {reason}")
+    learning = [attack for attack in possible if learns(configuration(attack)[1])]
+    found = [attack for attack in possible if attack not in (*learning, *UNFITTED)]
+    return found, [*why, *(attack for attack in learning if attack not in learned)]
 
 
 def _replay(

@@ -172,30 +172,9 @@ def _some(paths: Iterable[Path]) -> str:
 
 
 def load_policy(path: str | Path) -> TeamPolicy:
-    """Load a team that is ready to act; neither the environment nor the training is needed.
+    """Load a team of a run folder, a bundle or a file of PyMARL's, as ``ibal.load_policy`` says.
 
-    Args:
-        path: a run folder (its lowest seed), a bundle (``.safetensors`` with its ``.json`` beside it, named by either
-            or by what they have in common), or a file or folder of PyMARL's (``agent.th``; reading it needs torch).
-
-    Returns:
-        ``TeamPolicy``: ``.reset()`` begins an episode, ``.act(obs, avail) -> actions`` chooses greedily, once per step,
-        with ``obs`` [n, o] float32 and ``avail`` [n, a] bool (or 0 and 1) in, ``actions`` [n] int32 out; hidden states
-        and last actions stay inside. ``.params`` are the weights, ``.meta`` what its JSON says: "env", "n_agents",
-        "n_actions", "obs_size", "method", "seed", "env_steps" (environment steps), "config". ``.checked`` is False
-        where no JSON says whether the weights are as they were written.
-
-    Raises:
-        FileNotFoundError: there is no policy; it says what was looked for. ValueError: a damaged file, or weights that
-        are not those that the JSON describes. ModuleNotFoundError: a file that needs torch.
-
-    Example:
-        >>> team = ibal.load_policy("runs/qmix-8m")
-        >>> team.reset()
-        >>> actions = team.act(obs, avail)
-
-    Source: networks and names of PyMARL (Samvelyan et al. 2019), of MAPPO (Yu et al. 2022)
-    for actors and for the agents of PQN.
+    Raises FileNotFoundError, ValueError, or ModuleNotFoundError for a file that needs torch.
     """
     file = find_policies(path)[0]
     if file.suffix == ".safetensors" and bundle.beside(file).exists():

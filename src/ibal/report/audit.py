@@ -1,22 +1,24 @@
 """The page of an audit: one file, no server, no network, and no script of its own but that of the replays in it.
 
-    text = page(data, [("stop[who=3], episode 7", player_html(…))])         # ``data`` as ``ibal.audit`` gives it
+    text = page(data, [("stop[who=3], episode 7", player_pieces(…))])       # ``data`` as ``ibal.audit`` gives it
 
-Every picture is an SVG with a sentence beside it that says what to read from it; every number has its interval.
+A replay is a page in texts one after the other; those that several have in common are kept once. Every picture is an
+SVG with a sentence beside it that says what to read from it; every number has its interval.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from ibal.webpage import filled
+from ibal.webpage import filled, packed
 
 Data = Mapping[str, Any]
-Replays = Sequence[tuple[str, str]]
+Replays = Sequence[tuple[str, Sequence[str]]]
 
 
 def page(data: Data, replays: Replays = ()) -> str:
@@ -41,6 +43,7 @@ def page(data: Data, replays: Replays = ()) -> str:
         "style": (web / "audit.css").read_text("utf-8"),
         "facts": _facts(data),
         "body": "\n".join(section for section in sections if section),
+        "films": _films(replays),
     })  # fmt: skip
 
 
@@ -309,10 +312,24 @@ def _replays(replays: Replays) -> str:
         return ""
     frames = "".join(
         f"<details{' open' if i == 0 else ''}><summary>{_code(title)}</summary>"
-        f'<iframe loading="lazy" srcdoc="{html.escape(text)}" title="{html.escape(title)}"></iframe></details>'
-        for i, (title, text) in enumerate(replays)
+        f'<iframe data-film="{i}" sandbox="allow-scripts" title="{html.escape(title)}"></iframe></details>'
+        for i, (title, _) in enumerate(replays)
     )
-    return f"<p>The same game twice: undisturbed on the left, with the fault on the right.</p>{frames}"
+    return (
+        f"<p>The same game twice: undisturbed on the left, with the fault on the right.</p>{frames}"
+        "<noscript><p>Replays are drawn by a script inside this file; please allow it to run.</p></noscript>"
+    )
+
+
+def _films(replays: Replays) -> str:
+    """Return the replays, packed, and the script that shows them."""
+    if not replays:
+        return ""
+    number: dict[str, int] = {}
+    films = [[number.setdefault(piece, len(number)) for piece in pieces] for _, pieces in replays]
+    held = packed(json.dumps({"pieces": [*number], "films": films}, separators=(",", ":")))
+    script = (resources.files("ibal.report") / "web" / "audit.js").read_text("utf-8")
+    return f'<script type="text/plain" id="films">{held}</script>\n<script>\n{script}</script>'
 
 
 def _next(data: Data) -> str:

@@ -9,8 +9,6 @@ mean over its seeds with the 95 % interval of ``evaluation.stats``, the paper's 
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html
 import math
 from collections.abc import Mapping, Sequence
@@ -23,7 +21,7 @@ import polars as pl
 from ibal import envs
 from ibal.evaluation import stats
 from ibal.report import formats, published, tables
-from ibal.webpage import embed, filled
+from ibal.webpage import embed, filled, packed
 
 _BY = ("policy", "method", "env", "version", "attack", "perturbation")
 SCENARIOS = {11: "lbf/{}", 12: "smacv2/{}"}
@@ -204,14 +202,12 @@ def _table_cell(cell: tables.Cell) -> dict[str, Any]:
 def study_html(data: Mapping[str, Any], curves: str = "", replays: Sequence[Replay] = ()) -> str:
     """Return the page. ``curves`` is a picture as SVG."""
     web = resources.files("ibal.report") / "web"
-    packed = [{"cell": one.cell, "label": one.label,
-               "page": base64.b64encode(gzip.compress(one.page.encode(), 9, mtime=0)).decode()}
-              for one in replays]  # fmt: skip
+    films = [{"cell": one.cell, "label": one.label, "page": packed(one.page)} for one in replays]
     parts = {
         "title": html.escape(str(data["title"])),
         "style": (web / "study.css").read_text("utf-8"),
         "script": (web / "study.js").read_text("utf-8"),
         "curves": curves,
-        "data": embed({**data, "replays": packed}),
+        "data": embed({**data, "replays": films}),
     }
     return filled((web / "study.html").read_text("utf-8"), parts)

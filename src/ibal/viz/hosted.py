@@ -26,8 +26,9 @@ def record_hosted(
     shoot = getattr(world, "picture", None)
     played = play(world, policy, attack, attacker, key=key, max_steps=max_steps, picture=shoot)
     frames = _stacked([ring(alive) for alive in np.asarray(played.steps.alive)])
-    shots = tuple(shot for shot in played.pictures if shot is not None)
-    pictures = shots if len(shots) == len(played.pictures) else ()
+    shapes = {np.shape(shot) for shot in played.pictures}
+    alike = len(shapes) == 1 and all(len(shape) == 3 and shape[2] == 3 for shape in shapes)
+    pictures = played.pictures if alike else ()  # some draw nothing, or in a size that changes
     seen = Overlay(seen=np.asarray(played.turns.seen)) if adversary is not None else Overlay()
     return Trajectory(
         frames, played.steps, np.asarray(played.turns.intended), np.asarray(played.turns.executed), seen, label,

@@ -12,7 +12,7 @@ from ibal.types import EnvSpec, Scene
 from ibal.viz.files import replace_file
 from ibal.viz.theme import THEMES
 from ibal.viz.trajectory import SCHEMA, Trajectory, to_json
-from ibal.webpage import embed, filled
+from ibal.webpage import embed, pieces
 
 # They share one scope; app.js starts the page, so it comes last.
 _SCRIPTS = ("data.js", "camera.js", "view.js", "strip.js", "panel.js", "app.js")
@@ -64,6 +64,19 @@ def player_html(
     summary: str = "",
 ) -> str:
     """Return the page that ``write_player`` writes."""
+    return "".join(player_pieces(trajectories, scene, spec, title=title, summary=summary))
+
+
+def player_pieces(
+    trajectories: Trajectory | Sequence[Trajectory],
+    scene: Scene | None,
+    spec: EnvSpec,
+    *,
+    title: str = "",
+    summary: str = "",
+) -> list[str]:
+    """Return the same page as texts one after the other: those that all players have in common are equal texts, so that
+    a page with several players can keep them once."""
     many = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
     if not many:
         raise ValueError("a player needs at least one trajectory")
@@ -81,7 +94,7 @@ def player_html(
         + "\n".join((web / name).read_text("utf-8") for name in _SCRIPTS),
         "data": embed(data),
     }
-    return filled((web / "player.html").read_text("utf-8"), parts)
+    return pieces((web / "player.html").read_text("utf-8"), parts)
 
 
 def _theme_css() -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ibal.types import EnvSpec, Frame, ObsLayout, Scene, TimeStep
 from ibal.viz.glyphs import glyphs
@@ -206,7 +210,28 @@ def to_json(trajectory: Trajectory, spec: EnvSpec, scene: Scene | None = None) -
             "word": trajectory.outcome,
         },
         "overlay": _overlay_json(trajectory),
+        "pictures": _pictures_json(trajectory.pictures),
     }
+
+
+WIDEST = 400  # pixels of a picture that a world draws of itself, the longer side: pages stay small
+COLOURS = 64
+
+
+def _pictures_json(shots: Sequence[np.ndarray]) -> dict[str, Any] | None:
+    """Write what a world draws of itself as PNG files of few colours, in the page itself."""
+    if not shots:
+        return None
+    tall, wide = shots[0].shape[:2]
+    shrink = min(1.0, WIDEST / max(tall, wide))
+    size = max(1, round(wide * shrink)), max(1, round(tall * shrink))
+    held = []
+    for shot in shots:
+        buffer = io.BytesIO()
+        image = Image.fromarray(np.ascontiguousarray(shot)).resize(size, Image.Resampling.BOX)
+        image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        held.append("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+    return {"size": list(size), "data": held}
 
 
 def _check(trajectory: Trajectory, spec: EnvSpec, scene: Scene) -> None:
@@ -225,5 +250,11 @@ def _check(trajectory: Trajectory, spec: EnvSpec, scene: Scene) -> None:
     for name, array, shape in wanted:
         if array is not None and np.shape(array) != shape:
             raise ValueError(f"trajectory.{name} has shape {np.shape(array)} but {spec.name} asks for {shape}")
+    shots, shapes = trajectory.pictures, {np.shape(shot) for shot in trajectory.pictures}
+    if shots and (len(shapes) > 1 or len(shots) != t + 1 or np.shape(shots[0])[2:] != (3,)):
+        raise ValueError(
+            f"trajectory.pictures has {len(shots)} of shapes {sorted(shapes)}; {t + 1} of one shape [h, w, 3] were "
+            "expected"
+        )
     if overlay.notes is not None and len(overlay.notes) != t:
         raise ValueError(f"trajectory.overlay.notes has {len(overlay.notes)} lines but the episode has {t} steps")

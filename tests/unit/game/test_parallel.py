@@ -104,3 +104,4 @@ def test_simple_spread_has_names_and_its_own_picture() -> None:
     replay = ibal.watch("random", "random", env=lambda: env, quiet=True)
     assert replay.trajectories[0].length == 3
     assert [shot.ndim for shot in replay.trajectories[0].pictures] == [3] * 4
+    assert replay.html.count("data:image/png;base64,") == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from typing import Any
 from xml.etree import ElementTree
@@ -55,14 +57,25 @@ def test_what_was_not_measured_is_said_and_no_empty_section_is_there() -> None:
 
 
 def test_all_that_was_measured_is_said_in_words() -> None:
-    text = page(everything(), [("stop[who=1], episode 3", "<p>film</p>")])
+    text = page(everything())
     for words in (
         "FAILED", "Losing agent 1 costs 60 points (50 to 70 points)", "Without agents <b>0 and 1</b>",
         "Measured on other episodes", "below from about 3.8", "from step 10", "50 %", "+20 points",
         "With 1 it does better when the failure is seen", "The others can tell most about agent 1",
-        "it needs &lt;gradients&gt;", "about 30 minutes on this machine", "srcdoc=\"&lt;p&gt;film&lt;/p&gt;\"",
+        "it needs &lt;gradients&gt;", "about 30 minutes on this machine",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_what_replays_have_in_common_is_there_once() -> None:
+    code = "".join(f"step({i**5});" for i in range(2000))
+    films = [(f"stop[who={i}], episode 3", ["<script>", code, "</script>", f"data {i}"]) for i in range(3)]
+    text = page(everything(), films)
+    held = json.loads(gzip.decompress(base64.b64decode(text.partition('id="films">')[2].partition("<")[0])))
+    assert ["".join(held["pieces"][i] for i in film) for film in held["films"]] == ["".join(one) for _, one in films]
+    assert len(held["pieces"]) == 3 + 3
+    assert text.count("<iframe data-film=") == 3
+    assert code not in text
 
 
 def test_names_of_others_are_text_and_nothing_is_loaded() -> None:

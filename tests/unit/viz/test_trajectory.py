@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from ibal.viz import Overlay, to_json
 from ibal.viz.trajectory import pack, unpack
@@ -116,3 +119,20 @@ def test_a_missing_scene_is_said_in_a_sentence():
 def test_arrays_that_do_not_fit_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         to_json(skirmish.blank()._replace(**change), skirmish.SPEC)
+
+
+def test_what_a_world_draws_of_itself_is_kept_small_in_the_page():
+    stroll = skirmish.stroll(length=2)
+    shots = [np.full((300, 900, 3), (20 * t, 200, 50), np.uint8) for t in range(3)]
+    shots[1][:, :450] = (255, 0, 0)
+    data = to_json(stroll._replace(pictures=tuple(shots)), skirmish.PEACEFUL)["pictures"]
+    assert data["size"] == [400, 133]
+    head = "data:image/png;base64,"
+    images = [Image.open(io.BytesIO(base64.b64decode(one.removeprefix(head)))).convert("RGB") for one in data["data"]]
+    assert [image.size for image in images] == [(400, 133)] * 3
+    assert [images[t].getpixel((300, 60)) for t in range(3)] == [(0, 200, 50), (20, 200, 50), (40, 200, 50)]
+    assert images[1].getpixel((100, 60)) == (255, 0, 0)
+    assert to_json(stroll, skirmish.PEACEFUL)["pictures"] is None
+    for wrong in (shots[:2], [*shots[:2], shots[0][:9]], [shot[:, :, 0] for shot in shots]):
+        with pytest.raises(ValueError, match=r"pictures has . of shapes .*; 3 of one shape \[h, w, 3\] were expected"):
+            to_json(stroll._replace(pictures=tuple(wrong)), skirmish.PEACEFUL)

@@ -24,12 +24,13 @@ function buildStage(replay) {
   const numbers = element("span", { class: "numbers" });
   const strip = element("canvas", { class: "strip", role: "img", "aria-label": `${plotted(replay)} over time, as far as watched; click to go there` });
   const note = replay.notes ? element("div", { class: "note-line" }) : null;
-  const picture = element("div", { class: "picture" }, canvas, banner);
+  const shots = replay.pictures ? new Shots(replay.pictures, paint) : null;
+  const picture = element("div", { class: "picture" }, ...(shots ? [shots.canvas] : []), canvas, banner);
   const ended = outcome(replay);
   const caption = element("figcaption", {}, element("b", { text: replay.name }), ...(replays.length > 1 ? [ended] : []), numbers);
   const figure = element("figure", { class: "stage" }, caption, picture, strip, ...(note ? [note] : []));
   byId("stages").append(figure);
-  const stage = { replay, canvas, banner, numbers, ended, figure, picture, note, watched: 0, view: new View(replay, canvas, paths[replay.index]), strip: new Strip(replay, strip, steps) };
+  const stage = { replay, canvas, shots, banner, numbers, ended, figure, picture, note, watched: 0, view: new View(replay, canvas, paths[replay.index]), strip: new Strip(replay, strip, steps) };
   canvas.addEventListener("click", (event) => { choose(replay.index); select(pick(stage, event, 10)); });
   canvas.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse") point(stage, event); });
   canvas.addEventListener("pointerleave", () => point(null));
@@ -170,6 +171,7 @@ function drawStage(stage) {
   const { replay, view, strip, banner } = stage, moment = momentOf(replay), t = Math.min(step(), replay.length);
   stage.watched = Math.max(stage.watched, moment);
   view.draw(moment, { agent: state.agent, hover: state.hover, box: VIEWS[state.view], camera: state.smooth ? state.time : step() });
+  if (stage.shots) stage.shots.draw(t);
   strip.draw(moment, stage.watched);
   stage.ended.hidden = stage.watched < replay.length || t === replay.length; // not before it was seen, nor beside the banner
   const part = (name, value) => [`${name} `, element("i", { text: value }), "  "];
@@ -203,7 +205,8 @@ function layout() {
   const box = VIEWS[state.view] || VIEWS.fight, aspect = clamp((box[2] - box[0]) / (box[3] - box[1]), several ? 1.1 : 1.35, several ? 1.5 : 2);
   for (const stage of stages) {
     const room = stage.picture.clientWidth;
-    stage.view.resize(room, Math.round(Math.min(room / aspect, tallest)));
+    const height = Math.round(Math.min(room / aspect, tallest));
+    stage.view.resize(room - (stage.shots ? stage.shots.resize(height, room * 0.6) : 0), height);
     stage.strip.resize();
   }
   paint();

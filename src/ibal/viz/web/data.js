@@ -41,6 +41,7 @@ class Replay {
     this.change = overlay.change ? new Series(overlay.change) : null;
     this.masked = overlay.masked ? new Series(overlay.masked) : null;
     this.notes = overlay.notes || null;
+    this.pictures = json.pictures; // what a world that is not ours draws of itself
     this.attacked = Boolean(this.groups || this.change || this.masked || this.notes || json.intended);
     this.name = json.label || json.scene.title;
     this.slotOf = new Map(json.enemy_units.map((unit, slot) => [unit, slot]));

@@ -17,6 +17,28 @@ function shade(hex, tone) {
 const css = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
 const readable = (rgb) => (rgb[0] * 0.3 + rgb[1] * 0.59 + rgb[2] * 0.11 < 150 ? "#fff" : "#0f141c");
 
+// What a world draws of itself, one picture for every step, as tall as `height` and never wider than `room`.
+class Shots {
+  constructor({ size, data }, changed) {
+    this.ratio = size[0] / size[1];
+    this.canvas = element("canvas", { class: "shot", role: "img", "aria-label": "the world's own picture" });
+    this.images = data.map((source) => Object.assign(new Image(), { onload: changed, src: source }));
+  }
+
+  resize(height, room) {
+    const dense = Math.min(window.devicePixelRatio || 1, 3), width = Math.round(Math.min(height * this.ratio, room));
+    const tall = Math.round(width / this.ratio);
+    Object.assign(this.canvas, { width: width * dense, height: tall * dense });
+    Object.assign(this.canvas.style, { width: width + "px", height: tall + "px" });
+    return width;
+  }
+
+  draw(t) {
+    const image = this.images[Math.min(t, this.images.length - 1)];
+    if (image.complete) this.canvas.getContext("2d").drawImage(image, 0, 0, this.canvas.width, this.canvas.height);
+  }
+}
+
 class View {
   constructor(replay, canvas, path) {
     Object.assign(this, { replay, canvas, path, pen: canvas.getContext("2d"), crowded: false, least: 8 });
