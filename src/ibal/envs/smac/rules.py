@@ -268,6 +268,7 @@ VERSIONS = {
     # Found in a search against the real game from both sides; README.md beside this says how far it is from it.
     "2026-12": Rules(
         formation="contact", shrink="margin", slot="radius", head_start=0, detour_step=30, detour_most=120, swept=True,
+        turrets=True, colossus="lances", colossus_near="goal", colossus_calls=True,
         quantities=Quantities(
             scan_own=1.0, scan_other=1.0, near=1.0, chance=0.0, keep_scan=0.0, switch=1.0, medivacs=1.0,
             answer_marching=1.0, help_radius=2.0, memory=24.0, wake=3.0, turn=4.0, crawler_bonus=0.0, melee_reach=0.2,

@@ -1,4 +1,4 @@
-"""Rules of the colossus that are off in every published version: its weapon, and who shoots at whom unasked."""
+"""The colossus: its weapon, whom it shoots at unasked, and whom an enemy one takes."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from ibal.envs.smac.state import ATTACK, IDLE, MOVE, SCAN, Units
 from ibal.envs.smac.stats import stats
 from ibal.envs.smac.targeting import acquire, by_itself, obedient
 
-BASE = Rules.of("2026-12")
+BASE = replace(Rules.of("2026-12"), turrets=False, colossus="liberty", colossus_near="self", colossus_calls=False)
 GAME = Scenario(
     "walkers",
     60,
