@@ -86,13 +86,15 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
     for (name, steps), group in grouped(rows).items():
         ours, theirs = means(group, COLUMNS), paper_row(name)
         distance = apart(ours, theirs)
-        by_steps.setdefault(steps, []).append(distance)
+        if theirs:  # the paper has not played every map
+            by_steps.setdefault(steps, []).append(distance)
         spread = {c: float(np.std([row[c] for row in group], ddof=1)) for c in ours} if len(group) > 1 else {}
         cells = [f"{ours[c]:.2f}" + (f" ±{spread[c]:.2f}" if c in spread else "") if c in ours else "" for c in COLUMNS]
         about = f"| {name} | {steps / 1e6:g}M, {len(group)} | here | "
-        lines.append(about + " | ".join(cells) + f" | {distance:.2f} |")
-        cells = [f"{theirs[c]:.2f}" if c in theirs else "" for c in COLUMNS]
-        lines.append("| | | paper | " + " | ".join(cells) + " | |")
+        lines.append(about + " | ".join(cells) + (f" | {distance:.2f} |" if theirs else " | |"))
+        if theirs:
+            cells = [f"{theirs[c]:.2f}" if c in theirs else "" for c in COLUMNS]
+            lines.append("| | | paper | " + " | ".join(cells) + " | |")
     lines += [""] + [
         f"Mean over the maps, {steps / 1e6:g}M steps: {np.mean(found):.3f}" for steps, found in by_steps.items()
     ]
