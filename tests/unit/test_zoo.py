@@ -301,6 +301,27 @@ def test_claims_are_read_as_a_strangers(more: dict[str, object], words: str) -> 
         claims.read([claim(0.5) | more], "x")
 
 
+def test_an_evaluation_makes_a_claim_for_every_cell_of_that_team(tmp_path: Path) -> None:
+    names = {"method": "x", "env": "toy/leak", "version": "", "perturbation": "none", "seed": 0, "key_seed": 5}
+    rows = [
+        names | {"policy": who, "attack": attack, "episode": i, "win": float(i < won), "return": 1.0, "length": 9}
+        for who, attack, won in (("mine", "natural", 3), ("mine", "ega", 1), ("other", "natural", 0))
+        for i in range(4)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "episodes.parquet")
+    policies = [{"policy": who, "seed": 0, "sha256": who} for who in ("mine", "other")]
+    attacks = [{"attack": "natural"}, {"attack": "ega", "fitted": [{"sha256": "e" * 64}]}]
+    (tmp_path / "card.json").write_text(json.dumps({"policies": policies, "attacks": attacks, "key_seed": 5}))
+    natural, ega = claims.read(claims.of_evaluation(tmp_path, "mine"), "x")
+    assert (natural["attack"], natural["mean"], natural["episodes"], natural["attackers"]) == ("natural", 0.75, 4, [])
+    assert natural["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)  # Wilson's, of 3 of 4
+    assert (ega["attack"], ega["mean"], ega["attackers"], ega["key_seed"]) == ("ega", 0.25, ["e" * 64], 5)
+    with pytest.raises(ConfigError, match="an evaluation of other weights"):
+        claims.of_evaluation(tmp_path, "somebody else")
+    with pytest.raises(ConfigError, match="is no evaluation that"):
+        claims.of_evaluation(tmp_path / "nowhere", "mine")
+
+
 def test_more_claims_than_anybody_plays_again_are_refused() -> None:
     with pytest.raises(ConfigError, match="at most 64"):
         claims.read([claim(0.5)] * 65, "x")

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from ibal import reading
-from ibal.evaluation import stats, summary
+from ibal.evaluation import stats
 from ibal.evaluation.results import read_episodes
 from ibal.options import ConfigError
 from ibal.registry import quoted
@@ -46,13 +46,16 @@ def of_evaluation(folder: Path, sha256: str) -> list[dict[str, Any]]:
         raise ConfigError(f"{folder} is an evaluation of other weights; play these: ibal evaluate BUNDLE --out FOLDER")
     who = (pl.col("policy") == str(mine[0].get("policy"))) & pl.col("seed").eq_missing(mine[0].get("seed"))
     fitted = {one.get("attack"): [str(each["sha256"]) for each in one.get("fitted", ())] for one in card["attacks"]}
-    return [
-        {"attack": one["attack"], "perturbation": one["perturbation"], "score": score, "mean": one[score],
-         "interval": one[f"{score}_interval"], "episodes": one["episodes"], "key_seed": card["key_seed"],
-         "attackers": fitted.get(one["attack"], [])}
-        for one in summary.of_teams(rows.filter(who))
-        for score in ["return" if one["win_rate"] is None else "win_rate"]
-    ]  # fmt: skip
+    claims: list[dict[str, Any]] = []
+    for (attack, harm), cell in rows.filter(who).group_by("attack", "perturbation", maintain_order=True):
+        rate = cell["win"].null_count() == 0
+        found = stats.sample([cell["win" if rate else "return"].cast(pl.Float64).to_numpy()], rate=rate)
+        claims.append({
+            "attack": attack, "perturbation": harm, "score": "win_rate" if rate else "return", "mean": found.mean,
+            "interval": stats.ends(found), "episodes": cell.height, "key_seed": card["key_seed"],
+            "attackers": fitted.get(attack, []),
+        })  # fmt: skip
+    return claims
 
 
 def read(claims: Sequence[Mapping[str, Any]], where: str) -> list[dict[str, Any]]:
