@@ -4,6 +4,7 @@
     python benchmarks/env_speed.py --parts compare          # ours / SMAX on 3m, 2s3z, 8m   (pip install jaxmarl)
     python benchmarks/env_speed.py --parts table growth --json
     python benchmarks/env_speed.py --parts rules --beside 2026-11     # these rules / those of another version
+    python benchmarks/env_speed.py --parts peers            # foraging beside lbforaging and Jumanji, SMACv2 beside SMAX
     python benchmarks/env_speed.py --parts compile          # reset + step of all 23 maps
     python benchmarks/env_speed.py --parts table compile --maps lbf/10p    # any other environment with masks
 
@@ -17,20 +18,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from common import add_options, emit, log, parse_settings, table, versions
 
 from ibal.envs import TABLE, make
 from ibal.envs.smac.scenarios import SCENARIOS
 
-PARTS = ("compare", "table", "growth", "rules", "compile")
+PARTS = ("compare", "peers", "table", "growth", "rules", "compile")
 COMPARED = ("3m", "2s3z", "8m")
 PLAYED = ("3m", "2s3z", "8m", "MMM")
 PAPER = ("3m", "3s_vs_3z", "2s3z", "8m", "1c3s5z", "MMM")
@@ -102,6 +105,52 @@ def smax(name: str) -> World:
     return World(begin, move)
 
 
+def jumanji_foraging() -> World:
+    """Jumanji's foraging, of the sizes of lbf/10p; it draws legal actions as ours do, and is reset as ours are."""
+    jumanji = peer("jumanji.environments.routing.lbf")
+    generator = peer("jumanji.environments.routing.lbf.generator").RandomGenerator(
+        grid_size=20, fov=3, num_agents=10, num_food=6, max_agent_level=2
+    )
+    env = jumanji.LevelBasedForaging(generator=generator, time_limit=50)
+
+    def begin(key: jax.Array) -> Any:
+        return env.reset(key)
+
+    def move(key: jax.Array, seen: Any) -> Any:
+        act, fresh = jax.random.split(key)
+        state, step = seen
+        after = env.step(state, legal(act, step.observation.action_mask))
+        return jax.tree.map(lambda new, old: jnp.where(after[1].last(), new, old), begin(fresh), after)
+
+    return World(begin, move)
+
+
+def lbforaging(seed: int = 0) -> Runner:
+    """The package lbforaging, one environment after the other as it is (it is not batched): lbf/10p-v3."""
+    env = peer("lbforaging.foraging").ForagingEnv(
+        players=10, min_player_level=1, max_player_level=2, min_food_level=1, max_food_level=None, field_size=(20, 20),
+        max_num_food=6, sight=3, max_episode_steps=50, force_coop=False,
+    )  # fmt: skip
+    draw = np.random.default_rng(seed)
+    env.reset(seed=seed)
+
+    def run(seen: Any, steps: int) -> None:
+        for actions in draw.integers(0, 6, (steps, 10)):
+            if env.step(actions.tolist())[2]:
+                env.reset()
+
+    return Runner(run, None, 1, 0.0)
+
+
+def peer(name: str) -> Any:
+    """Import another library."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"peers needs lbforaging, jumanji and jaxmarl ({error}); or choose other --parts") from None
+
+
 def legal(key: jax.Array, avail: jax.Array) -> jax.Array:
     """Draw one available action per agent."""
     return jax.random.categorical(key, jnp.where(avail, 0.0, -jnp.inf), axis=1).astype(jnp.int32)
@@ -150,15 +199,25 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
             for name in args.maps or COMPARED]  # fmt: skip
 
 
+def peers(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The paper's other worlds, each in turn with another library's."""
+    foraging, team = "lbf/10p-v3", "smacv2/terran_5_vs_5"
+    return [
+        in_turn(foraging, {"ours": ours(foraging, args.settings), "lbforaging": lbforaging()}, args),
+        in_turn(foraging, {"ours": ours(foraging, args.settings), "jumanji": jumanji_foraging()}, args),
+        in_turn(team, {"ours": ours(team, args.settings), "smacv2_5_units": smax("smacv2_5_units")}, args),
+    ]
+
+
 def rules(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rules asked for and those of another version in turn, same map, same batch."""
     return [in_turn(name, {"these": ours(name, args.settings), "beside": ours(name, {"version": args.beside})}, args)
             for name in args.maps or PLAYED]  # fmt: skip
 
 
-def in_turn(name: str, worlds: dict[str, World], args: argparse.Namespace) -> dict[str, Any]:
+def in_turn(name: str, worlds: Mapping[str, World | Runner], args: argparse.Namespace) -> dict[str, Any]:
     """Measure two worlds, alternating; ``ratio`` is the first over the second, between neighbours."""
-    pair = [compiled(world, args.batch) for world in worlds.values()]
+    pair = [world if isinstance(world, Runner) else compiled(world, args.batch) for world in worlds.values()]
     steps = [steps_for(r, args.seconds) for r in pair]
     rounds = [[r.batch * s / timed(r, s) for r, s in zip(pair, steps, strict=True)] for _ in range(args.rounds)]
     ratios = [a / b for a, b in rounds]
@@ -221,6 +280,12 @@ def show(result: dict[str, Any]) -> None:
         keys = (*names, "ratio", "ratio_low", "ratio_high")
         table(("steps/s, batch " + str(rows[0]["batch"]), *keys), [(r["map"], *(r[k] for k in keys)) for r in rows])
         log()
+    if rows := result.get("peers"):
+        head = ("map", "ours", "beside", "its", "ratio", "ratio_low", "ratio_high")
+        cells = [(r["map"], r["ours"], *((k, r[k]) for k in r["compile_s"] if k != "ours"), *(r[k] for k in head[4:]))
+                 for r in rows]  # fmt: skip
+        table(head, [(*row[:2], *row[2], *row[3:]) for row in cells])
+        log()
     if rows := result.get("table"):
         table(("steps/s at batch", *map(str, BATCHES)), [(r["map"], *r["steps_per_second"].values()) for r in rows])
         log()
@@ -245,7 +310,7 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS[:3]), choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=["compare", "table", "growth"], choices=PARTS)
     parser.add_argument("--maps", nargs="+", type=known, metavar="MAP", help="names of `ibal env list`")
     parser.add_argument("--batch", type=int, default=256, help="environments of compare, growth and compile")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
@@ -253,7 +318,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measurements; the median counts")
     args = parser.parse_args()
     args.settings = parse_settings(args.set)
-    parts = {"compare": compare, "table": batches, "growth": growth, "rules": rules, "compile": compilation}
+    parts = {
+        "compare": compare,
+        "peers": peers,
+        "table": batches,
+        "growth": growth,
+        "rules": rules,
+        "compile": compilation,
+    }
     result: dict[str, Any] = {"settings": args.settings, "seconds": args.seconds, "rounds": args.rounds, **versions()}
     result |= {part: parts[part](args) for part in PARTS if part in args.parts}
     show(result)

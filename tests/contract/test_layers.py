@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,45 @@ def test_help_is_immediate(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"
     assert done.stdout
+
+
+# Who may know the worlds of Tables 11 and 12 by name: themselves, the list of all worlds, what stands in for their
+# packages, the paper's studies, and two lists of published settings (a world that is in none has rules beside them).
+OTHER_WORLDS = ("lbf", "smacv2")
+KNOW_THEM = {
+    "envs/__init__.py", "compat/lbf.py", "compat/smacv2.py", "compat/_compiled.py", "experiments/paper.py",
+    "adversaries/groups.py", "experiments/presets.py",
+}  # fmt: skip
+
+
+def worlds_named(tree: ast.AST) -> set[str]:
+    """Return those of ``OTHER_WORLDS`` that a module imports, or names in a string that is no docstring."""
+    found: set[str] = set()
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = {id(node.body[0].value) for node in ast.walk(tree)
+            if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            words = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            words = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            words = [node.value] if "/" in node.value or node.value in OTHER_WORLDS else []
+        else:
+            continue
+        found |= {world for world in OTHER_WORLDS for word in words if world in re.split(r"\W+", word.lower())}
+    return found
+
+
+def test_a_world_is_found_where_it_is_named() -> None:
+    assert worlds_named(ast.parse('"""lbf/5p"""\nfrom ibal.envs import lbf\nx = f"smacv2/{0}"')) == {"lbf", "smacv2"}
+    assert worlds_named(ast.parse('"""lbf/5p"""\nimport ibal.envs.smac\nx = "smac/3m"')) == set()
+
+
+def test_nobody_else_knows_the_worlds_of_the_papers_other_tables() -> None:
+    named = {}
+    for path in FILES:
+        where = path.relative_to(PACKAGE).as_posix()
+        if not where.startswith(tuple(f"envs/{world}/" for world in OTHER_WORLDS)):
+            named[where] = worlds_named(ast.parse(path.read_text(encoding="utf-8")))
+    assert {where for where, worlds in named.items() if worlds} == KNOW_THEM

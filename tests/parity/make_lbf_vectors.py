@@ -66,14 +66,12 @@ class Peer:
         self.env._grid_observation = grid
         self.env.observation_space = self.grids if grid else self.vectors
 
-    def seen(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return both kinds of observation."""
-        out = []
-        for grid in (False, True):
-            self.show(grid)
-            out.append(np.array(self.env.test_make_gym_obs()))
+    def grid(self) -> np.ndarray:
+        """Return the observations as grids; a step returns the lists."""
+        self.show(True)
+        out = np.array(self.env.test_make_gym_obs())
         self.show(False)
-        return out[0], out[1]
+        return out
 
     def place(self) -> np.ndarray:
         return np.array([p.position for p in self.env.players])
@@ -107,10 +105,10 @@ def record(game: tuple[Any, ...], layouts: int, steps: int, seed: int) -> dict[s
                 "place": peer.place(), "level": [p.level for p in env.players], "food": peer.food,
                 "food_level": peer.weights(), "total": env._food_spawned, "step": env.current_step, "action": action,
             }  # fmt: skip
-            _, reward, done, truncated, _ = env.step(list(action))
+            seen, reward, done, truncated, _ = env.step(list(action))
             assert not truncated
             row |= {"place_after": peer.place(), "food_after": peer.weights(), "reward": reward, "done": done}
-            row["vector"], row["grid"] = peer.seen()
+            row["vector"], row["grid"] = np.array(seen), peer.grid()
             for name, value in row.items():
                 rows.setdefault(name, []).append(np.asarray(value).astype(KEPT.get(name, np.int8)))
             if done:

@@ -32,6 +32,9 @@ MAPS = {
     11: ("lbf/5p", "lbf/10p", "lbf/15p"), 12: ("smacv2/terran_5_vs_5", "smacv2/zerg_5_vs_5", "smacv2/protoss_5_vs_5"),
     13: ("3s_vs_3z", "2s3z", "8m"),
 }  # fmt: skip
+# Tables of other worlds than SMAC, and further readings of their names: of each table, one is shown at a time.
+WORLDS = {11: "lbf", 12: "smacv2"}
+READINGS = {11: ("", "-v3")}
 _BOTH = ("2s3z", "8m")
 FIGURE_MAPS = {8: ("8m",), 9: _BOTH, 13: ("3m", "2s3z", "8m", "MMM"), 16: _BOTH, 17: _BOTH}
 COMPONENTS = ["ibal-no-obs", "ibal-no-act", "ibal-fixed-p", "ibal-random-masks"]  # figure 8
@@ -69,7 +72,7 @@ def paper_study(
     found += [(FIGURE_MAPS[number], number, "figure") for number in figures]
     every = list(dict.fromkeys(name for names, _, _ in found for name in names))
     for name in maps:
-        if name not in every and f"lbf/{name}" not in every and f"smacv2/{name}" not in every:
+        if not {name, *(f"{world}/{name}" for world in WORLDS.values())} & set(every):
             raise ConfigError(f'none of these is about "{name}".{hint(name, every)} Maps: {", ".join(every)}')
     made = _Paper(seeds, budget_of(budget))
     for names, number, kind in found:
@@ -90,6 +93,13 @@ def budget_of(word: str) -> dict[str, Any]:
     if word not in BUDGETS:
         raise ConfigError(f'unknown budget "{word}".{hint(word, BUDGETS)} Budgets: {", ".join(BUDGETS)}')
     return BUDGETS[word]
+
+
+def environments(number: int, scenario: str) -> tuple[str, ...]:
+    """Return the full names of the environments that can be a scenario of a table, the one that it is meant to be
+    first: ``environments(11, "5p")``; one that is not here is named as it would be."""
+    world = WORLDS.get(number, "smac")
+    return tuple(_full(f"{world}/{scenario}{reading}") for reading in READINGS.get(number, ("",)))
 
 
 class Builder:
@@ -214,6 +224,14 @@ class _Paper(Builder):
         """Play as the paper's figures do, under Dis-1, and under the attack itself."""
         self.play(teams, ["natural"], ["none", "dis-1"], "", maps)
         self.play(teams, ["interaction"], ["none"], "unseen", maps)
+
+
+def _full(name: str) -> str:
+    """Return the whole name of an environment, as results have it; one that is not here as it stands."""
+    try:
+        return envs.named(name)[0]
+    except ValueError:
+        return name
 
 
 def _exists(name: str) -> bool:

@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ibal import envs
 from ibal.evaluation import stats
+from ibal.experiments.paper import environments
 from ibal.report import formats, published, tables
 from ibal.webpage import embed, filled, packed
 
 _BY = ("policy", "method", "env", "version", "attack", "perturbation")
-SCENARIOS = {11: "lbf/{}", 12: "smacv2/{}"}
 
 
 class Replay(NamedTuple):
@@ -107,20 +106,12 @@ def _published() -> dict[tuple[str, str, str, str], published.Number]:
     for number in published.numbers("percent"):
         names = {label: name for name, label in (tables.MAPPO if number == 13 else tables.METHODS).items()}
         for scenario, models in published.table(number).data.items():
-            env = _full(SCENARIOS.get(number, "smac/{}").format(scenario))
+            env = environments(number, scenario)[0]
             for model, row in models.items():
                 for column, value in row.items():
                     if column in tables.COLUMNS and model in names:
                         found.setdefault((names[model], env, *tables.COLUMNS[column]), value)
     return found
-
-
-def _full(name: str) -> str:
-    """Return the whole name of an environment, as rows have it; one that is not here as it stands."""
-    try:
-        return envs.named(name)[0]
-    except ValueError:
-        return name
 
 
 def _tables(rows: pl.DataFrame, numbers: Sequence[int]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -20,6 +20,7 @@ import polars as pl
 from ibal.evaluation import stats
 from ibal.evaluation.summary import HINDSIGHT, WORST
 from ibal.evaluation.versions import require_one
+from ibal.experiments.paper import environments
 from ibal.report.published import EPISODES, SEEDS, Number, PublishedTable, numbers, table
 
 METHODS = {
@@ -110,7 +111,7 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
     check(rows)
     named = rows.filter(pl.col("win").is_not_null()).with_columns(_column(), _group(MAPPO if number == 13 else METHODS))
     named = named.filter(pl.col("column").is_in(paper.columns))
-    parts = {scenario: named.filter(pl.col("env").str.contains(_plays(number, scenario))) for scenario in paper.data}
+    parts = {scenario: _played(named, number, scenario) for scenario in paper.data}
     blocks = [_block(part, paper, scenario) for scenario, part in parts.items() if part.height]
     if not blocks:
         raise ValueError(_nothing(rows, paper))
@@ -244,9 +245,10 @@ def own_name() -> pl.Expr:
     return pl.when(pl.col("method").is_in(NAMELESS)).then("policy").otherwise("method")
 
 
-def _plays(number: int, scenario: str) -> str:
-    """Return the pattern of the names of environments that are a scenario of a table."""
-    return {11: f"^lbf/.*20x20-{scenario}-6f", 12: f"^smacv2/{scenario}$"}.get(number, f"^smac/{scenario}$")
+def _played(rows: pl.DataFrame, number: int, scenario: str) -> pl.DataFrame:
+    """Return the rows of a scenario of a table: of the first of its environments that there is something of."""
+    parts = [rows.filter(pl.col("env") == name) for name in environments(number, scenario)]
+    return next((part for part in parts if part.height), parts[0])
 
 
 def _block(rows: pl.DataFrame, paper: PublishedTable, scenario: str) -> Block:

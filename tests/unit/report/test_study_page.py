@@ -39,6 +39,15 @@ def test_the_papers_numbers_are_found_in_every_kind_of_world() -> None:
                       for number, name in ((11, "5p"), (12, "zerg_5_vs_5"))]  # fmt: skip
 
 
+def test_of_two_readings_of_a_name_a_table_shows_one() -> None:
+    name = "lbf/Foraging-20x20-5p-6f-s3"
+    frame = rows(["ibal"], (f"{name}-v3", name), attacks=["natural"])  # 100 % and, in the second world, 90 %
+    blocks = study_data(frame, title="x", numbers=(11,))["tables"][0]["blocks"]
+    assert [(block["scenario"], block["rows"][-1]["cells"][0]["mean"]) for block in blocks] == [("5p", 90.0)]
+    other = frame.filter(frame["env"] == f"{name}-v3")
+    assert study_data(other, title="x", numbers=(11,))["tables"][0]["blocks"][0]["scenario"] == "5p"
+
+
 def test_tables_of_the_paper_are_laid_out_where_there_is_something_of_both(data: dict) -> None:
     assert [table["number"] for table in data["tables"]] == [1, 7, 8]
     ours = {row["name"]: row["cells"] for row in data["tables"][1]["blocks"][0]["rows"]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, UInt32
 
 from ibal import rng
 from ibal.envs import crew
@@ -28,7 +28,7 @@ def spawn(key: PRNGKey, rules: Rules, params: Params) -> State:
     level = jax.random.randint(rng.stream(key, "levels"), (n,), low, high + 1)
     level = jnp.where(absent, 0, level)
     place = jnp.where(absent[:, None], AWAY, _players(rng.stream(key, "places"), rules))
-    food, left = _foods(jax.random.uniform(rng.stream(key, "food"), (rules.rows, rules.cols)), place, rules)
+    food, left = _foods(jax.random.bits(rng.stream(key, "food"), (rules.rows, rules.cols)), place, rules)
     lightest, heaviest = _weights(level, params)
     weight = jax.random.randint(rng.stream(key, "weights"), (m,), lightest, heaviest + 1)
     weight = jnp.where(left, weight, 0)
@@ -40,9 +40,20 @@ def spawn(key: PRNGKey, rules: Rules, params: Params) -> State:
 
 
 def _players(key: PRNGKey, rules: Rules) -> Int[Array, "n 2"]:
-    """Draw cells that differ, every choice equally likely."""
-    _, cell = jax.lax.top_k(jax.random.uniform(key, (rules.rows * rules.cols,)), rules.players)
-    return jnp.stack([cell // rules.cols, cell % rules.cols], axis=1).astype(jnp.int32)
+    """Draw cells that differ, every choice equally likely: player i gets one of those that are free, by its number
+    among them."""
+    cells, n = rules.rows * rules.cols, rules.players
+    number = jax.random.randint(key, (n,), 0, cells - np.arange(n), jnp.int32)
+
+    def put(taken: Int[Array, "n"], i: Int[Array, ""]) -> tuple[Int[Array, "n"], None]:
+        # With the k-th taken cell at t_k, counted from 0, t_k - k free ones lie before it.
+        before = (taken[None] < taken[:, None]).sum(axis=1, dtype=jnp.int32)
+        cell = number[i] + (taken - before <= number[i]).sum(dtype=jnp.int32)
+        return taken.at[i].set(cell), None
+
+    none = jnp.full(n, 2 * cells + n, jnp.int32)  # beyond all
+    cell, _ = jax.lax.scan(put, none, jnp.arange(n))
+    return jnp.stack([cell // rules.cols, cell % rules.cols], axis=1)
 
 
 def _weights(level: Int[Array, "n"], params: Params) -> tuple[Int[Array, ""], Int[Array, ""]]:
@@ -56,9 +67,9 @@ def _weights(level: Int[Array, "n"], params: Params) -> tuple[Int[Array, ""], In
 
 
 def _foods(
-    order: Float[Array, "r c"], place: Int[Array, "n 2"], rules: Rules
+    bits: UInt32[Array, "r c"], place: Int[Array, "n 2"], rules: Rules
 ) -> tuple[Int[Array, "m 2"], Bool[Array, "m"]]:
-    """Put food on the allowed cell that comes first in a random ``order``, piece by piece, off the border.
+    """Put food on the allowed cell that comes first in a random order, piece by piece, off the border.
 
     A piece forbids the 3 x 3 cells around it and those two away in its row and column to all later ones. Returns places
     sorted by row and column, ``AWAY`` at the end where no cell was left, and whether there is food.
@@ -66,16 +77,22 @@ def _foods(
     row, col = np.arange(rules.rows)[:, None], np.arange(rules.cols)[None, :]
     inside = (row > 0) & (row < rules.rows - 1) & (col > 0) & (col < rules.cols - 1)
     here = (place[:, 0, None, None] == row[None]) & (place[:, 1, None, None] == col[None])
+    # Each allowed cell holds a number of random bits above its own index, forbidden ones 0: the maximum is a cell drawn
+    # among the allowed ones, and it says which. Cell 0 is on the border. (A maximum is quicker than where it is.)
+    nowhere = rules.rows * rules.cols
+    index = np.uint32((1 << nowhere.bit_length()) - 1)
+    order = (bits & ~index) | (row * rules.cols + col).astype(np.uint32)
+    order = jnp.where(inside & ~here.any(axis=0), order, np.uint32(0))
 
-    def put(allowed: Bool[Array, "r c"], _: None) -> tuple[Bool[Array, "r c"], Int[Array, ""]]:
-        cell = jnp.argmax(jnp.where(allowed, order, -1.0)).astype(jnp.int32)
+    def put(order: UInt32[Array, "r c"], _: None) -> tuple[UInt32[Array, "r c"], Int[Array, ""]]:
+        best = order.max()
+        cell = (best & index).astype(jnp.int32)
         down, right = jnp.abs(row - cell // rules.cols), jnp.abs(col - cell % rules.cols)
         near = ((down <= 1) & (right <= 1)) | ((down == 0) & (right <= 2)) | ((right == 0) & (down <= 2))
-        nowhere = rules.rows * rules.cols
-        return allowed & ~near, jnp.where(allowed.any(), cell, nowhere)
+        return jnp.where(near, np.uint32(0), order), jnp.where(best > 0, cell, nowhere)
 
-    _, cells = jax.lax.scan(put, jnp.asarray(inside) & ~here.any(axis=0), None, length=rules.foods)
+    _, cells = jax.lax.scan(put, order, None, length=rules.foods)
     cells = jnp.sort(cells)
-    found = cells < rules.rows * rules.cols
+    found = cells < nowhere
     places = jnp.stack([cells // rules.cols, cells % rules.cols], axis=1)
     return jnp.where(found[:, None], places, AWAY), found

@@ -62,9 +62,10 @@ def places(
         other_x, other_y = to_x - x[i], to_y - y[i]
         blocks = (jnp.arange(total) < i) & (plane == plane[i])
         room = radius[i] + radius
-        dx, dy = cell_x[:, None] - other_x[None], cell_y[:, None] - other_y[None]
+        # Units by cells: over the long axis, which is not reduced, a processor computes many at once.
+        dx, dy = cell_x[None] - other_x[:, None], cell_y[None] - other_y[:, None]
         least = jnp.where(blocks, jnp.square(room - 1e-4), -1.0)
-        free = inside & (dx * dx + dy * dy > least[None]).all(axis=1)
+        free = inside & (dx * dx + dy * dy > least[:, None]).all(axis=0)
         if rules.formation == "contact":
             at_x, at_y = _pulled(cell_x, cell_y, free, other_x, other_y, room, blocks, 2 * step)
         else:
@@ -90,16 +91,15 @@ def _pulled(
     away = jnp.sqrt(cell_x * cell_x + cell_y * cell_y)
     safe = jnp.maximum(away, 1e-6)
     along_x, along_y = cell_x / safe, cell_y / safe
-    middle = along_x[:, None] * other_x[None] + along_y[:, None] * other_y[None]
-    square = (jnp.square(room) - jnp.square(other_x) - jnp.square(other_y))[None] + jnp.square(middle)
+    middle = along_x[None] * other_x[:, None] + along_y[None] * other_y[:, None]
+    square = (jnp.square(room) - jnp.square(other_x) - jnp.square(other_y))[:, None] + jnp.square(middle)
     touch = middle + jnp.sqrt(jnp.maximum(square, 0.0))
-    stops = blocks[None] & (square >= 0) & (touch <= away[:, None] + 1e-3)
-    end = jnp.max(jnp.where(stops, jnp.minimum(touch, away[:, None]), 0.0), axis=1)
+    stops = blocks[:, None] & (square >= 0) & (touch <= away[None] + 1e-3)
+    end = jnp.max(jnp.where(stops, jnp.minimum(touch, away[None]), 0.0), axis=0)
     end = jnp.where(free, jnp.where(away > 0, end, 0.0), _FAR)
     best = lax.cummin(end)
     before = jnp.concatenate([jnp.full(1, _FAR, end.dtype), best[:-1]])
-    looked_at = lax.cummax(jnp.where(away > before + further, 1, 0)) == 0
-    end = jnp.where(looked_at, end, _FAR)
+    end = jnp.where(away <= before + further, end, _FAR)  # cells go outward: behind the first that is too far all are
     chosen = jnp.argmax(end <= end.min() + _SAME)
     far, stop = away[chosen], end[chosen]
     whole = stop >= far - _SAME
