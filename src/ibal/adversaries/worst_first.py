@@ -29,6 +29,7 @@ from ibal.adversaries import configured, fault_names, learns
 from ibal.adversaries.base import ActView, Adversary, ObsView, Tells, Threat, adversary
 from ibal.adversaries.groups import GroupConfig
 from ibal.adversaries.limits import at_least, within
+from ibal.game.host import UNTOUCHED
 from ibal.options import ConfigError, bracketed, with_options
 from ibal.types import KNOWLEDGE, Actions, Env, EnvSpec, Episodes, Feedback, PRNGKey, TimeStep
 
@@ -111,6 +112,10 @@ def worst_first(config: WorstFirstConfig, spec: EnvSpec) -> Adversary:
     parts = [_part(name, spec) for name in config.failures]
     attacks = [part.attack for part in parts]
     count = len(parts)
+    sees, acts = (
+        [k for k, attack in enumerate(attacks) if not getattr(getattr(attack, name), UNTOUCHED, False)]
+        for name in ("observe", "act")
+    )
 
     def init(key: PRNGKey) -> State:
         learned = tuple(attack.init(rng.stream(key, str(k))) for k, attack in enumerate(attacks))
@@ -124,27 +129,32 @@ def worst_first(config: WorstFirstConfig, spec: EnvSpec) -> Adversary:
 
         return Memory(state.which, tuple(of(k) for k in range(count)))
 
-    def only(state: State, memory: Memory, do: Any) -> tuple[Array, Memory]:
-        """Let the failure of now do something; the index is that of a whole iteration, so nobody else is computed."""
+    def only(which: Array, memory: Memory, able: list[int], alone: Array, do: Any) -> tuple[Array, Memory]:
+        """Let the failure of now do something, or leave ``alone`` what is there. The index is that of a whole
+        iteration, so nobody else is computed."""
+        place = jnp.array([able.index(k) + 1 if k in able else 0 for k in range(count)])
 
         def of(k: int) -> Any:
             def branch() -> tuple[Array, Memory]:
-                found, own = do(k, state.parts[k], memory.parts[k])
+                found, own = do(k, memory.parts[k])
                 return found, memory._replace(parts=(*memory.parts[:k], own, *memory.parts[k + 1 :]))
 
             return branch
 
-        return jax.lax.switch(state.which, [of(k) for k in range(count)])
+        return jax.lax.switch(place[which], [lambda: (alone, memory), *(of(k) for k in able)])
 
     def observe(key: PRNGKey, state: State, memory: Memory, view: ObsView) -> tuple[Array, Memory]:
-        return only(state, memory, lambda k, s, m: attacks[k].observe(rng.stream(key, str(k)), s, m, view))
+        def do(k: int, own: Any) -> tuple[Array, Any]:
+            return attacks[k].observe(rng.stream(key, str(k)), state.parts[k], own, view)
+
+        return only(state.which, memory, sees, view.step.obs, do)
 
     def act(key: PRNGKey, state: State, memory: Memory, view: ActView) -> tuple[Actions, Memory]:
-        def do(k: int, s: Any, m: Any) -> tuple[Actions, Any]:
-            actions, m = attacks[k].act(rng.stream(key, str(k)), s, m, view)
-            return actions.astype(jnp.int32), m
+        def do(k: int, own: Any) -> tuple[Actions, Any]:
+            actions, own = attacks[k].act(rng.stream(key, str(k)), state.parts[k], own, view)
+            return actions.astype(jnp.int32), own
 
-        return only(state, memory, do)
+        return only(state.which, memory, acts, view.actions.astype(jnp.int32), do)
 
     def update(key: PRNGKey, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
         learned, lessons = [], state.lessons
@@ -180,8 +190,8 @@ def worst_first(config: WorstFirstConfig, spec: EnvSpec) -> Adversary:
         threat=threat,
         init=init,
         begin=begin,
-        observe=observe if "obs" in threat.channels else None,
-        act=act if "act" in threat.channels else None,
+        observe=observe if sees else None,
+        act=act if acts else None,
         update=update,
         reobserve=reobserve if all(attack.reobserve is not None for attack in attacks) else None,
         world=_world([part.world for part in parts]) if any(part.world != "none" for part in parts) else None,
