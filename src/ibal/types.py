@@ -75,7 +75,8 @@ class Frame(NamedTuple):
 class Scene:
     """The part of a picture that does not change: who is who, and where one can walk.
 
-    ``teams[i]`` is 0 for agents and 1 for enemies; ``walkable`` is a row-major tuple of rows of 0/1, bottom row first,
+    ``teams[i]`` is 0 for agents and 1 for what ``others`` calls one and many of: enemies, or things that nobody fights,
+    of which no health is shown. ``walkable`` is a row-major tuple of rows of 0/1, bottom row first,
     one cell per world unit; ``sight`` is in world units.
     """
 
@@ -86,6 +87,7 @@ class Scene:
     teams: tuple[int, ...]
     walkable: tuple[tuple[int, ...], ...]
     sight: float
+    others: tuple[str, str] = ("enemy", "enemies")
 
 
 @dataclass(frozen=True)

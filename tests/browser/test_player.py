@@ -488,6 +488,17 @@ def test_without_combat_two_agents_stood_against_0_and_a_flat_line(show):
     assert page.eval("document.querySelector('canvas.strip').ariaLabel").startswith("Reward over time")
 
 
+def test_food_was_called_an_enemy_and_players_had_health(show):
+    page = show("harvest")
+    assert text(page, "#summary").startswith("3 agents and 3 pieces of food, at most")
+    legend = texts(page, "#legend em")
+    assert "pieces of food left" in legend
+    assert not any("enem" in words or "health" in words for words in legend)
+    assert page.eval("document.querySelectorAll('.meter i').length") == 0
+    label = page.eval("document.querySelector('.picture canvas').ariaLabel")
+    assert label.endswith("step 0: 3 of 3 agents and 3 of 3 pieces of food there")
+
+
 def test_itself_stood_far_right(page):
     page.press("0")
     assert texts(page, "#panel caption")[0] == "Itself"

@@ -89,11 +89,12 @@ class Painter:
         enemy_units = trajectory.enemy_units
         n, u = spec.n_agents, len(scene.teams)
         slots = np.arange(n, u) if enemy_units is None else np.asarray(enemy_units)
-        self.names = {i: str(i) for i in range(n)} | {int(unit): f"e{slot}" for slot, unit in enumerate(slots)}
+        letter = scene.others[0][0]
+        self.names = {i: str(i) for i in range(n)} | {int(unit): f"{letter}{slot}" for slot, unit in enumerate(slots)}
         self.roomy = u - n <= CROWD
         # Death step of every unit (t + 1 = survives): a corpse fades while its age grows.
         self.death = np.where(alive.all(0), len(alive), np.argmin(alive, 0))
-        self.combat = trajectory.combat
+        self.combat = trajectory.combat and self.scene.others[0] == "enemy"
         self.crowded, self.least = self._squeeze()
         self.ground = self._ground()
 

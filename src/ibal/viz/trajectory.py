@@ -143,6 +143,7 @@ def _scene_json(scene: Scene) -> dict[str, Any]:
         "sight": scene.sight,
         "kinds": [{"name": name, **glyph.to_json()} for name, glyph in zip(scene.kinds, looks, strict=True)],
         "teams": list(scene.teams),
+        "others": list(scene.others),
         "walkable": ["".join("1" if cell else "0" for cell in row) for row in scene.walkable],
     }
 

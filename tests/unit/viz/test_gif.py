@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,6 +82,13 @@ def test_without_combat_no_bar_of_an_absent_team_is_drawn():
     assert (picture[-FOOTER + 1 :] == rgb(THEMES["light"]["panel"])).all()
     fight = np.asarray(Painter(skirmish.blank(), skirmish.SPEC, skirmish.SCENE, 320).frame(0))
     assert (fight[-FOOTER // 2] == rgb(THEMES["light"]["enemy"])).all(-1).any()
+
+
+def test_of_what_is_no_enemy_no_bars_are_drawn_and_its_ids_begin_with_its_name():
+    field = replace(skirmish.SCENE, others=("food", "pieces of food"))
+    painter = Painter(skirmish.blank(), skirmish.SPEC, field, 320)
+    assert painter.names[3] == "f0"
+    assert (np.asarray(painter.frame(0))[-FOOTER // 2] != rgb(THEMES["light"]["enemy"])).any(-1).all()
 
 
 def test_the_dead_become_a_cross_that_fades(natural):

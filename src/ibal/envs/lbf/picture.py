@@ -29,6 +29,7 @@ def scene(name: str, rules: Rules) -> Scene:
         teams=(0,) * rules.players + (1,) * rules.foods,
         walkable=((1,) * rules.cols,) * rules.rows,
         sight=float(rules.sight),
+        others=("food", "pieces of food"),
     )
 
 

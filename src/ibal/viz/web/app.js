@@ -40,7 +40,7 @@ function buildStage(replay) {
   return stage;
 }
 
-const plotted = (replay) => (!replay.combat ? "Reward" : replay.enemies ? "Health of both teams and reward" : "Health of the team and reward");
+const plotted = (replay) => (!replay.combat ? (replay.enemies ? `Reward, and ${replay.others} that are left` : "Reward") : replay.enemies ? "Health of both teams and reward" : "Health of the team and reward");
 
 const MOODS = { WIN: "win", LOSS: "loss", "TIME UP": "loss" };
 function outcome(replay) {
@@ -72,7 +72,7 @@ function point(stage, event) {
   if (replay.energyMax[unit] > 0) parts.push(`energy ${Math.round(f.energy.at(t, unit))}`);
   if (!replay.alive(t, unit)) parts.splice(0, 9, "dead");
   else if (target >= 0) parts.push(`target ${replay.tag(target)}`);
-  tip.textContent = `${unit < replay.n ? "agent" : "enemy"} ${replay.tag(unit)} · ${replay.kindOf(t, unit).name} · ${parts.join(" · ")}`;
+  tip.textContent = `${unit < replay.n ? "agent" : replay.other} ${replay.tag(unit)} · ${replay.kindOf(t, unit).name} · ${parts.join(" · ")}`;
   tip.style.left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8) + "px";
   tip.style.top = Math.min(event.clientY + 16, innerHeight - tip.offsetHeight - 8) + "px";
 }
@@ -191,8 +191,8 @@ function drawStage(stage) {
 
 function describe({ replay, canvas }, t) {
   const living = (from, to) => { let k = 0; for (let u = from; u < to; u++) k += replay.alive(t, u) ? 1 : 0; return k; };
-  const against = replay.enemies ? ` and ${living(replay.n, replay.units)} of ${replay.enemies} enemies` : "";
-  canvas.setAttribute("aria-label", `${replay.name}, step ${t}: ${living(0, replay.n)} of ${replay.n} agents${against} alive`);
+  const against = replay.enemies ? ` and ${living(replay.n, replay.units)} of ${replay.enemies} ${replay.others}` : "";
+  canvas.setAttribute("aria-label", `${replay.name}, step ${t}: ${living(0, replay.n)} of ${replay.n} agents${against} ${replay.other === "enemy" ? "alive" : "there"}`);
 }
 
 const signed = (v) => (v >= 0 ? "+" : "−") + Math.abs(v).toFixed(2);
@@ -229,10 +229,10 @@ function buildLegend() {
   }
   const line = (colour, text, shape = "") => element("span", { style: `color:var(--${colour})` }, element("i", { class: "swatch " + shape }), element("em", { style: "font-style:normal;color:var(--muted)", text }));
   legend.replaceChildren(
-    ...[...kinds.values()].sort((a, b) => a[1] - b[1]).map(([kind, team]) => element("span", {}, glyphIcon(kind, team), `${team ? "enemy" : "agent"} ${kind.name.replaceAll("_", " ")}`)));
+    ...[...kinds.values()].sort((a, b) => a[1] - b[1]).map(([kind, team]) => element("span", {}, glyphIcon(kind, team), `${team ? replays[0].other : "agent"} ${/^\d+$/.test(kind.name) ? "of level " : ""}${kind.name.replaceAll("_", " ")}`)));
   const some = (has) => replays.some(has);
   if (some((r) => r.combat)) legend.append(line("agent", "agents’ health", "plot"));
-  if (some((r) => r.enemies)) legend.append(line("enemy", "enemies’ health", "plot broken"));
+  if (some((r) => r.enemies)) legend.append(line("enemy", replays[0].other === "enemy" ? "enemies’ health" : `${replays[0].others} left`, "plot broken"));
   legend.append(line("muted", "reward of a step", "bars"));
   if (some((r) => r.groups)) legend.append(line("one", "G1, attacked", "ring"), line("two", "G2, the others", "ring"));
   if (some((r) => r.masked)) legend.append(line("one", "hidden from or changed for the selected agent", "ring dots"));
@@ -300,7 +300,7 @@ function start() {
   byId("tabs").hidden = replays.length < 2;
   replays.forEach((replay) => byId("tabs").append(element("button", { type: "button", "aria-pressed": "false", text: replay.name, onclick: () => choose(replay.index) })));
   const { env } = replays[0];
-  const agents = `${env.n_agents} agent${env.n_agents === 1 ? "" : "s"}`, against = replays[0].enemies ? ` against ${replays[0].enemies}` : "";
+  const agents = `${env.n_agents} agent${env.n_agents === 1 ? "" : "s"}`, against = !replays[0].enemies ? "" : replays[0].other === "enemy" ? ` against ${replays[0].enemies}` : ` and ${replays[0].enemies} ${replays[0].others}`;
   byId("summary").textContent = data.summary || `${agents}${against}, at most ${env.horizon} steps${env.version ? `, rules ${env.version}` : ""}`;
   buildLegend();
   connect();

@@ -50,7 +50,8 @@ class Replay {
     this.energyMax = this.fullEnergy();
     this.health = this.teamHealth();
     // Without enemies and without a loss there is no fight to tell of: no bars, no lines of health.
-    this.combat = this.enemies > 0 || this.health[0].some((share) => share < 1);
+    [this.other, this.others] = json.scene.others;
+    this.combat = this.other === "enemy" ? this.enemies > 0 || this.health[0].some((share) => share < 1) : false;
     this.deaths = Array.from({ length: this.units }, (_, u) => this.deathOf(u));
   }
 
@@ -87,7 +88,7 @@ class Replay {
   team(unit) { return this.scene.teams[unit]; }
   alive(t, unit) { return this.frames.alive.at(t, unit) > 0; }
   kindOf(t, unit) { return this.scene.kinds[Math.round(this.frames.kind.at(t, unit))]; }
-  tag(unit) { return unit < this.n ? String(unit) : "e" + (this.slotOf.has(unit) ? this.slotOf.get(unit) : unit - this.n); }
+  tag(unit) { return unit < this.n ? String(unit) : this.other[0] + (this.slotOf.has(unit) ? this.slotOf.get(unit) : unit - this.n); }
   target(t, unit) { return Math.round(this.frames.target.at(t, unit)); }
   group(t, agent) { return this.groups && t < this.length ? Math.round(this.groups.at(t, agent)) : 0; }
   action(t, agent) { return Math.round(this.executed.at(t, agent)); }

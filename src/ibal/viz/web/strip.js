@@ -26,10 +26,8 @@ class Strip {
     pen.clearRect(0, 0, this.width, this.height);
     this.drawAxes();
     this.drawRewards(watched);
-    if (replay.combat) {
-      this.drawHealth(0, "agent", [], watched);
-      if (replay.enemies) this.drawHealth(1, "enemy", [6, 3], watched);
-    }
+    if (replay.combat) this.drawHealth(0, "agent", [], watched);
+    if (replay.enemies) this.drawHealth(1, "enemy", [6, 3], watched);
     pen.strokeStyle = ink.ink; pen.lineWidth = 1.5; pen.beginPath();
     pen.moveTo(this.x(time), 0); pen.lineTo(this.x(time), this.height - this.foot); pen.stroke();
   }
@@ -37,10 +35,11 @@ class Strip {
   drawAxes() {
     const { pen } = this, low = this.y(0), text = (words, x, y, align) => { pen.textAlign = align; pen.fillText(words, x, y); };
     pen.strokeStyle = ink.line; pen.lineWidth = 1; pen.beginPath();
-    for (const share of this.replay.combat ? [0, 1] : [0]) { pen.moveTo(this.left, this.y(share)); pen.lineTo(this.width - this.right, this.y(share)); }
+    const shares = this.replay.combat || this.replay.enemies;
+    for (const share of shares ? [0, 1] : [0]) { pen.moveTo(this.left, this.y(share)); pen.lineTo(this.width - this.right, this.y(share)); }
     pen.stroke();
     pen.font = "11px system-ui, sans-serif"; pen.fillStyle = ink.muted; pen.textBaseline = "middle";
-    if (this.replay.combat) { text("100 %", this.left - 4, this.y(1) + 2, "right"); text("health", this.left - 4, this.y(0.5) + 1, "right"); text("0", this.left - 4, low, "right"); }
+    if (shares) { text("100 %", this.left - 4, this.y(1) + 2, "right"); text(this.replay.combat ? "health" : "left", this.left - 4, this.y(0.5) + 1, "right"); text("0", this.left - 4, low, "right"); }
     pen.textBaseline = "bottom";
     text("step 0", this.left, this.height - 1, "left");
     text(String(this.steps), this.x(this.steps), this.height - 1, "right");
