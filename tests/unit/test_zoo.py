@@ -338,3 +338,7 @@ def test_a_claim_that_does_not_hold_stands_on_the_board(tmp_path: Path) -> None:
     page = checks.keep(checks.Checked("a/b", rows, done), zoo).read_text(encoding="utf-8")
     assert '"claims that did not hold":"a/b"' in page
     assert "claimed 0.100, replayed 1.000 [0.676, 1.000]: WRONG" in page
+    honest = checks.row_of("a/c", {}, rows.with_columns(policy=pl.lit("a/c")), 8, 0)
+    page = checks.keep(checks.Checked("a/c", rows.with_columns(policy=pl.lit("a/c")), honest), zoo).read_text()
+    places = json.loads(re.findall(r'"board":(\[.*?\])', page)[0])
+    assert [place["team"] for place in places] == ["a/c", "a/b"]  # as strong, and whose claims did not fail

@@ -263,12 +263,17 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
     about = {"teams": str(len(rows))} | ({"claims that did not hold": ", ".join(wrong)} if wrong else {})
     data = study_data(held, title="Leaderboard", about=about, cards=cards)
     data["cells"].sort(key=lambda cell: worst[cell["team"]], reverse=True)
-    data["board"] = sorted(map(_place, rows), key=lambda one: (one["env"], -(one["worst"] or 0.0)))
+    data["board"] = sorted(map(_place, rows), key=_rank)
     replays = [one for row, file in zip(rows, files, strict=True)
                for one in _kept_replay(row, file.with_suffix(".html"), data["cells"])]  # fmt: skip
     path = Path(zoo.where) / "board.html" if out is None else out
     appear(path, lambda aside: aside.write_text(study_html(data, replays=replays), encoding="utf-8"))
     return path
+
+
+def _rank(place: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Order the ranking: by what the worst attack leaves; where that is equal, whose claims held, then undisturbed."""
+    return place["env"], -place["worst"], place["wrong"] > 0, -(place["natural"] or 0.0), place["team"]
 
 
 def _place(row: Mapping[str, Any]) -> dict[str, Any]:
