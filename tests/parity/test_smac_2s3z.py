@@ -14,11 +14,12 @@ import pytest
 
 from ibal.envs.smac.env import make
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.scenarios import scenario
+from ibal.envs.smac.scenarios import Group, Scenario, scenario
 from ibal.envs.smac.spawn import body_radius, positions
+from ibal.envs.smac.state import EnvState
 from ibal.envs.smac.units import MARINE, STALKER, ZEALOT
 
-EAST = 4
+STOP, EAST = 1, 4
 # Agents in the order of their numbers: stalkers, then zealots.
 AGENTS = [(9, 14.8115234375), (9, 16), (8.248046875, 16.751708984375), (9.751708984375, 16.751708984375),
           (9.94140625, 15.50537109375)]  # fmt: skip
@@ -92,3 +93,27 @@ def test_who_has_free_way_marches_at_its_own_speed(unit: int):
     real = np.subtract((*AGENTS, *ENEMIES)[unit], (*AGENTS_LATER, *ENEMIES_LATER)[unit])
     assert made[0] == pytest.approx(real[0], abs=0.01)
     assert made[1] == pytest.approx(real[1], abs=0.08)  # the stalker is led aside by 0.07
+
+
+# Steps 3 to 30 of the same game. The agents' front stalker stops here at step 3 and has this enemy alone in reach; from
+# step 4 on there are zealots to shoot at. At step 30 the shield of this enemy is 67.875 and its health is full.
+DUEL = Scenario(
+    "duel", 60, (Group("stalker", 1, (13.22802734375, 14.431640625)),),
+    (Group("stalker", 1, (19.1240234375, 14.728759765625)),), terrain="open",
+)  # fmt: skip
+
+
+def test_a_stalkers_hit_takes_18_from_the_shield_of_a_stalker():
+    """One shot in step 3, and what comes back from ten seconds after the hit on. With 14 it would be 71.875."""
+    env = make(DUEL, rules=replace(Rules.of("2026-12"), stalker="void"))
+
+    @jax.jit
+    def play(key: jax.Array) -> jax.Array:
+        def step(state: EnvState, action: jax.Array) -> tuple[EnvState, None]:
+            return env.step(key, state, action[None], env.params)[0], None
+
+        shoot_once = jnp.full(27, STOP).at[0].set(STOP + 5)
+        state, _ = jax.lax.scan(step, env.reset(key, env.params)[0], shoot_once)
+        return jnp.stack([state.units.health[1], state.units.shield[1]])
+
+    assert play(jax.random.key(0)).tolist() == [80, 67.875]

@@ -120,6 +120,7 @@ class Rules:
     colossus: str = "liberty"  # the weapon: 2 x 20, range 6, 2.2 s; "void" 2 x 10 + 5, range 7, 1.5 s; "lances" range 9
     colossus_near: str = "self"  # an enemy colossus takes whom it stands nearest to, or of those in range its "goal"
     colossus_calls: bool = False  # an agents' colossus that shoots counts as attacking every enemy
+    stalker: str = "liberty"  # the weapon: 10, 14 against armour, every 1.44 s; "void" 13, 18, every 1.87 s
     quantities: Quantities = _NUMBERS
 
     def __post_init__(self) -> None:
@@ -260,6 +261,7 @@ _CHOICES = {
     "body": ("inner", "separation", "radius"),
     "colossus": ("liberty", "void", "lances"),
     "colossus_near": ("self", "goal"),
+    "stalker": ("liberty", "void"),
 }
 
 # Every set of rules that results were published with. Never change an entry: add one.

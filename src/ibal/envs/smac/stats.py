@@ -14,6 +14,7 @@ from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.spawn import body_radius
 from ibal.envs.smac.units import (
     BANELING_STRUCTURE_DAMAGE,
+    DISRUPTORS,
     HEAL_RANGE,
     LANCES,
     LOOPS_PER_SECOND,
@@ -76,10 +77,11 @@ class Stats(NamedTuple):
 def stats(scenario: Scenario, rules: Rules = Rules()) -> Stats:
     """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order.
 
-    Of the rules the collision disc (``Rules.body``, ``Rules.shrink``) and the weapon of a colossus count.
+    Of the rules the collision disc (``Rules.body``, ``Rules.shrink``) and the weapons of colossi and stalkers count.
     """
     types = (*scenario.ally_types, *scenario.enemy_types)
-    types = tuple(replace(t, weapon=LANCES[rules.colossus]) if t.name == "colossus" else t for t in types)
+    armed = {"colossus": LANCES[rules.colossus], "stalker": DISRUPTORS[rules.stalker]}
+    types = tuple(replace(t, weapon=armed.get(t.name, t.weapon)) for t in types)
     ally = np.arange(len(types)) < scenario.n_agents
     opponents = ally[:, None] != ally[None, :]
     other = ~np.eye(len(types), dtype=bool)

@@ -1,8 +1,9 @@
 """Statistics of every StarCraft unit that the SMAC maps use: Wings of Liberty base values.
 
-The maps load the Liberty mod only, so these hold whatever the client version (build 4.10.0.75689 was read; 4.6.2 and
-5.0.14 are equal). Lengths are world units, times game loops (16 a game second, 8 an environment step) unless a name
-says otherwise. An agent's unit is the same unit, only passive: it acquires no target and answers no attack.
+The maps name the Liberty mod only (build 4.10.0.75689 was read; 4.6.2 and 5.0.14 are equal). A recorded game shows a
+stalker of the multiplayer data all the same: see ``DISRUPTORS``. Lengths are world units, times game loops (16 a game
+second, 8 an environment step) unless a name says otherwise. An agent's unit is the same unit, only passive: it acquires
+no target and answers no attack.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ COLOSSUS = UnitType(
 # The multiplayer weapon of later data: nothing in SMAC's maps names it, but SMAC divides a colossus' cooldown by 24.
 _VOID = Weapon(10, 7, 1.5, 5, "light", hits=2, damage_point=0.0832, range_slop=0.0)
 LANCES = {"liberty": COLOSSUS.weapon, "void": _VOID, "lances": replace(_VOID, range=9)}
+# Multiplayer data of 2018 on. A recorded 2s3z game says 18 against armour (``tests/parity/test_smac_2s3z.py``).
+DISRUPTORS = {"liberty": STALKER.weapon, "void": Weapon(13, 6, 1.87, 5, "armored", missile_speed=18.75, hits_air=True)}
 ZERGLING = UnitType(
     "zergling", "Z", 35, 0.375, 0.375, 0.375, 2.9531, attributes=("light", "biological"), cooldown_scale=11,
     health_regeneration=ZERG_REGENERATION, weapon=Weapon(5, 0.1, 0.696),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.stats import stats
 from ibal.envs.smac.units import LOOPS_PER_SECOND, LOOPS_PER_STEP, UNITS, can_hit, hit_damage
 from unit.envs.smac.lab import LAB, NAMES, N
@@ -139,3 +140,17 @@ def test_arrays_follow_the_table():
     }  # never meets a medivac
     assert healed == {"marine", "marauder", "zealot", "zergling", "hydralisk", "baneling"}
     assert not (facts.can_heal[..., 0] & (ours != theirs)).any()
+
+
+def test_the_stalkers_weapon_is_one_of_two():
+    """Multiplayer data: 13 (+5 against armour) every 1.87 s, 29.92 loops. Range and flight stay."""
+    old, new = stats(LAB), stats(LAB, Rules(stalker="void"))
+    stalker, zealot = NAMES.index("stalker"), NAMES.index("zealot")
+    assert new.damage[stalker, N + zealot, 0] == 13
+    assert new.damage[stalker, N + stalker, 0] == 18
+    assert new.period[stalker, 0] == np.float32(29.92)
+    for name in ("range", "scan", "missile", "damage_point", "backswing"):
+        assert (getattr(new, name) == getattr(old, name)).all()
+    others = [i for i in range(len(old.period)) if NAMES[i % N] != "stalker"]
+    assert (new.period[others] == old.period[others]).all()
+    assert (new.damage[others] == old.damage[others]).all()
