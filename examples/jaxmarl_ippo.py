@@ -51,8 +51,10 @@ class Network(nn.Module):
         over_time = nn.scan(Memory, variable_broadcast="params", split_rngs={"params": False})
         x = nn.relu(dense(HIDDEN, 2**0.5)(obs))
         hidden, x = over_time()(hidden, (x, begins))
-        logits = dense(self.n_actions, 0.01)(nn.relu(dense(HIDDEN, 2.0)(x)))
-        value = dense(1, 1.0)(nn.relu(dense(HIDDEN, 2.0)(x)))
+        act = nn.relu(dense(HIDDEN, 2.0)(x))  # flax numbers layers in the order in which they are made
+        logits = dense(self.n_actions, 0.01)(act)
+        judge = nn.relu(dense(HIDDEN, 2.0)(x))
+        value = dense(1, 1.0)(judge)
         return hidden, jnp.where(legal, logits, -1e9), value[..., 0]
 
 
