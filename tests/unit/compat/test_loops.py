@@ -93,13 +93,14 @@ def test_pymarls_runner_plays_a_battle_with_masks_and_a_state() -> None:
 
 @pytest.mark.parametrize("attack", [None, ATTACK], ids=["natural", "attacked"])
 def test_torchrls_collector_runs_in_our_worlds(attack: str | None) -> None:
-    torch = pytest.importorskip("torch", reason="torch is optional: pip install torch torchrl")
+    pytest.importorskip("torch", reason="torch is optional: pip install torch torchrl")
     pytest.importorskip("torchrl", reason="torchrl is optional: pip install torch torchrl")
     from ibal.compat.pettingzoo import parallel_env
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from torchrl.collectors import SyncDataCollector
+        from tensordict.nn import TensorDictModule
+        from torchrl.collectors import Collector
         from torchrl.envs import PettingZooWrapper
         from torchrl.envs.utils import MarlGroupMapType
 
@@ -108,13 +109,12 @@ def test_torchrls_collector_runs_in_our_worlds(attack: str | None) -> None:
         (group,) = env.group_map
         spec, horizon = ibal.make("toy/leak").spec, ibal.make("toy/leak").spec.horizon
 
-        def team(data: Any) -> Any:
-            mask = data[group, "action_mask"].float()
-            data[group, "action"] = torch.nn.functional.one_hot(mask.argmax(-1), mask.shape[-1])
-            return data
+        def first_legal(mask: Any) -> Any:
+            return mask.float().argmax(-1)
 
+        team = TensorDictModule(first_legal, in_keys=[(group, "action_mask")], out_keys=[(group, "action")])
         frames = 2 * horizon
-        collector = SyncDataCollector(env, team, frames_per_batch=frames, total_frames=2 * frames)
+        collector = Collector(env, team, frames_per_batch=frames, total_frames=2 * frames)
         batches = [batch.clone() for batch in collector]
         collector.shutdown()
     assert len(batches) == 2
