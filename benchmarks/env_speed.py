@@ -202,11 +202,12 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
 def peers(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The paper's other worlds, each in turn with another library's."""
     foraging, team = "lbf/10p-v3", "smacv2/terran_5_vs_5"
-    return [
-        in_turn(foraging, {"ours": ours(foraging, args.settings), "lbforaging": lbforaging()}, args),
-        in_turn(foraging, {"ours": ours(foraging, args.settings), "jumanji": jumanji_foraging()}, args),
-        in_turn(team, {"ours": ours(team, args.settings), "smacv2_5_units": smax("smacv2_5_units")}, args),
-    ]
+    beside: list[tuple[str, str, Callable[[], World | Runner]]] = [
+        (foraging, "lbforaging", lbforaging), (foraging, "jumanji", jumanji_foraging),
+        (team, "smacv2_5_units", lambda: smax("smacv2_5_units")),
+    ]  # fmt: skip
+    return [in_turn(name, {"ours": ours(name, args.settings), which: other()}, args)
+            for name, which, other in beside if name in (args.maps or (foraging, team))]  # fmt: skip
 
 
 def rules(args: argparse.Namespace) -> list[dict[str, Any]]:
