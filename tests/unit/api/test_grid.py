@@ -48,7 +48,7 @@ def test_a_study_is_done_and_its_rows_are_those_of_an_evaluation(study: Path) ->
     done = ibal.grid(study, quiet=True)  # nothing is left to do
     rows = done.rows
     assert rows.select("policy", "method", "env", "attack", "perturbation").unique().rows() == [
-        ("more", "vanilla", "toy/probe-value", "natural", "none")
+        ("more", "more", "toy/probe-value", "natural", "none")  # two vanilla trainings of one world
     ]
     assert rows["episode"].to_list() == list(range(8))
     folder = done.run_folder("more", "toy/probe-value")
@@ -100,7 +100,7 @@ def test_a_study_of_the_paper_is_written_once(tmp_path: Path, capsys) -> None:
     # 9 methods from a start on 3m (tables 7, 9) and 8m (9): 3 seeds each; a held-out team on both
     assert "62 trainings, 3 attackers, 378 cells" in capsys.readouterr().out
     assert main(words) == 2
-    assert "has a study.toml already" in capsys.readouterr().err
+    assert "there is a study.toml already" in capsys.readouterr().err
     assert main(["grid", "new", "paper", "--tables", "6", "--out", str(tmp_path / "q")]) == 2
 
 
