@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # below, and of the processes that tests start
 
 # Nearly all of the time goes into compiling programs that then run for a moment: they are compiled in haste. Most of
 # what is left is the code generator for fusions; the flag is XLA's own, which refuses to start with flags it lacks.
