@@ -73,7 +73,7 @@ def main(steps: int = 600_000, out: str = "spread.zip", games: int = 16, seed: i
     length = 128
     model = PPO(
         "MlpPolicy", world, n_steps=length, batch_size=length * world.num_envs // 4, n_epochs=6, gamma=0.95,
-        gae_lambda=0.9, ent_coef=0.01, learning_rate=1e-3, seed=seed, device="cpu", verbose=0,
+        gae_lambda=0.9, ent_coef=0.01, learning_rate=1e-3, seed=seed, device="cpu", verbose=1,
     )  # fmt: skip
     model.learn(steps * world.num_envs // games)
     model.save(out)

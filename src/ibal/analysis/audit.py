@@ -107,13 +107,14 @@ def summary(bench: Bench, fail_under: float | None, attacks: dict[str, str]) -> 
     natural = bench.mean("natural")
     if natural is None:
         return {"natural": None}
-    threshold = KEEP * natural["score"] if fail_under is None else fail_under
+    # What it brings less a fifth of its size: a return may be below 0, where four fifths of it would be more.
+    threshold = natural["score"] - (1 - KEEP) * abs(natural["score"]) if fail_under is None else fail_under
     suite = _suite(bench, attacks)
     lowest = suite[0] if suite else None
     return {
         "natural": natural,
         "threshold": threshold,
-        "threshold_is": f"{KEEP:.0%} of the undisturbed score" if fail_under is None else "--fail-under",
+        "threshold_is": _threshold_is(natural["score"]) if fail_under is None else "--fail-under",
         "fail_under": fail_under,
         "passed": None if fail_under is None or lowest is None else bool(lowest["score"] >= fail_under),
         "lowest": lowest,
@@ -128,6 +129,12 @@ def summary(bench: Bench, fail_under: float | None, attacks: dict[str, str]) -> 
         "length": bench.length(),
         "cannot": bench.cannot,
     }
+
+
+def _threshold_is(score: float) -> str:
+    if score >= 0:
+        return f"{KEEP:.0%} of the undisturbed score"
+    return f"the undisturbed score less {1 - KEEP:.0%} of its size"
 
 
 def _suite(bench: Bench, attacks: dict[str, str]) -> list[dict[str, Any]]:
