@@ -117,10 +117,10 @@ class Rules:
     swept: bool = False  # the whole way ahead is tested (True), or only its end
     middles: bool = True  # no step ends over the middle of another body
     turrets: bool = False  # agents' colossi shoot by themselves, standing or walking, unless ordered to attack
-    colossus: str = "liberty"  # the weapon: 2 x 20, range 6, 2.2 s; "void" 2 x 10 + 5, range 7, 1.5 s; "lances" range 9
+    data: str = "liberty"  # the unit data: Wings of Liberty's, or what the "multiplayer" data change in them
+    colossus: str = "data"  # its weapon is of those data (range 6 or 7), or the multiplayer one with range 9: "lances"
     colossus_near: str = "self"  # an enemy colossus takes whom it stands nearest to, or of those in range its "goal"
     colossus_calls: bool = False  # an agents' colossus that shoots counts as attacking every enemy
-    stalker: str = "liberty"  # the weapon: 10, 14 against armour, every 1.44 s; "void" 13, 18, every 1.87 s
     quantities: Quantities = _NUMBERS
 
     def __post_init__(self) -> None:
@@ -259,9 +259,9 @@ _CHOICES = {
     "shrink": ("share", "margin"),
     "slot": ("inner", "separation", "radius"),
     "body": ("inner", "separation", "radius"),
-    "colossus": ("liberty", "void", "lances"),
+    "data": ("liberty", "multiplayer"),
+    "colossus": ("data", "lances"),
     "colossus_near": ("self", "goal"),
-    "stalker": ("liberty", "void"),
 }
 
 # Every set of rules that results were published with. Never change an entry: add one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,15 +13,13 @@ from ibal.envs.smac.scenarios import Scenario
 from ibal.envs.smac.spawn import body_radius
 from ibal.envs.smac.units import (
     BANELING_STRUCTURE_DAMAGE,
-    DISRUPTORS,
     HEAL_RANGE,
-    LANCES,
     LOOPS_PER_SECOND,
-    MINIMUM_SCAN_RANGE,
     UnitType,
     Weapon,
     can_hit,
     hit_damage,
+    of_data,
 )
 
 ROUNDING = 1e-4  # who has walked up to its range may stand this much beyond it
@@ -77,11 +74,10 @@ class Stats(NamedTuple):
 def stats(scenario: Scenario, rules: Rules = Rules()) -> Stats:
     """Build the arrays of a scenario: agents in agent-id order, then enemies in creation order.
 
-    Of the rules the collision disc (``Rules.body``, ``Rules.shrink``) and the weapons of colossi and stalkers count.
+    Of the rules the collision disc (``Rules.body``, ``Rules.shrink``), the unit data and the colossi's weapon count.
     """
-    types = (*scenario.ally_types, *scenario.enemy_types)
-    armed = {"colossus": LANCES[rules.colossus], "stalker": DISRUPTORS[rules.stalker]}
-    types = tuple(replace(t, weapon=armed.get(t.name, t.weapon)) for t in types)
+    teams = ((scenario.ally_types, False), (scenario.enemy_types, True))
+    types = tuple(of_data(t, rules.data, enemy, rules.colossus == "lances") for team, enemy in teams for t in team)
     ally = np.arange(len(types)) < scenario.n_agents
     opponents = ally[:, None] != ally[None, :]
     other = ~np.eye(len(types), dtype=bool)
@@ -114,7 +110,7 @@ def stats(scenario: Scenario, rules: Rules = Rules()) -> Stats:
         acceleration=body(lambda t: t.acceleration / loops**2),
         range=np.where(medivac, np.float32(HEAL_RANGE), gun(lambda w: w.range)),
         slop=gun(lambda w: w.range_slop),
-        scan=body(lambda t: max(MINIMUM_SCAN_RANGE, t.weapon.range) if t.weapon else 0.0),
+        scan=body(lambda t: max(t.weapon.scan, t.weapon.range) if t.weapon else 0.0),
         period=gun(lambda w: w.period * loops),
         damage_point=gun(lambda w: w.damage_point * loops),
         close_damage_point=gun(lambda w: (w.close_damage_point or w.damage_point) * loops),

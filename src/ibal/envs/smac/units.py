@@ -1,17 +1,20 @@
-"""Statistics of every StarCraft unit that the SMAC maps use: Wings of Liberty base values.
+"""Statistics of every StarCraft unit that the SMAC maps use: two sets of data, ``Rules.data`` says which.
 
-The maps name the Liberty mod only (build 4.10.0.75689 was read; 4.6.2 and 5.0.14 are equal). A recorded game shows a
-stalker of the multiplayer data all the same: see ``DISRUPTORS``. Lengths are world units, times game loops (16 a game
-second, 8 an environment step) unless a name says otherwise. An agent's unit is the same unit, only passive: it acquires
-no target and answers no attack.
+"liberty" (``UNITS``) are the Wings of Liberty base values: the maps name the Liberty mod only (build 4.10.0.75689 was
+read; 4.6.2 and 5.0.14 are equal). A recorded game shows a stalker of the "multiplayer" data all the same: ``WEAPONS``
+and ``STANDARD`` hold what differs there. Lengths are world units, times game loops (16 a game second, 8 an environment
+step) unless a name says otherwise. An agent's unit is a copy of the Liberty unit, only passive: it acquires no target
+and answers no attack. Its weapon is a link by name, so the weapon is of the data that are loaded and the body is not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 LOOPS_PER_SECOND = 16
 LOOPS_PER_STEP = 8
+MINIMUM_SCAN_RANGE = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Weapon:
     range_slop: float = 1.0  # extra distance tolerated between the start of an attack and its damage point
     hits_air: bool = False
     close_damage_point: float | None = None  # hydralisk: its melee form, used below an edge distance of 0.5
+    scan: float = MINIMUM_SCAN_RANGE  # how far its unit looks for targets at least; never less than the range
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,6 @@ ZERG_REGENERATION = 0.2734 / LOOPS_PER_SECOND
 SHIELD_REGENERATION = 2.0 / LOOPS_PER_SECOND  # per loop
 SHIELD_DELAY = 10 * LOOPS_PER_SECOND  # loops without damage before shields come back
 MINIMUM_DAMAGE = 0.5  # of a hit, after armour
-MINIMUM_SCAN_RANGE = 5.0
 COOLDOWN_JITTER = (-1.0, 2.0)  # loops, uniform, added to every period
 
 HEAL_PER_LOOP = 9 / LOOPS_PER_SECOND
@@ -107,11 +110,6 @@ COLOSSUS = UnitType(
     towers=True, cooldown_scale=24,
     weapon=Weapon(20, 6, 2.2, hits=2, damage_point=0.0832, range_slop=0.0),
 )  # fmt: skip
-# The multiplayer weapon of later data: nothing in SMAC's maps names it, but SMAC divides a colossus' cooldown by 24.
-_VOID = Weapon(10, 7, 1.5, 5, "light", hits=2, damage_point=0.0832, range_slop=0.0)
-LANCES = {"liberty": COLOSSUS.weapon, "void": _VOID, "lances": replace(_VOID, range=9)}
-# Multiplayer data of 2018 on. A recorded 2s3z game says 18 against armour (``tests/parity/test_smac_2s3z.py``).
-DISRUPTORS = {"liberty": STALKER.weapon, "void": Weapon(13, 6, 1.87, 5, "armored", missile_speed=18.75, hits_air=True)}
 ZERGLING = UnitType(
     "zergling", "Z", 35, 0.375, 0.375, 0.375, 2.9531, attributes=("light", "biological"), cooldown_scale=11,
     health_regeneration=ZERG_REGENERATION, weapon=Weapon(5, 0.1, 0.696),
@@ -138,6 +136,39 @@ UNITS: dict[str, UnitType] = {
         MARINE, MARAUDER, MEDIVAC, STALKER, ZEALOT, COLOSSUS, ZERGLING, HYDRALISK, BANELING, SPINE_CRAWLER,
     )
 }  # fmt: skip
+
+
+def _changed(unit: UnitType, **values: Any) -> Weapon:
+    """Return the weapon of ``unit`` with some values changed."""
+    assert unit.weapon is not None
+    return replace(unit.weapon, **values)
+
+
+# The multiplayer data (VoidMulti with what it builds on) of about 4.10: weapons that differ from those above. The data
+# count in normal seconds as these do; 1.4 "faster" seconds are one of them: 1.34 faster = 1.87.
+WEAPONS: dict[str, Weapon] = {
+    "marine": _changed(MARINE, scan=5.5),
+    "marauder": _changed(MARAUDER, scan=6.5),
+    # A recorded 2s3z game says 18 against armour (``tests/parity/test_smac_2s3z.py``).
+    "stalker": _changed(STALKER, damage=13, bonus=5, period=1.87, scan=6.5),
+    "colossus": _changed(COLOSSUS, damage=10, bonus=5, bonus_to="light", range=7, period=1.5, scan=7.5),
+    "hydralisk": _changed(HYDRALISK, period=0.825, scan=5.5),
+    "spine_crawler": _changed(SPINE_CRAWLER, period=1.85),
+}
+LANCES = replace(WEAPONS["colossus"], range=9)  # a colossus with the upgrade of its range
+# Bodies that differ, of the standard units that enemies are. (A hydralisk has 90 life; no SMAC map has it as an enemy.)
+STANDARD: dict[str, UnitType] = {"medivac": replace(MEDIVAC, speed=2.5, acceleration=2.25)}
+
+
+def of_data(unit: UnitType, data: str, enemy: bool, lances: bool = False) -> UnitType:
+    """Return ``unit`` with the values of a set of data, as an agent or as an enemy.
+
+    ``lances`` arms a colossus with the multiplayer weapon of range 9, whatever the data.
+    """
+    if data == "multiplayer":
+        unit = STANDARD.get(unit.name, unit) if enemy else unit
+        unit = replace(unit, weapon=WEAPONS.get(unit.name, unit.weapon))
+    return replace(unit, weapon=LANCES) if lances and unit.name == "colossus" else unit
 
 
 def can_hit(attacker: UnitType, target: UnitType) -> bool:

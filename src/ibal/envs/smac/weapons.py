@@ -292,7 +292,7 @@ def strike(
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
     if some(stats.colossus):
         count, raw = beams(units, stats)
-        if rules.colossus != "liberty":
+        if (rules.data, rules.colossus) != ("liberty", "data"):
             raw = jnp.max(jnp.where(stats.beam, stats.damage, 0.0), axis=0)
         left = jnp.maximum(units.shield - shield_lost, 0.0)
         more_shield, more_health = repeated(

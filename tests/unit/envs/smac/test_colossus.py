@@ -15,7 +15,7 @@ from ibal.envs.smac.state import ATTACK, IDLE, MOVE, SCAN, Units
 from ibal.envs.smac.stats import stats
 from ibal.envs.smac.targeting import acquire, by_itself, obedient
 
-BASE = replace(Rules.of("2026-12"), turrets=False, colossus="liberty", colossus_near="self", colossus_calls=False)
+BASE = replace(Rules.of("2026-12"), turrets=False, colossus="data", colossus_near="self", colossus_calls=False)
 GAME = Scenario(
     "walkers",
     60,
@@ -64,12 +64,15 @@ def test_its_order_is_what_it_was_afterwards():
 
 
 @pytest.mark.parametrize(
-    ("weapon", "reach", "period", "on_zealot", "on_stalker"),
-    [("liberty", 6, 35.2, 20, 20), ("void", 7, 24, 15, 10), ("lances", 9, 24, 15, 10)],
-)
-def test_the_weapon_is_one_of_three(weapon: str, reach: float, period: float, on_zealot: float, on_stalker: float):
-    facts = stats(GAME, replace(BASE, colossus=weapon))
-    assert facts.range[COLOSSUS, 0] == facts.scan[COLOSSUS, 0] == reach
+    ("data", "weapon", "reach", "scan", "period", "on_zealot", "on_stalker"),
+    [("liberty", "data", 6, 6, 35.2, 20, 20), ("multiplayer", "data", 7, 7.5, 24, 15, 10),
+     ("liberty", "lances", 9, 9, 24, 15, 10)],
+)  # fmt: skip
+def test_the_weapon_is_one_of_three(
+    data: str, weapon: str, reach: float, scan: float, period: float, on_zealot: float, on_stalker: float
+):
+    facts = stats(GAME, replace(BASE, data=data, colossus=weapon))
+    assert (facts.range[COLOSSUS, 0], facts.scan[COLOSSUS, 0]) == (reach, scan)
     assert facts.period[COLOSSUS, 0] == np.float32(period)
     assert (facts.damage[COLOSSUS, ZEALOT, 0], facts.damage[THEIRS, STALKER, 0]) == (on_zealot, on_stalker)
     assert facts.range[STALKER, 0] == 6  # others keep theirs

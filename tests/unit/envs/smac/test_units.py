@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ibal.envs.smac.rules import Rules
-from ibal.envs.smac.stats import stats
+from ibal.envs.smac.stats import Stats, stats
 from ibal.envs.smac.units import LOOPS_PER_SECOND, LOOPS_PER_STEP, UNITS, can_hit, hit_damage
 from unit.envs.smac.lab import LAB, NAMES, N
 
@@ -142,15 +142,49 @@ def test_arrays_follow_the_table():
     assert not (facts.can_heal[..., 0] & (ours != theirs)).any()
 
 
-def test_the_stalkers_weapon_is_one_of_two():
-    """Multiplayer data: 13 (+5 against armour) every 1.87 s, 29.92 loops. Range and flight stay."""
-    old, new = stats(LAB), stats(LAB, Rules(stalker="void"))
-    stalker, zealot = NAMES.index("stalker"), NAMES.index("zealot")
-    assert new.damage[stalker, N + zealot, 0] == 13
-    assert new.damage[stalker, N + stalker, 0] == 18
-    assert new.period[stalker, 0] == np.float32(29.92)
-    for name in ("range", "scan", "missile", "damage_point", "backswing"):
-        assert (getattr(new, name) == getattr(old, name)).all()
-    others = [i for i in range(len(old.period)) if NAMES[i % N] != "stalker"]
-    assert (new.period[others] == old.period[others]).all()
-    assert (new.damage[others] == old.damage[others]).all()
+# The multiplayer data of about 4.10, what differs: damage, bonus, to, period (loops), range, scan.
+MULTIPLAYER = {
+    "marine": (6, 0, "", 13.7728, 5, 5.5),
+    "marauder": (10, 10, "armored", 24, 6, 6.5),
+    "stalker": (13, 5, "armored", 29.92, 6, 6.5),
+    "colossus": (10, 5, "light", 24, 7, 7.5),
+    "hydralisk": (12, 0, "", 13.2, 5, 5.5),
+    "spine_crawler": (25, 5, "armored", 29.6, 7, 7),
+}
+
+
+@pytest.mark.parametrize("name", [*WEAPONS, "baneling"])
+def test_the_multiplayer_data_change_weapons_of_both_teams(name: str):
+    old, new = stats(LAB), stats(LAB, Rules(data="multiplayer"))
+    rows = [i for i, other in enumerate(NAMES) if other == name]
+    for i in rows:
+        if name not in MULTIPLAYER:
+            assert (new.period[i], new.range[i], new.scan[i]) == (old.period[i], old.range[i], old.scan[i])
+            assert (new.damage[i] == old.damage[i]).all()
+            continue
+        damage, bonus, bonus_to, period, reach, scan = MULTIPLAYER[name]
+        assert (new.period[i, 0], new.range[i, 0], new.scan[i, 0]) == (np.float32(period), reach, scan)
+        for j, other in enumerate(NAMES):
+            assert new.damage[i, j, 0] == damage + bonus * (bonus_to in UNITS[other].attributes)
+
+
+def test_the_multiplayer_data_change_one_body_and_only_of_enemies():
+    """A standard medivac makes 2.5 a second and reaches that at 2.25 a second squared; an agent's stays as it is."""
+    old, new = stats(LAB), stats(LAB, Rules(data="multiplayer"))
+    theirs = [i for i, name in enumerate(NAMES) if name == "medivac" and i >= N]
+    assert (new.speed[theirs, 0] * 16 == 2.5).all()
+    assert (new.acceleration[theirs, 0] * 256 == 2.25).all()
+    others = [i for i in range(len(NAMES)) if i not in theirs]
+    for name in Stats._fields:
+        value, before = getattr(new, name), getattr(old, name)
+        if name in ("speed", "acceleration"):
+            assert (value[others] == before[others]).all()
+        elif name not in ("period", "range", "scan", "damage"):
+            assert (value == before).all(), name
+
+
+def test_lances_are_the_multiplayer_weapon_with_range_nine_on_either_data():
+    i, marine = NAMES.index("colossus"), NAMES.index("marine")
+    for data in ("liberty", "multiplayer"):
+        facts = stats(LAB, Rules(data=data, colossus="lances"))
+        assert (facts.range[i, 0], facts.scan[i, 0], facts.period[i, 0], facts.damage[i, marine, 0]) == (9, 9, 24, 15)
