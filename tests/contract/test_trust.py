@@ -297,8 +297,9 @@ PACKAGE = Path(ibal.__file__).parent
 TAKES_IN = {
     "registry.py", "envs/__init__.py", "adversaries/__init__.py", "adversaries/bundle.py", "evaluation/bank.py",
     "evaluation/teams.py", "experiments/config.py", "experiments/study.py", "experiments/runs.py",
-    "experiments/grid/execute.py", "experiments/grid/launch.py", "api/fit.py", "api/train.py", "cli/analyse.py",
-    "cli/attack.py", "cli/attack_check.py", "cli/bench_train.py", "cli/demo.py", "cli/replay.py", "cli/train.py",
+    "experiments/grid/execute.py", "experiments/grid/launch.py", "api/fit.py", "api/policy.py", "api/train.py",
+    "cli/analyse.py", "cli/attack.py", "cli/attack_check.py", "cli/bench_train.py", "cli/demo.py", "cli/replay.py",
+    "cli/train.py",
 }  # fmt: skip
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}

@@ -52,7 +52,7 @@ def test_one_side_or_both_lose_sight() -> None:
     memory = begun(DecoupledConfig(most=2, hides=1.0, one_side=0.5), LEAK)
     group, hidden = (np.asarray(a) for a in (memory.inner.group, memory.inner.mask.any(2)))
     attacked = group.any(1)
-    first, others = ((hidden & side)[attacked].any(1) for side in (group, ~group))
+    first, others = (np.asarray((hidden & side)[attacked].any(1)) for side in (group, ~group))
     for found, wanted in ((first & others, 0.5), (first & ~others, 0.25), (~first & others, 0.25)):
         assert found.mean() == pytest.approx(wanted, abs=0.03)
     # A side loses sight together.
