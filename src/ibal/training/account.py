@@ -7,8 +7,7 @@ sums to the whole: how small the rest is says how good the account is.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from ibal.training.learner import batch_learner, learner_for, told_by
 from ibal.training.loop import LEARNING
 from ibal.training.rollout import collect
 from ibal.training.runner import build
+from ibal.training.state import TrainState
 from ibal.types import Env
 
 PARTS = {
@@ -52,6 +52,24 @@ ROLLOUTS = 4  # that are timed, of games of their own: how long the longest last
 UPDATES = 8  # gradient steps in a row that are timed, each of a batch of its own
 
 
+Calls = dict[str, Callable[[], Any]]
+
+
+class Counted(NamedTuple):
+    """What was counted while chunks were timed: environment steps, gradient steps, and the share of padding."""
+
+    steps: int
+    updates: int
+    padding: float
+
+
+class Games(NamedTuple):
+    """Environment steps of the rollouts that are timed, and the share of what they compute that is play."""
+
+    steps: int
+    busy: float
+
+
 class Account(NamedTuple):
     """Microseconds of each part for an environment step, those of the whole, and useful operations per environment
     step of the parts that multiply matrices."""
@@ -72,27 +90,37 @@ def measure(
     for _ in range(warm_up):
         state, _ = make.chunk(state)
     jax.block_until_ready(state.progress)
-    shortest, steps, updates, padding = float("inf"), 0, 0, 0.0
-    for _ in range(repeats):
-        before, began = int(state.progress.env_steps[0]), time.perf_counter()
-        state, metrics = jax.block_until_ready(make.chunk(state))
-        # Noise on a shared machine only ever slows a chunk. How many steps it has is chance, and most of its time goes
-        # to gradient steps, as many in every chunk: the shortest time, but the mean of the steps.
-        shortest = min(shortest, time.perf_counter() - began)
-        steps += int(state.progress.env_steps[0]) - before
-        updates += int(metrics[LEARNING]["updates"].sum())
-        padding += float(metrics[LEARNING]["padding"].mean()) / repeats
     one = jax.jit(tree.at)(state, 0)
-    games = _games(env, learner, train, adversary, one)
+    counted = Counted(0, 0, 0.0)
+
+    def chunk() -> TrainState:
+        nonlocal state, counted
+        before = int(state.progress.env_steps[0])
+        state, metrics = make.chunk(state)
+        learned = metrics[LEARNING]
+        counted = Counted(
+            counted.steps + int(state.progress.env_steps[0]) - before,
+            counted.updates + int(learned["updates"].sum()),
+            counted.padding + float(learned["padding"].mean()) / (repeats + 1),
+        )
+        return state
+
+    rollouts, games = _games(env, learner, train, adversary, one)
     lessons = _lessons(env, learner, train, adversary, one)
-    idle = padding * (lessons["forward"] + lessons["backward"] + lessons["mixer"])
+    spans = bench.shortest({"chunk": chunk, **rollouts, **lessons}, repeats)
+    steps, updates, padding = counted
+    mine = _of_lessons(spans)
+    idle = padding * (mine["forward"] + mine["backward"] + mine["mixer"])
     for name in ("forward", "backward", "mixer"):
-        lessons[name] *= 1 - padding
-    spans = games | {name: span * updates / steps for name, span in (lessons | {"padding": idle}).items()}
+        mine[name] *= 1 - padding
+    found = _of_games(spans, games) | {
+        name: span * updates / steps for name, span in (mine | {"padding": idle}).items()
+    }
     replayed = updates * learner.batch * float(one.learner.replay.episodes.length.mean()) / steps
     return Account(
-        {name: 1e6 * spans[name] for name in PARTS},
-        1e6 * shortest * repeats / steps,
+        {name: 1e6 * found[name] for name in PARTS},
+        # How many steps a chunk has is chance, and most of its time goes to gradient steps, as many in every chunk.
+        1e6 * spans["chunk"] * (repeats + 1) / steps,
         {name: count * replayed for name, count in _operations(env, learner).items()},
     )
 
@@ -106,8 +134,8 @@ def _operations(env: Env, learner: ValueConfig) -> dict[str, float]:
 
 def _games(
     env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any
-) -> dict[str, float]:  # fmt: skip
-    """Return the seconds for an environment step of everything that a rollout does."""
+) -> tuple[Calls, Games]:  # fmt: skip
+    """Return what a rollout does, part by part and as a whole, and how much of it is play."""
     keys, now = (
         rng.episodes(rng.root(1), ROLLOUTS * train.envs).reshape(ROLLOUTS, -1),
         Progress(one.progress.env_steps, jnp.float32(1)),
@@ -122,27 +150,33 @@ def _games(
         return lambda: play(one.learner, attacker)
 
     calm, attacked = rollout(natural(), ()), rollout(adversary, one.attacker)
-    alone, whole = bench.seconds(calm), bench.seconds(attacked)
     episodes = attacked().episodes
     lockstep, steps = int(episodes.length.max(1).sum()), int(episodes.length.sum())
-    busy = steps / (train.envs * lockstep)
-    engine = bench.seconds(bench.steps_only(env, keys[0], lockstep))
-    policy = bench.seconds(bench.policy_only(env, plays.policy(one.learner, now), keys[0], lockstep))
-    recording = max(0.0, alone - engine - policy)
-    attack = whole - alone
     store = jax.jit(lambda kept, new: jax.lax.fori_loop(0, UPDATES, lambda _, kept: replay.add(kept, new), kept))
     example = tree.at(episodes, 0)
-    storing = ROLLOUTS * bench.seconds(lambda: store(replay.init(example, 2 * train.envs), example)) / UPDATES
-    spans = {"engine": engine, "policy": policy, "recording": recording, "attack": attack}
-    found = {name: busy * span for name, span in spans.items()}
-    found |= {"waiting": (1 - busy) * sum(spans.values()), "storing": storing}
-    return {name: span / steps for name, span in found.items()}
+    calls = {
+        "calm": calm, "attacked": attacked, "engine": bench.steps_only(env, keys[0], lockstep),
+        "policy": bench.policy_only(env, plays.policy(one.learner, now), keys[0], lockstep),
+        "storing": lambda: store(replay.init(example, 2 * train.envs), example),
+    }  # fmt: skip
+    return calls, Games(steps, steps / (train.envs * lockstep))
 
 
-def _lessons(
-    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any
-) -> dict[str, float]:  # fmt: skip
-    """Return the seconds for a gradient step of everything that one does, padding included."""
+def _of_games(spans: Mapping[str, float], games: Games) -> dict[str, float]:
+    """Return the seconds for an environment step of everything that a rollout does."""
+    found = {
+        "engine": spans["engine"], "policy": spans["policy"],
+        "recording": max(0.0, spans["calm"] - spans["engine"] - spans["policy"]),
+        "attack": spans["attacked"] - spans["calm"],
+    }  # fmt: skip
+    waiting = (1 - games.busy) * sum(found.values())
+    found = {name: games.busy * span for name, span in found.items()}
+    found |= {"waiting": waiting, "storing": ROLLOUTS * spans["storing"] / UPDATES}
+    return {name: span / games.steps for name, span in found.items()}
+
+
+def _lessons(env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any) -> Calls:
+    """Return what a gradient step does, up to one part after another; each call does it ``UPDATES`` times."""
     kept, learned = one.learner.replay, one.learner.learned
     batch, row = learner.batch, env.spec.horizon + 1
     of = lanes.plan(env.spec.n_agents, batch, row)
@@ -150,8 +184,10 @@ def _lessons(
     again, tells = adversary.reobserve if "obs" in adversary.threat.channels else None, told_by(learner, adversary)
     chosen = jnp.stack([replay.sample(rng.at(rng.root(2), i), kept, batch) for i in range(UPDATES)])
 
-    def each(one_step: Callable[[Int[Array, "b"], Any], Any], begin: Any, choose: bool = False) -> float:
-        """Time ``one_step(chosen, carry) -> carry`` over all batches; with ``choose``, batches drawn on the way."""
+    def each(
+        one_step: Callable[[Int[Array, "b"], Any], Any], begin: Any, choose: bool = False
+    ) -> Callable[[], Any]:  # fmt: skip
+        """``one_step(chosen, carry) -> carry`` over all batches; with ``choose``, batches drawn on the way."""
 
         def many(begin: Any, kept: Any) -> Any:
             def step(index: jax.Array, carry: Any) -> Any:
@@ -161,7 +197,7 @@ def _lessons(
             return jax.lax.fori_loop(0, UPDATES, step, begin)
 
         run = jax.jit(many)
-        return bench.seconds(lambda: run(begin, kept)) / UPDATES
+        return lambda: run(begin, kept)
 
     def task(which: Int[Array, "b"]) -> td.Task:
         laid = lanes.lay(slots(kept.episodes)[which], of, row)
@@ -182,7 +218,7 @@ def _lessons(
     def forward(which: Int[Array, "b"], work: td.Work) -> td.Work:
         return td.forward(task(which), jnp.int32(0), work)
 
-    def gradient(name: str, params: td.ValueParams, target: td.ValueParams) -> float:
+    def gradient(name: str, params: td.ValueParams, target: td.ValueParams) -> Callable[[], Any]:
         mix = mixer(name)
         work = td.work_for(params, kept.episodes, batch, mix, tells)
 
@@ -200,19 +236,28 @@ def _lessons(
         return state, work
 
     work = td.work_for(learned.params, kept.episodes, batch, mixer(learner.mixer), tells)
-    sampling = each(lambda which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True)
-    layout = each(lambda which, total: total + task(which).laid.episode.sum(), jnp.int32(0))
-    reading = max(0.0, each(read, jnp.float32(0)) - layout)
-    ahead = each(forward, work)
-    both = gradient(learner.mixer, learned.params, learned.target)
-    plain = gradient("vdn", *(td.ValueParams(p.agent, VdnParams()) for p in (learned.params, learned.target)))
-    whole = each(update, (learned, work))
-    mixing = max(0.0, both - plain)
     return {
-        "sampling": sampling, "layout": layout, "reading": 2 * reading, "mixer": mixing,
-        "forward": ahead - layout - reading - mixing / 4, "backward": both - ahead - reading - 3 * mixing / 4,
-        "optimiser": whole - both,
+        "sampling": each(lambda which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True),
+        "layout": each(lambda which, total: total + task(which).laid.episode.sum(), jnp.int32(0)),
+        "reading": each(read, jnp.float32(0)),
+        "ahead": each(forward, work),
+        "gradient": gradient(learner.mixer, learned.params, learned.target),
+        "plain": gradient("vdn", *(td.ValueParams(p.agent, VdnParams()) for p in (learned.params, learned.target))),
+        "update": each(update, (learned, work)),
+    }
+
+
+def _of_lessons(spans: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds for a gradient step of everything that one does, padding included."""
+    reading = max(0.0, spans["reading"] - spans["layout"])
+    mixing = max(0.0, spans["gradient"] - spans["plain"])
+    found = {
+        "sampling": spans["sampling"], "layout": spans["layout"], "reading": 2 * reading, "mixer": mixing,
+        "forward": spans["ahead"] - spans["layout"] - reading - mixing / 4,
+        "backward": spans["gradient"] - spans["ahead"] - reading - 3 * mixing / 4,
+        "optimiser": spans["update"] - spans["gradient"],
     }  # fmt: skip
+    return {name: span / UPDATES for name, span in found.items()}
 
 
 def table(name: str, found: Account, peak: float) -> list[str]:

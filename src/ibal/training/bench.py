@@ -7,7 +7,7 @@ parts on the same data, each in a program of its own. What the parts leave over 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -220,13 +220,23 @@ def relative_cost(
 
 
 def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
-    """Return the shortest of a few timed calls, after one that compiles."""
-    jax.block_until_ready(call())
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
+    """Return the seconds of the shortest of a few calls, after one that compiles."""
+    return shortest({"it": call}, repeats)["it"]
+
+
+def shortest(calls: Mapping[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
+    """Return the seconds of the shortest of ``rounds`` calls of each, after one that compiles.
+
+    They take turns: a moment in which the machine is busy then does not fall on all calls of one.
+    """
+    for call in calls.values():
         jax.block_until_ready(call())
-        best = min(best, time.perf_counter() - started)
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            jax.block_until_ready(call())
+            best[name] = min(best[name], time.perf_counter() - started)
     return best
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ibal import make
 from ibal.learners.config import ValueConfig
-from ibal.training import account
+from ibal.training import account, bench
 from ibal.training.bench import step_flops
 from ibal.training.config import TrainConfig
 
@@ -35,3 +35,11 @@ def test_every_part_of_a_training_is_timed() -> None:
     assert set(found.parts) == set(account.PARTS)
     assert found.whole > 0
     assert found.parts["waiting"] == pytest.approx(0, abs=1e-9)  # every game lasts two steps
+
+
+def test_calls_take_turns_after_each_has_been_made_once() -> None:
+    made: list[str] = []
+    spans = bench.shortest({name: lambda name=name: made.append(name) for name in ("a", "b")}, rounds=2)
+    assert made == ["a", "b", "a", "b", "a", "b"]
+    assert set(spans) == {"a", "b"}
+    assert all(span >= 0 for span in spans.values())
