@@ -167,7 +167,8 @@ def steer(
     A direction is blocked if ``numbers.look`` full steps that way, but no more than the way there is to go, end inside,
     and nearer to, the disc of an enemy or of a team mate that stands its ground. Other team mates give way and block
     one step, and with a smaller disc (``numbers.squeeze``). With ``rules.swept`` the whole way to there must be free
-    of firm bodies. Detours come every ``rules.detour_step`` degrees up to the
+    of firm bodies. A ranged unit that is nearly in range looks ``numbers.look_past`` full steps ahead all the same, and
+    walks full steps while it goes around (``numbers.full_detours``). Detours come every ``rules.detour_step`` degrees up to the
     limit of the unit's kind, the side taken last first; with nothing free the unit stays.
     """
     angles = [0, *(sign * a for a in range(rules.detour_step, rules.detour_most + 1, rules.detour_step)
@@ -204,7 +205,9 @@ def steer(
 
     longest = jnp.maximum(step, 1e-6)
     look = numbers.look + jnp.where(stats.melee, numbers.look_melee, 0.0)
-    far = jnp.minimum(look * longest, jnp.maximum(way, longest))
+    past = jnp.where(stats.melee, 0.0, numbers.look_past)
+    full = jnp.where(past > 0, jnp.maximum(stats.speed, longest), longest)
+    far = jnp.minimum(look * full, jnp.maximum(way, jnp.maximum(longest, past * full)))
     mine = (units.x, units.y, dx, dy, longest * longest, 0.5 / longest, far * far, 0.5 / far, numbers.squeeze)
     theirs = (*present(units.x, units.y, units.health > 0), planted)
     blocked = worked_out(jnp.any(step > 0), lambda: union(directions, mine, theirs, (room, foe)))
@@ -214,8 +217,10 @@ def steer(
     entry = blocked * 2 + jnp.where(units.side > 0, 1, 0)
     choice = jnp.asarray(_choices(len(turns)).reshape(-1)).at[entry].get(mode="clip")
     move_x = move_y = jnp.zeros_like(dx)
+    strides = (numbers.full_detours > 0) & ~stats.melee & (stats.acceleration == 0) & (step > 0)
+    aside = jnp.where(strides, stats.speed, step)
     for direction, (c, s) in enumerate(turns):
-        length = step * (numbers.cosine * c + (1.0 - numbers.cosine))
+        length = (aside if direction else step) * (numbers.cosine * c + (1.0 - numbers.cosine))
         move_x = jnp.where(choice == direction, length * (c * dx - s * dy), move_x)
         move_y = jnp.where(choice == direction, length * (c * dy + s * dx), move_y)
     return move_x, move_y, jnp.where((choice > 0) & (step > 0), jnp.where(choice % 2 == 1, 1.0, -1.0), units.side)

@@ -86,6 +86,8 @@ class Quantities(NamedTuple):
     cosine: float = 1.0  # share to which a detour at an angle advances only its cosine of a full step
     look: float = 1.0  # steps ahead at which the way is tested against bodies that stand firm
     look_melee: float = 0.0  # so many more for melee units
+    look_past: float = 0.0  # steps ahead that ranged units look even where less way is left until they are in range
+    full_detours: float = 0.0  # flag: a ranged unit goes around in full steps, even where less way is left
     squeeze: float = 0.49  # square of the share of their common room that no step toward a walking team mate enters
     push: float = 0.12  # furthest that crowding pushes a unit in one loop
     push_planted: float = 0.0  # share to which team mates that attack can be pushed, too

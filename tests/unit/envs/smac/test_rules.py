@@ -153,6 +153,29 @@ def test_the_way_is_tested_as_far_as_it_is_looked_ahead():
     assert walk(30, swept=False) == pytest.approx(0, abs=0.1)  # only the end, 4.2 away
 
 
+def aside(**numbers: float) -> tuple[float, float]:
+    """(degrees, length) of the step of a marine with 0.05 to go whose way is barred by a firm mate 0.9 ahead."""
+    game = Scenario("way", 60, (Group("marine", 2, (9.0, 16.0)),), (Group("marine", 1, (23.0, 16.0)),), terrain="open")
+    units = jax.tree.map(lambda a: a[:, None], initial_units(game, Rules()))
+    column = jnp.zeros((3, 1))
+    units = units._replace(x=column.at[:, 0].set(jnp.array([9.0, 9.9, 23.0])), y=column + 16.0)
+    rules = Rules(swept=True, detour_step=30, detour_most=120)
+    given = columns(Quantities(look=6, ranged_detour=120.0, cosine=0.0, **numbers))
+    planted, step = jnp.array([[False], [True], [True]]), jnp.array([[0.05], [0.0], [0.0]])
+    x, y, _ = steer(units, planted, column + 1, column, step, step, stats(game, rules), rules, given)
+    return float(np.degrees(np.arctan2(y[0, 0], x[0, 0]))), float(np.hypot(x[0, 0], y[0, 0]))
+
+
+def test_a_ranged_unit_looks_past_the_way_it_has_to_go():
+    assert aside() == pytest.approx((0, 0.05), abs=1e-3)
+    # Bodies are about 0.69 wide: six steps of 0.14 ahead the mate bars 30 degrees (0.9 sin 30 = 0.45), not 60 (0.78).
+    angle, length = aside(look_past=6.0)
+    assert (abs(angle), length) == (pytest.approx(60, abs=0.1), pytest.approx(0.05, abs=1e-3))
+    angle, length = aside(look_past=6.0, full_detours=1.0)
+    assert (abs(angle), length) == (pytest.approx(60, abs=0.1), pytest.approx(2.25 / 16, abs=1e-3))
+    assert aside(full_detours=1.0) == pytest.approx((0, 0.05), abs=1e-3)  # straight ahead it stops where it should
+
+
 def test_who_presses_on_a_walking_team_mate_gives_way():
     game = Scenario("file", 60, (Group("zealot", 2, (9.0, 16.0)),), (Group("marine", 1, (23.0, 16.0)),), terrain="open")
     rules = Rules(shrink="margin")
