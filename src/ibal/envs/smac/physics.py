@@ -168,8 +168,8 @@ def steer(
     and nearer to, the disc of an enemy or of a team mate that stands its ground. Other team mates give way and block
     one step, and with a smaller disc (``numbers.squeeze``). With ``rules.swept`` the whole way to there must be free
     of firm bodies. A ranged unit that is nearly in range looks ``numbers.look_past`` full steps ahead all the same, and
-    walks full steps while it goes around (``numbers.full_detours``). Detours come every ``rules.detour_step`` degrees up to the
-    limit of the unit's kind, the side taken last first; with nothing free the unit stays.
+    walks full steps while it goes around (``numbers.full_detours``). Detours come every ``rules.detour_step`` degrees
+    up to the limit of the unit's kind, the side taken last first; with nothing free the unit stays.
     """
     angles = [0, *(sign * a for a in range(rules.detour_step, rules.detour_most + 1, rules.detour_step)
                    for sign in (1, -1))]  # fmt: skip
