@@ -102,6 +102,8 @@ def test_what_is_wrong_is_one_sentence(
     two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "matrix.toml").write_text("[[evaluate]]\n")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "episodes.parquet").write_text("no table")
     (tmp_path / "other").mkdir()
@@ -109,6 +111,7 @@ def test_what_is_wrong_is_one_sentence(
     for arguments, said in (
         ([str(tmp_path / "nothing"), "--table", "7"], "there is no such folder"),
         ([str(tmp_path / "empty")], "is no evaluation: it has no episodes.parquet"),
+        ([str(tmp_path / "studies"), "--claims"], f"name one: ibal report {tmp_path / 'studies' / 'matrix.toml'}"),
         ([str(tmp_path / "broken")], "episodes.parquet cannot be read"),
         ([str(tmp_path / "other")], "it has no method, seed, env, attack"),
         ([two[0], "--table", "5"], "there are 1, 7, 8, 9, 10, 11, 12, 13, 14"),

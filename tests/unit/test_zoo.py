@@ -83,6 +83,13 @@ def test_what_is_pushed_can_be_listed_shown_and_fetched(mine: Zoo, tmp_path: Pat
     assert described(file)["sha256"] == mine.entries[TEAM]["sha256"]
 
 
+def test_a_list_of_one_environment_takes_short_names_and_tells_of_those_that_are_none(mine: Zoo, capsys) -> None:
+    assert main(["zoo", "list", "--zoo", mine.where, "--env", "3m"]) == 0
+    assert capsys.readouterr().out.startswith("smac/3m/ibal-0")
+    assert main(["zoo", "list", "--zoo", mine.where, "--env", "smac/33m"]) == 2
+    assert '"smac/33m": there is no such environment. Closest: "smac/3m".' in capsys.readouterr().err
+
+
 def test_what_has_a_name_already_is_not_replaced_unless_asked_for(mine: Zoo, capsys) -> None:
     other, before = str(mine.local("smac/3m/ibal-1")), mine.entries[TEAM]["sha256"]
     assert main(["zoo", "push", TEAM, other, "--zoo", mine.where]) == 2
@@ -293,6 +300,9 @@ def test_a_claim_holds_where_chance_explains_the_difference() -> None:
         ({"mean": "much"}, '"mean"'),
         ({"episodes": 0}, "not one about episodes"),
         ({"score": "fame"}, "not one about episodes"),
+        ({"mean": 1.5}, "a share of games from 0 to 1"),
+        ({"interval": [0.5]}, "its two ends, the lower first"),
+        ({"interval": [0.6, 0.4]}, "its two ends, the lower first"),
     ],
 )
 def test_claims_are_read_as_a_strangers(more: dict[str, object], words: str) -> None:

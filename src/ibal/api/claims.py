@@ -75,7 +75,20 @@ def read(claims: Sequence[Mapping[str, Any]], where: str) -> list[dict[str, Any]
                 raise ConfigError(f"{where}: {quoted(word)} is code, and no file may name code as its attack")
         if one["score"] not in ("win_rate", "return") or one["episodes"] < 1:
             raise ConfigError(f"{where}: the claim about {quoted(one['attack'])} is not one about episodes")
+        _check_numbers(one, where)
     return found
+
+
+def _check_numbers(claim: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for a mean or an interval that no episodes can have."""
+    mean, ends = claim["mean"], claim["interval"]
+    numbers = [mean, *(ends or ())]
+    whole = all(map(math.isfinite, numbers)) and (ends is None or (len(ends) == 2 and ends[0] <= ends[1]))
+    if not whole or (claim["score"] == "win_rate" and not 0 <= mean <= 1):
+        raise ConfigError(
+            f"{where}: the claim about {quoted(claim['attack'])} is {mean} with the interval {ends}; a number (a share "
+            "of games from 0 to 1) and its two ends, the lower first, were expected"
+        )
 
 
 def verdict(claim: Mapping[str, Any], rows: pl.DataFrame | None, of: int) -> dict[str, Any]:

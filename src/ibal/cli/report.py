@@ -77,6 +77,12 @@ def _is_study(path: Path) -> bool:
     return path.suffix == ".toml" or (path / "study.toml").is_file()
 
 
+def _studies_in(folder: Path) -> list[Path]:
+    """Return the files of studies of one folder, as ``ibal grid new --out FOLDER/name.toml`` writes them."""
+    files = sorted(file for file in folder.glob("*.toml") if file.is_file())
+    return [file for file in files if "[[evaluate]]" in file.read_text(encoding="utf-8", errors="replace")]
+
+
 def _study(options: argparse.Namespace, output: Output) -> int:
     """Write the page of a study."""
     if len(options.evaluations) > 1 or options.format is not None:
@@ -138,8 +144,12 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
             frames.append(_rows_of(folder))
             continue
         if not folder.is_dir():
-            raise CommandError(f"{folder}: there is no such folder; name one that ibal evaluate --out wrote", WRONG_USE)
+            raise CommandError(
+                f"{folder}: there is no such folder; name one that ibal evaluate --out wrote, or a study", WRONG_USE
+            )
         if not (folder / EPISODES).is_file():
+            if studies := _studies_in(folder):
+                raise CommandError(f"{folder} holds studies; name one: ibal report {studies[0]}", WRONG_USE)
             raise CommandError(
                 f"{folder} is no evaluation: it has no {EPISODES}; ibal evaluate … --out {folder} writes it", WRONG_USE
             )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ibal.cli.output import (
 )
 from ibal.evaluation.felt import told
 from ibal.files import appear_bytes
+from ibal.registry import hint, quoted
 from ibal.zoo import Zoo, bare, described
 
 
@@ -95,8 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace, output: Output) -> int:
     zoo = Zoo(options.zoo)
+    env = None if options.env is None else _environment(options.env, {one["env"] for one in zoo.entries.values()})
     found = {name: one for name, one in zoo.entries.items()
-             if options.env in (None, one["env"]) and options.kind in (None, one["kind"])}  # fmt: skip
+             if env in (None, one["env"]) and options.kind in (None, one["kind"])}  # fmt: skip
     width = max(map(len, found), default=0)
     lines = [
         f"{name:<{width}}  {one['kind']:<8}  {_made(one)}, rules {one.get('version', '?')}"
@@ -104,6 +106,21 @@ def _list(options: argparse.Namespace, output: Output) -> int:
     ]
     output.result({"zoo": zoo.where, "entries": found}, "\n".join(lines) or f"{zoo.where} has nothing of it")
     return OK
+
+
+def _environment(name: str, held: Collection[str]) -> str:
+    """Return the environment that is meant, of a short name ("3m") too. Raises CommandError for one that is neither in
+    the zoo nor anywhere."""
+    if name in held:
+        return name
+    from ibal import envs
+
+    try:
+        return envs.named(name)[0]
+    except ValueError as error:
+        raise CommandError(
+            f"--env {quoted(name)}: there is no such environment.{hint(name, held)} Leave it out for all", WRONG_USE
+        ) from error
 
 
 def _made(one: Mapping[str, Any]) -> str:
@@ -165,9 +182,10 @@ def _push(options: argparse.Namespace, output: Output) -> int:
         name: value for name, value in (("licence", options.licence), ("note", options.note)) if value
     }
     if options.results is not None:
-        from ibal.api.claims import of_evaluation
+        from ibal.api.claims import of_evaluation, read
 
-        facts["claims"] = of_evaluation(options.results, described(options.file)["sha256"])
+        # Held to what ``check`` will read, so that nothing is pushed that nobody can play again.
+        facts["claims"] = read(of_evaluation(options.results, described(options.file)["sha256"]), str(options.results))
     zoo, name = Zoo(options.zoo), bare(options.name)
     before = zoo.known().get(name)
     if before is not None and not options.replace and before["sha256"] != described(options.file)["sha256"]:
