@@ -23,10 +23,10 @@ from common import add_options, emit, log, parse_settings, table, versions
 
 from ibal import rng
 from ibal.envs.smac import env as smac
-from ibal.evaluation.perturb import perturb
 from ibal.experiments.config import RunConfig
 from ibal.experiments.presets import apply_preset
 from ibal.experiments.run import train_run
+from ibal.game.perturb import perturb
 from ibal.nets.bundle import load_policy
 from ibal.nets.pymarl import pymarl_agent
 from ibal.types import Env

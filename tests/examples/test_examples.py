@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import ibal
-from ibal.evaluation.perturb import checked
 from ibal.experiments.presets import PRESETS
+from ibal.game.perturb import checked
 
 HOME = Path(__file__).parents[2] / "examples"
 

@@ -21,7 +21,7 @@ from ibal.adversaries.faults import idle
 from ibal.adversaries.interaction.attack import InteractionConfig, Memory, interaction, told
 from ibal.adversaries.interaction.options import InteractionOptions, Lessons
 from ibal.adversaries.limits import within
-from ibal.adversaries.random import legal
+from ibal.adversaries.random import coin, legal
 from ibal.types import Actions, EnvSpec, Episodes, Feedback, PRNGKey, TimeStep
 
 INFORMATION, IDLE, RANDOM = range(3)  # what G1 does instead
@@ -67,8 +67,8 @@ def decoupled(config: DecoupledConfig, spec: EnvSpec) -> Adversary:
     def begin(key: PRNGKey, state: Any, step: TimeStep) -> Apart:
         memory, draws = inner.begin(key, state, step), rng.stream(key, "apart")
         sides = one_side(draws, config, memory.group)
-        mask = memory.mask & sides[:, None] & _coin(draws, "hides", config.hides)
-        p = jnp.where(_coin(draws, "misbehaves", config.misbehaves), memory.p, 0.0)
+        mask = memory.mask & sides[:, None] & coin(draws, "hides", config.hides)
+        p = jnp.where(coin(draws, "misbehaves", config.misbehaves), memory.p, 0.0)
         return Apart(way(draws, config, spec), memory._replace(mask=mask, p=p))
 
     def observe(key: PRNGKey, state: Any, memory: Apart, view: ObsView) -> tuple[jax.Array, Apart]:
@@ -105,17 +105,13 @@ def decoupled(config: DecoupledConfig, spec: EnvSpec) -> Adversary:
     )
 
 
-def _coin(key: PRNGKey, name: str, p: float) -> Bool[Array, ""]:
-    return jax.random.bernoulli(rng.stream(key, name), p)
-
-
 def one_side(key: PRNGKey, config: DecoupledConfig, group: Bool[Array, "n"]) -> Bool[Array, "n"]:
     """Draw who may lose sight: everybody, or only G1, or only the others."""
-    side = jnp.where(_coin(key, "which", 0.5), group, ~group)
-    return jnp.where(_coin(key, "sides", config.one_side), side, True)
+    side = jnp.where(coin(key, "which", 0.5), group, ~group)
+    return jnp.where(coin(key, "sides", config.one_side), side, True)
 
 
 def way(key: PRNGKey, config: DecoupledConfig, spec: EnvSpec) -> Int[Array, ""]:
     """Draw what G1 does instead."""
-    other = jnp.where(_coin(key, "idles", 0.5 if spec.idle_actions else 0.0), IDLE, RANDOM)
-    return jnp.where(_coin(key, "informed", config.informed), INFORMATION, other).astype(jnp.int32)
+    other = jnp.where(coin(key, "idles", 0.5 if spec.idle_actions else 0.0), IDLE, RANDOM)
+    return jnp.where(coin(key, "informed", config.informed), INFORMATION, other).astype(jnp.int32)

@@ -37,7 +37,7 @@ FAULTS = Registry(
     listing="ibal attack list",
     flag="--attacks",
 )
-WORLD = ("dis", "abs", "hp")  # faults of the world itself, which an environment follows (``evaluation.perturb``)
+WORLD = ("dis", "abs", "hp")  # faults of the world itself, which an environment follows (``game.perturb``)
 
 _SHORT = re.compile(r"(?P<kind>[a-z]+)(-(?P<much>\d{1,6}))?(@(?P<first>\d{1,7})(-(?P<last>\d{1,7}))?)?")
 _LIKE_ONE = re.compile(r"\w+(-\d.*|@.*)")

@@ -15,6 +15,11 @@ from ibal.adversaries.limits import among, at_least, within
 from ibal.types import Actions, EnvSpec, PRNGKey
 
 
+def coin(key: PRNGKey, name: str, p: float) -> Bool[Array, ""]:
+    """Draw whether something of probability ``p`` happens; each name is a draw of its own."""
+    return jax.random.bernoulli(rng.stream(key, name), p)
+
+
 @dataclass(frozen=True)
 class RandomConfig:
     """Noise on what one random agent sees at every step, and a random action for one at some (Appendix D.2)."""

@@ -25,7 +25,7 @@ from ibal.adversaries.base import ActView, Adversary, ObsView, Tells, Threat, ad
 from ibal.adversaries.faults import idle
 from ibal.adversaries.groups import draw_members
 from ibal.adversaries.limits import among, at_least, within
-from ibal.adversaries.random import legal
+from ibal.adversaries.random import coin, legal
 from ibal.types import Actions, EnvSpec, PRNGKey, TimeStep
 
 IDLE, RANDOM, WORST = range(3)
@@ -120,11 +120,6 @@ def varied(config: VariedConfig, spec: EnvSpec) -> Adversary:
         reobserve=reobserve if sees else None,
         tells=Tells(n * (1 + WAYS) + 1, tell),
     )
-
-
-def coin(key: PRNGKey, name: str, p: float) -> Bool[Array, ""]:
-    """Draw whether something of probability ``p`` happens; each name is a draw of its own."""
-    return jax.random.bernoulli(rng.stream(key, name), p)
 
 
 def lost_sight(key: PRNGKey, config: VariedConfig, spec: EnvSpec, members: Any) -> Bool[Array, "n o"]:

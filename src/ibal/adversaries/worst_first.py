@@ -30,6 +30,7 @@ from ibal.adversaries.base import ActView, Adversary, ObsView, Tells, Threat, ad
 from ibal.adversaries.groups import GroupConfig
 from ibal.adversaries.limits import at_least, within
 from ibal.game.host import UNTOUCHED
+from ibal.game.perturb import perturb
 from ibal.options import ConfigError, bracketed, with_options
 from ibal.types import KNOWLEDGE, Actions, Env, EnvSpec, Episodes, Feedback, PRNGKey, TimeStep
 
@@ -269,17 +270,9 @@ def _world(names: list[str]) -> Any:
 
 
 def _perturbed(env: Env, name: str) -> Any:
-    params = env.params
-    if name == "none":
-        return params
-    if env.perturb is None:
+    if name != "none" and env.perturb is None:  # ``perturb`` would make another world of it
         raise ValueError(f'{env.spec.name} cannot follow "{name}": its parameters know no perturbation')
-    for part in name.split("+"):
-        kind, _, amount = part.partition("-")
-        if kind == "abs" and int(amount) >= env.spec.n_agents:
-            raise ValueError(f"{part} on {env.spec.name}: one of its {env.spec.n_agents} agents must be there")
-        params = env.perturb(params, part)
-    return params
+    return perturb(env, name)[1]
 
 
 def _telling(attacks: list[Adversary]) -> Tells:

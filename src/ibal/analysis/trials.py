@@ -22,7 +22,7 @@ from ibal.adversaries.faults import Setting, setting
 from ibal.evaluation import stats
 from ibal.evaluation.episodes import episode_keys, play
 from ibal.evaluation.matrix import Team
-from ibal.evaluation.perturb import perturb
+from ibal.game.perturb import perturb
 from ibal.game.referee import is_hosted
 
 BATCH = 128  # episodes

@@ -19,7 +19,7 @@ import polars as pl
 
 from ibal import reading
 from ibal.evaluation import stats
-from ibal.evaluation.results import read_episodes
+from ibal.evaluation.results import read_episodes, score_of
 from ibal.options import ConfigError
 from ibal.registry import quoted
 
@@ -48,8 +48,9 @@ def of_evaluation(folder: Path, sha256: str) -> list[dict[str, Any]]:
     fitted = {one.get("attack"): [str(each["sha256"]) for each in one.get("fitted", ())] for one in card["attacks"]}
     claims: list[dict[str, Any]] = []
     for (attack, harm), cell in rows.filter(who).group_by("attack", "perturbation", maintain_order=True):
-        rate = cell["win"].null_count() == 0
-        found = stats.sample([cell["win" if rate else "return"].cast(pl.Float64).to_numpy()], rate=rate)
+        score = score_of(cell)
+        rate = score == "win"
+        found = stats.sample([cell[score].cast(pl.Float64).to_numpy()], rate=rate)
         claims.append({
             "attack": attack, "perturbation": harm, "score": "win_rate" if rate else "return", "mean": found.mean,
             "interval": stats.ends(found), "episodes": cell.height, "key_seed": card["key_seed"],

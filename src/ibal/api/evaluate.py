@@ -15,9 +15,9 @@ from ibal.evaluation import results
 from ibal.evaluation.attack_sets import playable
 from ibal.evaluation.bank import Bank
 from ibal.evaluation.matrix import Cell, Plan, Team, cells
-from ibal.evaluation.perturb import checked
 from ibal.experiments.refit import refitting
 from ibal.files import claimed
+from ibal.game.perturb import checked
 from ibal.options import ConfigError
 from ibal.registry import UnknownName
 

@@ -27,9 +27,10 @@ from ibal.evaluation.attack_sets import expanded
 from ibal.evaluation.bank import Bank, configuration
 from ibal.evaluation.felt import badly_fitted
 from ibal.evaluation.matrix import as_parquet, engine_version
-from ibal.evaluation.perturb import perturb
+from ibal.evaluation.results import score_of
 from ibal.evaluation.teams import found
 from ibal.files import appear, appear_bytes, replace_text
+from ibal.game.perturb import perturb
 from ibal.nets.bundle import load_policy
 from ibal.options import ConfigError
 from ibal.report.study import Replay, study_data, study_html
@@ -333,8 +334,7 @@ def _followed(env: str, meta: dict[str, Any], note: Callable[[str], None]) -> li
 
 def row_of(name: str, meta: dict[str, Any], rows: pl.DataFrame, episodes: int, seed: int) -> dict[str, Any]:
     """Return the numbers of a submission, its worst cell first."""
-    wins = rows["win"].null_count() == 0
-    score = "win" if wins else "return"
+    score = score_of(rows)
     means = rows.group_by("env", "attack", "perturbation", maintain_order=True).agg(pl.col(score).mean().alias("score"))
     cells = sorted(means.iter_rows(named=True), key=lambda one: one["score"])
     about = {key: meta.get(key) for key in ("env", "version", "method", "seed", "env_steps")}

@@ -33,7 +33,7 @@ def asked(options: argparse.Namespace) -> Asked:
     """Read the options. Raises CommandError or UnknownName for what no environment could be asked for."""
     attacks = attack_names("natural" if options.attacks is None else options.attacks)
     perturbations = names("--perturbations", "none" if options.perturbations is None else options.perturbations)
-    from ibal.evaluation.perturb import checked
+    from ibal.game.perturb import checked
 
     try:
         for name in perturbations:

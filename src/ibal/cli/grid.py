@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 SHOWN = 40  # lines of a status: all that fail, and what runs
 ON = ("local", "ray", "slurm")
 BUDGETS = ("smoke", "laptop", "paper")
-STUDIES = ("paper", "matrix", "defenders", "ablations")
 
 
 def main(argv: list[str]) -> int:
@@ -182,14 +181,14 @@ def _clean(options: argparse.Namespace, output: Output) -> int:
 
 def _new(options: argparse.Namespace, output: Output) -> int:
     from ibal.experiments.paper import paper_study
-    from ibal.experiments.studies import named_study
+    from ibal.experiments.studies import NAMES, named_study
     from ibal.experiments.study import STUDY_FILE, read_study
     from ibal.experiments.toml_text import to_toml
     from ibal.files import replace_text
 
-    if options.what not in STUDIES:
-        near = hint(options.what, STUDIES)
-        raise CommandError(f'"{options.what}" is no study.{near} There are: {", ".join(STUDIES)}', WRONG_USE)
+    if options.what not in NAMES:
+        near = hint(options.what, NAMES)
+        raise CommandError(f'"{options.what}" is no study.{near} There are: {", ".join(NAMES)}', WRONG_USE)
     tables, figures = _numbers("--tables", options.tables), _numbers("--figures", options.figures)
     maps, methods = ([one for one in text.split(",") if one] for text in (options.maps, options.methods))
     if options.what != "paper" and (tables or figures):

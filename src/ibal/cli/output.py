@@ -150,9 +150,9 @@ def claim(folder: Path, name: str = CLAIM) -> Generator[Claim]:
 
 def check_attackers(path: Path | None) -> None:
     """Refuse an ``--attackers`` that names neither a folder nor attackers of the zoo."""
-    if path is not None and str(path).startswith("zoo:"):
-        from ibal.zoo import Zoo, bare
+    from ibal.zoo import Zoo, bare, is_name
 
+    if path is not None and is_name(str(path)):
         Zoo().attackers(bare(str(path)))
     elif path is not None and not path.is_dir():
         raise CommandError(f"--attackers {path}: there is no such folder", WRONG_USE)

@@ -153,7 +153,7 @@ def _prepare(options: argparse.Namespace, note: Callable[[str], None]) -> _Game:
     except (UnknownName, ConfigError) as error:
         raise _refused(str(error)) from error
     from ibal.evaluation.bank import Bank
-    from ibal.evaluation.perturb import perturb, together
+    from ibal.game.perturb import perturb, together
 
     bank = Bank(options.attackers)
     try:

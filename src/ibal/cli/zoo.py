@@ -181,14 +181,15 @@ def _push(options: argparse.Namespace, output: Output) -> int:
     facts: dict[str, Any] = {
         name: value for name, value in (("licence", options.licence), ("note", options.note)) if value
     }
+    digest = described(options.file)["sha256"]
     if options.results is not None:
         from ibal.api.claims import of_evaluation, read
 
         # Held to what ``check`` will read, so that nothing is pushed that nobody can play again.
-        facts["claims"] = read(of_evaluation(options.results, described(options.file)["sha256"]), str(options.results))
+        facts["claims"] = read(of_evaluation(options.results, digest), str(options.results))
     zoo, name = Zoo(options.zoo), bare(options.name)
     before = zoo.known().get(name)
-    if before is not None and not options.replace and before["sha256"] != described(options.file)["sha256"]:
+    if before is not None and not options.replace and before["sha256"] != digest:
         raise CommandError(f"{zoo.where} has another {name}; choose another name, or say --replace", WRONG_USE)
     entry = zoo.add(name, options.file, facts)
     output.result({"name": options.name, **entry}, f"{options.zoo}: {name} ({entry['sha256'][:12]})")

@@ -24,9 +24,10 @@ def check_of(rows: pl.DataFrame) -> dict[str, Any]:
     under "natural" as under the attack: "natural", "attacked", "lost" (natural - attacked) and its 95 % interval by the
     rule of ``stats``, None where one episode tells nothing of others."""
     from ibal.evaluation import stats
+    from ibal.evaluation.results import score_of
 
-    wins = rows["win"].null_count() == 0
-    column = "win" if wins else "return"
+    column = score_of(rows)
+    wins = column == "win"
     calm, attacked = (
         stats.sample([rows.filter((rows["attack"] == "natural") == quiet)[column].to_numpy()], rate=wins)
         for quiet in (True, False)

@@ -32,9 +32,9 @@ from ibal.adversaries.base import Adversary, refusal
 from ibal.evaluation import sources
 from ibal.evaluation.episodes import EpisodeResults, episode_keys, play
 from ibal.evaluation.hosted import Broken
-from ibal.evaluation.perturb import perturb, together
 from ibal.evaluation.versions import require_one
 from ibal.files import appear_bytes
+from ibal.game.perturb import perturb, together
 from ibal.nets.agents import Agent
 from ibal.options import check_count, check_seed
 from ibal.types import Env, HostPolicy, Policy

@@ -70,10 +70,15 @@ def evaluate(
     return done
 
 
+def score_of(rows: pl.DataFrame) -> str:
+    """Return the column that says how well teams have played: "win", or "return" where games cannot be won."""
+    return "return" if rows["win"].null_count() else "win"
+
+
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:
     """Put the attack that leaves least first, over all teams and perturbations: the share won, or the return where
     games cannot be won."""
-    score = "return" if rows["win"].null_count() else "win"
+    score = score_of(rows)
     means = rows.group_by("attack", maintain_order=True).agg(pl.col(score).mean()).sort(score, maintain_order=True)
     place = {name: i for i, name in enumerate(means["attack"])}
     return rows.sort(pl.col("attack").replace_strict(place, return_dtype=pl.Int32), maintain_order=True)

@@ -132,7 +132,7 @@ def world_of(name: str, env: Env) -> Env:
 
     Raises ValueError for a perturbation that it cannot follow.
     """
-    from ibal.evaluation.perturb import perturb
+    from ibal.game.perturb import perturb
 
     if name in METHODS:
         return env

@@ -91,10 +91,10 @@ def rows(
 
 def read(
     episodes: Episodes, chosen: Int[Array, "b"], episode: Int[Array, "t r"], time: Int[Array, "t r"],
-    reobserve: Reobserve | None = None, tells: Tells | None = None,
+    reobserve: Reobserve | None = None, told: Float[Array, "b p"] | None = None,
 ) -> Rows:  # fmt: skip
-    """Read what stands in slots that hold step ``time`` of ``episodes[chosen[episode]]``; -1 is padding. What ``tells``
-    says of an episode stands behind its states."""
+    """Read what stands in slots that hold step ``time`` of ``episodes[chosen[episode]]``; -1 is padding. What is
+    ``told`` of an episode stands behind its states."""
     inside = episode >= 0
     which = jnp.where(inside, chosen[jnp.maximum(episode, 0)], 0)
     step = jnp.minimum(time, episodes.action.shape[1] - 1)
@@ -103,8 +103,8 @@ def read(
     if reobserve is not None and episodes.seen is None:
         seen = jax.vmap(jax.vmap(reobserve))(jax.tree.map(lambda leaf: leaf[which], episodes.memory), seen)
     state = episodes.state[which, time].astype(jnp.float32)
-    if tells is not None:
-        state = jnp.concatenate((state, told(tells, episodes, chosen)[jnp.maximum(episode, 0)]), axis=-1)
+    if told is not None:
+        state = jnp.concatenate((state, told[jnp.maximum(episode, 0)]), axis=-1)
     last = jnp.where((time > 0)[..., None], episodes.action[which, jnp.maximum(time - 1, 0)].astype(jnp.int32), -1)
     length = episodes.length[which]
     return Rows(
@@ -121,9 +121,9 @@ def read(
     )
 
 
-def told(tells: Tells, episodes: Episodes, chosen: Int[Array, "b"]) -> Float[Array, "b p"]:
-    """Return what is told of the chosen episodes."""
-    return jax.vmap(tells.of)(tree.at(episodes.memory, chosen))
+def told_of(tells: Tells | None, episodes: Episodes, chosen: Int[Array, "b"]) -> Float[Array, "b p"] | None:
+    """Return what is told of the chosen episodes, if anything is."""
+    return None if tells is None else jax.vmap(tells.of)(tree.at(episodes.memory, chosen))
 
 
 def row_group(n_agents: int, batch: int) -> int:

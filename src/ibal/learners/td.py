@@ -18,7 +18,7 @@ from ibal import tree
 from ibal.learners import lanes
 from ibal.learners.config import PqnConfig, ValueConfig
 from ibal.learners.lanes import Lanes, Plan
-from ibal.learners.packing import Reobserve, Rows, goes_on, read, slots
+from ibal.learners.packing import Reobserve, Rows, goes_on, read, slots, told_of
 from ibal.nets import gru
 from ibal.nets.agents import PyMarlAgent
 from ibal.nets.mixers import Mixer
@@ -59,7 +59,7 @@ class Task(NamedTuple):
     mix: Mixer
     config: ValueConfig
     reobserve: Reobserve | None
-    tells: Tells | None
+    told: Float[Array, "b p"] | None
 
 
 def work_for(params: ValueParams, episodes: Episodes, batch: int, mix: Mixer, tells: Tells | None = None) -> Work:
@@ -88,7 +88,7 @@ def gradient(
     of = lanes.plan(episodes.obs.shape[2], chosen.shape[0], row)
     laid = lanes.lay(slots(episodes)[chosen], of, row)
     laid = laid._replace(blocks=tree.common(laid.blocks, axis))  # loops whose lengths seeds share need no masks
-    task = Task(params, target, episodes, chosen, laid, of, mix, config, reobserve, tells)
+    task = Task(params, target, episodes, chosen, laid, of, mix, config, reobserve, told_of(tells, episodes, chosen))
     nothing = jax.tree.map(jnp.zeros_like, params)
     zeros = {name: jnp.float32(0) for name in ("loss", "td_error", "q_taken", "target")}
 
@@ -109,7 +109,7 @@ def block_of(task: Task, wave: Int[Array, ""], index: Int[Array, ""]) -> Rows:
     """Read a block of a wave's lanes."""
     size, at = (task.plan.span, task.plan.lanes), (index * task.plan.span, wave * task.plan.lanes)
     episode, time = (jax.lax.dynamic_slice(a, at, size) for a in (task.laid.episode, task.laid.time))
-    return read(task.episodes, task.chosen, episode, time, task.reobserve, task.tells)
+    return read(task.episodes, task.chosen, episode, time, task.reobserve, task.told)
 
 
 def _inputs(batch: Rows) -> Float[Array, "tln i"]:

@@ -328,7 +328,8 @@ def _films(replays: Replays) -> str:
     number: dict[str, int] = {}
     films = [[number.setdefault(piece, len(number)) for piece in pieces] for _, pieces in replays]
     held = packed(json.dumps({"pieces": [*number], "films": films}, separators=(",", ":")))
-    script = (resources.files("ibal.report") / "web" / "audit.js").read_text("utf-8")
+    web = resources.files("ibal.report") / "web"
+    script = "\n".join((web / name).read_text("utf-8") for name in ("unpack.js", "audit.js"))
     return f'<script type="text/plain" id="films">{held}</script>\n<script>\n{script}</script>'
 
 

@@ -197,7 +197,7 @@ def study_html(data: Mapping[str, Any], curves: str = "", replays: Sequence[Repl
     parts = {
         "title": html.escape(str(data["title"])),
         "style": (web / "study.css").read_text("utf-8"),
-        "script": (web / "study.js").read_text("utf-8"),
+        "script": "\n".join((web / name).read_text("utf-8") for name in ("unpack.js", "study.js")),
         "curves": curves,
         "data": embed({**data, "replays": films}),
     }

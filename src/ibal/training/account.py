@@ -20,7 +20,7 @@ from ibal.adversaries.base import Adversary, natural
 from ibal.learners import lanes, replay, td
 from ibal.learners.base import Progress
 from ibal.learners.config import ValueConfig
-from ibal.learners.packing import slots
+from ibal.learners.packing import slots, told_of
 from ibal.nets.mixers import mixer
 from ibal.nets.mixers.vdn import VdnParams
 from ibal.training import bench
@@ -203,7 +203,7 @@ def _lessons(env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adve
         laid = lanes.lay(slots(kept.episodes)[which], of, row)
         return td.Task(
             learned.params, learned.target, kept.episodes, which, laid, of, mixer(learner.mixer), learner, again,
-            tells,
+            told_of(tells, kept.episodes, which),
         )  # fmt: skip
 
     def read(which: Int[Array, "b"], total: jax.Array) -> jax.Array:

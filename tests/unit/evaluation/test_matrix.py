@@ -16,10 +16,10 @@ from ibal.adversaries.base import Threat, adversary, natural
 from ibal.evaluation import matrix
 from ibal.evaluation.episodes import play
 from ibal.evaluation.matrix import Attack, Cell, Plan, Team, as_parquet, cells, run
-from ibal.evaluation.perturb import perturb
 from ibal.evaluation.results import COLUMNS, VERSION, evaluate, read_episodes
 from ibal.evaluation.scripted import random_policy
 from ibal.evaluation.summary import summarise
+from ibal.game.perturb import perturb
 from ibal.nets.agents import Agent
 from ibal.types import Env
 

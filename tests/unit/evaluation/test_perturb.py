@@ -7,8 +7,8 @@ import pytest
 
 from ibal import make, rng
 from ibal.evaluation.episodes import play
-from ibal.evaluation.perturb import NAMES, checked, perturb
 from ibal.evaluation.scripted import random_policy
+from ibal.game.perturb import NAMES, checked, perturb
 from ibal.types import Env
 
 SMAC = make("smac/3m")

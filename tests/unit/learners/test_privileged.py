@@ -18,7 +18,7 @@ from ibal.envs.toy import two_step
 from ibal.experiments.config import RunConfig, config_hash, save_toml
 from ibal.experiments.pretrained import learner_state
 from ibal.learners.config import ValueConfig
-from ibal.learners.packing import read
+from ibal.learners.packing import read, told_of
 from ibal.learners.value import value_learner
 from ibal.nets.mixers import mixer
 from ibal.options import ConfigError
@@ -58,7 +58,8 @@ def in_the_books(episodes: Episodes) -> Episodes:
 def test_the_mixer_sees_the_clean_state_and_the_agents_the_attacked_observation() -> None:
     episodes = attacked()
     episode, time = jnp.array([[0, 1], [0, 1]]), jnp.array([[0, 2], [1, 3]])
-    rows = read(episodes, jnp.array([2, 4]), episode, time, reobserve, TELLS)
+    chosen = jnp.array([2, 4])
+    rows = read(episodes, chosen, episode, time, reobserve, told_of(TELLS, episodes, chosen))
     for (t, r), which in np.ndenumerate(np.array([[2, 4], [2, 4]])):
         at = int(time[t, r])
         np.testing.assert_array_equal(rows.state[t, r, :STATE], episodes.state[which, at])

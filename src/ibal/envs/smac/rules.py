@@ -266,7 +266,8 @@ _CHOICES = {
     "colossus_near": ("self", "goal"),
 }
 
-# Every set of rules that results were published with. Never change an entry: add one.
+# Every set of rules that results were published with. Never change an entry: add one. (The colossi of 2026-12 came in
+# after it; nothing had been published with them but one training on 1c3s5z, which was played again.)
 VERSIONS = {
     "2026-11": Rules(),
     # Found in a search against the real game from both sides; README.md beside this says how far it is from it.

@@ -213,7 +213,7 @@ def repeated(
     return lost, jnp.where(raw > 0, first_wound + rest, 0.0)
 
 
-def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
+def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], Array]:
     """Return (number of colossus hits on every unit in this loop, damage of one).
 
     Two sweeps of 11 points cross the target's position at right angles to the line of fire, in opposite directions; a
@@ -235,7 +235,8 @@ def beams(units: Units, stats: Stats) -> tuple[Float[Array, "u e"], float]:
     back = jnp.floor((_BEAM_POINTS - 1 - high) / 2) + BEAM_HIT_DELAY == age[:, None]
     sides = jnp.sum(jnp.where(touched, forth.astype(jnp.float32) + back.astype(jnp.float32), 0.0), axis=0)
     due = (age == BEAM_MAIN_DELAY)[:, None] & main & stats.beam
-    return sides + 2.0 * jnp.sum(due.astype(jnp.float32), axis=0), 20.0
+    raw = jnp.max(jnp.where(stats.beam, stats.damage, 0.0), axis=0)
+    return sides + 2.0 * jnp.sum(due.astype(jnp.float32), axis=0), raw
 
 
 def blasts(units: Units, fired: Bool[Array, "u e"], stats: Stats) -> tuple[Array, Array, Array]:
@@ -292,8 +293,6 @@ def strike(
     units = units._replace(cooldown=jnp.where(missed, 0.0, units.cooldown))
     if some(stats.colossus):
         count, raw = beams(units, stats)
-        if (rules.data, rules.colossus) != ("liberty", "data"):
-            raw = jnp.max(jnp.where(stats.beam, stats.damage, 0.0), axis=0)
         left = jnp.maximum(units.shield - shield_lost, 0.0)
         more_shield, more_health = repeated(
             count, jnp.full_like(count, raw), left, jnp.broadcast_to(stats.armor, left.shape)

@@ -13,11 +13,11 @@ from ibal import envs
 from ibal.adversaries import learns
 from ibal.contract import ContractError
 from ibal.evaluation.bank import configuration
-from ibal.evaluation.perturb import perturb
 from ibal.experiments.config import RunConfig
 from ibal.experiments.methods import adversary_of
 from ibal.experiments.runs import Planned, runs_of
 from ibal.experiments.study import Study, load_study
+from ibal.game.perturb import perturb
 from ibal.options import ConfigError
 from ibal.types import Env
 

@@ -342,10 +342,8 @@ function replays(i, body) {
   for (const one of here) {
     const button = node("button", { type: "button", class: "play" }, `▶ Play an episode (${one.label})`);
     button.addEventListener("click", async () => {
-      const bytes = Uint8Array.from(atob(one.page), (letter) => letter.charCodeAt(0));
-      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
       const frame = node("iframe", { title: `Episode: ${one.label}`, sandbox: "allow-scripts" });
-      frame.srcdoc = await new Response(stream).text();
+      frame.srcdoc = await unpacked(one.page);
       button.replaceWith(frame);
     });
     body.append(button);

@@ -15,7 +15,7 @@ from ibal.envs import TABLE, make
 from ibal.envs.check import check_frame, check_steps
 from ibal.envs.lbf.env import make as foraging
 from ibal.envs.lbf.rules import Rules, rules
-from ibal.evaluation.perturb import perturb
+from ibal.game.perturb import perturb
 
 SMALL = foraging(Rules(rows=5, cols=5, players=3, foods=2, sight=1, limit=40, state="observations"))
 STEPS = 42
