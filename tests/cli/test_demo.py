@@ -79,7 +79,15 @@ def test_the_replay_shows_a_game_that_sets_the_teams_apart(
         (["--env", "toy/two-step"], '"toy/two-step" cannot be drawn'),
     ],
 )
-def test_wrong_use(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)  # who has run the demo before has its folder here
     assert main(["demo", *arguments]) == 2
     assert message in capsys.readouterr().err
 
