@@ -44,7 +44,8 @@ class Grid:
         raise ConfigError(f'the study has no "{team}" on {env} with seed {seed}; there are: {", ".join(there)}')
 
     def page(self, out: str | Path | None = None) -> Path:
-        """Write the study's page (``index.html`` in its folder, or ``out``) and return its path."""
+        """Write the study's page (``index.html`` in its folder, ``name.html`` of a ``name.toml``, or ``out``) and
+        return its path."""
         from ibal.api.study_page import write_page
 
         return write_page(self.held, None if out is None else Path(out))

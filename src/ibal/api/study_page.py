@@ -14,6 +14,7 @@ import polars as pl
 from ibal import reading
 from ibal.experiments.grid.held import Held
 from ibal.experiments.runs import CellOf, Run
+from ibal.experiments.study import STUDY_FILE
 from ibal.files import appear
 from ibal.learners.config import ValueConfig
 from ibal.options import ConfigError
@@ -41,7 +42,8 @@ def write_page(
     most = page.replays if replays is None else replays
     _commands(data["cells"], held)
     html = study_html(data, _curves(held) if page.curves else "", _replays(held, data["cells"], most, note))
-    path = held.folder / PAGE if out is None else out
+    own = PAGE if held.file.name == STUDY_FILE else f"{held.file.stem}.html"  # studies of one folder have a page each
+    path = held.folder / own if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
     appear(path, lambda aside: aside.write_text(html, encoding="utf-8"))
     return path

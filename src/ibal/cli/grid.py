@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     action("retry", _retry, "let runs that failed be tried again (then: ibal grid run)")
     action("stop", _stop, "let all workers save and end, wherever they are")
     add = action("clean", _clean, "remove checkpoints that nobody needs any more").add_argument
-    add("--all", action="store_true", help="also runs that the study does not have any more")
+    add("--all", action="store_true", help="also runs that no study of the folder has any more")
     new = action("new", _new, "write a study", study=False)
     new.add_argument(
         "what",

@@ -77,12 +77,6 @@ def _is_study(path: Path) -> bool:
     return path.suffix == ".toml" or (path / "study.toml").is_file()
 
 
-def _studies_in(folder: Path) -> list[Path]:
-    """Return the files of studies of one folder, as ``ibal grid new --out FOLDER/name.toml`` writes them."""
-    files = sorted(file for file in folder.glob("*.toml") if file.is_file())
-    return [file for file in files if "[[evaluate]]" in file.read_text(encoding="utf-8", errors="replace")]
-
-
 def _study(options: argparse.Namespace, output: Output) -> int:
     """Write the page of a study."""
     if len(options.evaluations) > 1 or options.format is not None:
@@ -137,6 +131,7 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
     import polars as pl
 
     from ibal.evaluation.results import EPISODES, read_episodes
+    from ibal.experiments.study import studies_in
 
     frames: list[pl.DataFrame] = []
     for folder in evaluations:
@@ -148,7 +143,7 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
                 f"{folder}: there is no such folder; name one that ibal evaluate --out wrote, or a study", WRONG_USE
             )
         if not (folder / EPISODES).is_file():
-            if studies := _studies_in(folder):
+            if studies := studies_in(folder):
                 raise CommandError(f"{folder} holds studies; name one: ibal report {studies[0]}", WRONG_USE)
             raise CommandError(
                 f"{folder} is no evaluation: it has no {EPISODES}; ibal evaluate … --out {folder} writes it", WRONG_USE

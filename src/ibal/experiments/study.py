@@ -32,6 +32,7 @@ A file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -57,6 +58,7 @@ _EVALUATE = ("teams", "env", "attacks", "perturbations", "attackers", "episodes"
 _TEAMS = ("name", "files")
 _PAGE = ("title", "tables", "curves", "replays")
 _TOP = ("name", "engine", "defaults", "train", "teams", "attackers", "evaluate", "page")
+_OF_STUDIES = re.compile(r"^\s*\[(\[(train|teams|attackers|evaluate)\]|evaluate)\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,14 @@ def load_study(path: Path) -> Study:
         said = str(error) if isinstance(error, reading.Unreadable) else f"{path} cannot be read: {error.strerror}"
         raise ConfigError(said) from None
     return read_study(table, path.parent.name or "study", Lines(text), str(path))
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """Return the files of the studies that lie in a folder and share what is done there; the configuration of a run is
+    none. Raises OSError."""
+    texts = {file: file.read_text(encoding="utf-8", errors="replace")
+             for file in sorted(folder.glob("*.toml")) if file.is_file()}  # fmt: skip
+    return [file for file, text in texts.items() if file.name == STUDY_FILE or _OF_STUDIES.search(text)]
 
 
 def read_study(

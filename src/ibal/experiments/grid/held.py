@@ -22,7 +22,7 @@ from ibal.experiments.grid.launch import launcher
 from ibal.experiments.grid.store import Store
 from ibal.experiments.grid.work import hopeless
 from ibal.experiments.runs import Planned, Run, runs_of
-from ibal.experiments.study import STUDY_FILE, Study, load_study
+from ibal.experiments.study import STUDY_FILE, Study, load_study, studies_in
 from ibal.options import ConfigError
 
 if TYPE_CHECKING:
@@ -80,9 +80,26 @@ class Held:
             return True
         self.store.open()
         check(self.file)
+        for run in self.emptied():
+            note(f"{run.label}: trained again: its checkpoints were removed, and another one begins with them")
+            self.store.reopen(run.id)
         self.store.ask_to_stop(False)
         made.run(self.planned.runs, self.store, note)
         return not self.missing()
+
+    def emptied(self) -> list[Run]:
+        """Return the finished trainings that one which is not done begins with, and whose checkpoints are gone (cleaned
+        away before that one was thought of): trained again they give the same bits."""
+        done, found = self.store.state().done, set[str]()
+        for run in reversed(self.planned.runs):  # what begins with others comes before them
+            start = run.what.get("init")
+            if start in done and (run.id not in done or run.id in found) and not self._saved(start):
+                found.add(start)
+        return [run for run in self.planned.runs if run.id in found]
+
+    def _saved(self, run: str) -> bool:
+        """Say whether a training still has a checkpoint."""
+        return any((self.store.folder(run) / "run" / "checkpoints").glob("*.safetensors"))
 
     def status(self) -> Status:
         """Say how all runs stand."""
@@ -129,13 +146,16 @@ class Held:
 
     def clean(self, everything: bool = False) -> int:
         """Remove what nobody needs any more, and return its bytes: checkpoints of finished trainings that nothing
-        unfinished begins with; ``everything``: also runs that the study has no more. Not while workers are busy: raises
-        ConfigError."""
+        unfinished begins with; ``everything``: also runs that no study of the folder has any more. Raises ConfigError
+        while workers are busy, and for a study beside this one that cannot be read: nobody knows what that one needs.
+        """
         state = self.store.state()
         if busy := [run for run, n in state.held.items() if run not in state.done and not self.store.is_stale(run, n)]:
             raise ConfigError(f"{len(busy)} runs are being done; stop them first: ibal grid stop {self.folder}")
-        wanted = {run.id for run in self.planned.runs}
-        starts = {need for run in self.planned.runs if run.id not in state.done for need in run.needs}
+        others = [Held(file).planned.runs for file in studies_in(self.folder) if file != self.file]
+        runs = [*self.planned.runs, *(run for planned in others for run in planned)]
+        wanted = {run.id for run in runs}
+        starts = {need for run in runs if run.id not in state.done for need in run.needs}
         freed = 0
         for run in state.done - starts:
             freed += _remove(self.store.folder(run) / "run" / "checkpoints")

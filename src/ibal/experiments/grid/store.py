@@ -112,6 +112,10 @@ class Store:
         with suppress(FileNotFoundError):
             (self.path / "failed" / f"{run}.json").unlink()
 
+    def reopen(self, run: str) -> None:
+        """Let a finished run be done again, because some of what it wrote was removed."""
+        (self.path / "done" / f"{run}.json").unlink(missing_ok=True)
+
     def claim(self, run: str, number: int | None = None) -> Claim | None:
         """Return the right to do a run; None if it is done, or somebody does it. ``number``: that of the newest claim,
         where it is known. Raises OSError, as on a full disk."""

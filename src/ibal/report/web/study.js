@@ -315,7 +315,7 @@ function detail(i) {
   const facts = [
     [cell.score === "win" ? "games won" : "return", `${shown(cell.mean)}${unit} [${shown(cell.low)}, ${shown(cell.high)}] (95 %)`],
     ["per seed", cell.seeds.map((seed, k) => `${seed === null ? "" : `${seed}: `}${shown(cell.each[k])}${unit}`).join(", ")],
-    ["paper", cell.paper === undefined ? null : `${shown(cell.paper)} % ±${shown(cell.paper_sd)}`],
+    ["paper", cell.paper === undefined ? null : `${shown(cell.paper)} %${cell.paper_sd ? ` ±${shown(cell.paper_sd)}` : ""}`],
     ["difference", cell.apart ? `${signed(cell.apart[0])} [${signed(cell.apart[1])}, ${signed(cell.apart[2])}]` : null],
     ["episodes", String(cell.episodes)], ["rules", cell.version || null],
     ["steps of an episode", shown(cell.length)],
