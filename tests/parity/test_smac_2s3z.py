@@ -105,7 +105,7 @@ DUEL = Scenario(
 
 def test_a_stalkers_hit_takes_18_from_the_shield_of_a_stalker():
     """One shot in step 3, and what comes back from ten seconds after the hit on. With 14 it would be 71.875."""
-    env = make(DUEL, rules=replace(Rules.of("2026-12"), data="multiplayer"))
+    env = make(DUEL, rules=Rules.of("2026-12b"))
 
     @jax.jit
     def play(key: jax.Array) -> jax.Array:

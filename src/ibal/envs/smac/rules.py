@@ -281,5 +281,16 @@ VERSIONS = {
             push_planted=0.2, yields=1.0,
         ),
     ),
+    # The same on the unit data that the real maps play with, its numbers fitted again.
+    "2026-12b": Rules(
+        formation="contact", shrink="margin", slot="radius", head_start=0, detour_step=30, detour_most=120, swept=True,
+        turrets=True, data="multiplayer", colossus="lances", colossus_near="goal", colossus_calls=True,
+        quantities=Quantities(
+            scan_own=1.0, scan_other=1.0, near=1.0, chance=0.0, keep_scan=0.0, switch=1.0, medivacs=1.0,
+            answer_marching=1.0, help_radius=2.5, memory=30.0, wake=2.0, turn=6.0, crawler_bonus=0.0, melee_reach=0.2,
+            melee_detour=120.0, ranged_detour=120.0, cosine=0.0, look=6.0, look_melee=11.0, look_past=6.0,
+            full_detours=1.0, squeeze=0.0, push_planted=0.1, yields=0.85,
+        ),
+    ),
 }  # fmt: skip
 NEWEST = list(VERSIONS)[-1]  # what is played unless another one is asked for
