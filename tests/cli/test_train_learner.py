@@ -56,7 +56,7 @@ def test_it_is_kept_in_the_file_of_a_run_and_goes_on(tmp_path: Path) -> None:
         (["--learner", "mappo", "--learner.mixer", "vdn"], '"mappo" has no option --learner.mixer'),
         (["--learner.epochs", "3"], '"qmix" has no option --learner.epochs'),
         (["--learner", "mappo", "--learner.epochs", "0"], "learner.epochs must be at least 1, not 0"),
-        (["--learner", "mappo", "--method", "ernie"], "method ernie changes how values are learned"),
+        (["--learner", "mappo", "--method", "privileged"], '"mappo" has no such option; train it with --learner qmix'),
     ],
 )
 def test_what_cannot_be(words: list[str], said: str) -> None:
@@ -65,7 +65,7 @@ def test_what_cannot_be(words: list[str], said: str) -> None:
     assert said in str(error.value)
 
 
-REFUSED = {"ernie", "romance", "wall", "wall-random", "privileged", "worst-first"}
+REFUSED = {"romance", "wall", "wall-random", "privileged", "worst-first"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -78,7 +78,7 @@ def test_every_method_goes_with_it_or_says_why_not(name: str) -> None:
 
     if name in REFUSED:
         with pytest.raises(
-            ConfigError, match=rf'method {name} (needs the values|changes how).*"mappo".*--learner qmix'
+            ConfigError, match=rf'method {name} needs (the values|learner.privileged).*"mappo".*--learner qmix'
         ):
             checked()
     else:
@@ -86,11 +86,11 @@ def test_every_method_goes_with_it_or_says_why_not(name: str) -> None:
     # Nothing is hidden by a value learner, with a replay or without.
     for values in (ValueConfig(), PqnConfig()):
         check_shown(spec, values, adversary_of(name, spec).threat)
-    if name in ("ernie", "privileged"):
-        with pytest.raises(ConfigError, match='from a replay, and "pqn-vdn" has none'):
+    if name == "privileged":
+        with pytest.raises(ConfigError, match='"pqn-vdn" has no such option'):
             learner_of(name, PqnConfig())
     else:
-        assert learner_of(name, PqnConfig()) == PqnConfig()
+        assert learner_of(name, PqnConfig()) == PqnConfig(smooth=0.1 if name == "ernie" else 0.0)
 
 
 def test_the_command_refuses_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

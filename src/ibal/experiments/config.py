@@ -197,6 +197,8 @@ def config_hash(config: RunConfig) -> str:
         del kept["train.parts"]
     if not kept.get("learner.privileged"):
         kept.pop("learner.privileged", None)
+    if not config.learner.smooth and not isinstance(config.learner, ValueConfig):  # the others had no such fields
+        kept = {name: value for name, value in kept.items() if not name.startswith("learner.smooth")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

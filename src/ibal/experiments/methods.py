@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ibal.adversaries import fault_names
-from ibal.learners.config import LearnerConfig, ValueConfig, name_of
+from ibal.learners.config import LearnerConfig, name_of
 from ibal.options import ConfigError, Scalar, with_options
 from ibal.registry import Own, UnknownName, hint, load, quoted
 
@@ -47,7 +47,7 @@ METHODS: dict[str, Method] = {
     "fgsm": Method("fgsm", "white-box noise on one agent's observation, against the team as it is"),
     "atla": Method("atla", "an attacker on observations that learns in turns with the team"),
     "romance": Method("ega", "an evolving population of attackers on actions", ROMANCE),
-    "ernie": Method("natural", "nobody interferes; values are kept from changing with small noise", learner=ERNIE),
+    "ernie": Method("natural", "nobody interferes; choices are kept from changing with small noise", learner=ERNIE),
     "wall": Method("wolfpack", "one agent does its worst at a bad moment, then those whom that changes most"),
     "wall-random": Method("wolfpack-random", "ablation: the same at any moment, without a planner"),
     "ibal": Method("interaction", "interaction-breaking adversarial learning: the paper's method"),
@@ -90,15 +90,13 @@ def method(name: str) -> Method:
 def learner_of(name: str, learner: LearnerConfig) -> LearnerConfig:
     """Return ``learner`` with the method's options where it has the defaults. Raises UnknownName, or ConfigError for a
     learner that has no such options."""
-    if not isinstance(learner, ValueConfig):
-        if method(name).learner:
-            raise ConfigError(
-                f'method {name} changes how values are learned from a replay, and "{name_of(learner)}" has none; train '
-                "it with a value learner that has one, as --learner qmix"
-            )
-        return learner
-    default = ValueConfig()
-    changes = {k: v for k, v in method(name).learner.items() if getattr(learner, k) == getattr(default, k)}
+    options, default = method(name).learner, type(learner)()
+    if missing := [field for field in options if not hasattr(learner, field)]:
+        raise ConfigError(
+            f"method {name} needs learner.{missing[0]}, which tells the mixer of a value learner who is attacked, and "
+            f'"{name_of(learner)}" has no such option; train it with --learner qmix or qplex'
+        )
+    changes = {field: value for field, value in options.items() if getattr(learner, field) == getattr(default, field)}
     return replace(learner, **changes)
 
 

@@ -12,6 +12,14 @@ from ibal.registry import UnknownName, hint
 STATELESS = ("iql", "vdn")  # mixers that do not look at the state
 
 
+def _check_smooth(learner: ValueConfig | PpoConfig | PqnConfig) -> None:
+    """Check the fields of ERNIE's penalty."""
+    for name in ("smooth_rows", "smooth_every"):
+        check_count(f"learner.{name}", getattr(learner, name), 1)
+    for name in ("smooth", "smooth_eps", "smooth_init"):
+        check_positive(f"learner.{name}", getattr(learner, name), zero=True)
+
+
 @dataclass(frozen=True)
 class ValueConfig:
     """Recurrent double-Q learning over a mixer; the defaults are QMIX.
@@ -61,14 +69,13 @@ class ValueConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be run, whoever makes it."""
         check_fields(self, "learner")
-        for name in ("hidden", "target_every", "batch", "smooth_rows", "smooth_every"):
+        _check_smooth(self)
+        for name in ("hidden", "target_every", "batch"):
             check_count(f"learner.{name}", getattr(self, name), 1)
         for name in ("gamma", "td_lambda", "ema_tau"):
             check_within(f"learner.{name}", getattr(self, name), 0.0, 1.0)
         for name in ("lr", "grad_clip", "ema_tau"):
             check_positive(f"learner.{name}", getattr(self, name))
-        for name in ("smooth", "smooth_eps", "smooth_init"):
-            check_positive(f"learner.{name}", getattr(self, name), zero=True)
         if self.privileged and self.mixer in STATELESS:
             raise ConfigError(
                 f'learner.privileged tells the mixer who is attacked, and "{self.mixer}" looks at no state; take qmix '
@@ -116,10 +123,21 @@ class PpoConfig:
     """Size of the actor's last weights at the beginning: small, so that all actions are nearly alike."""
     mask_replaced: bool = False
     """Learn nothing from choices that the training adversary replaced: they decided nothing, and only add noise."""
+    smooth: float = 0.0
+    """Weight of ERNIE's penalty on probabilities that change with small changes of what is seen; 0: none."""
+    smooth_eps: float = 0.1
+    """Largest change of an entry of the observation that the penalty looks at."""
+    smooth_init: float = 0.01
+    """Standard deviation of the noise that the search for the worst change begins with."""
+    smooth_rows: int = 2
+    """Rows of a minibatch, of one horizon each, that the penalty is estimated on."""
+    smooth_every: int = 5
+    """Updates from one with the penalty to the next; it counts as many times as much there."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be run, whoever makes it."""
         check_fields(self, "learner")
+        _check_smooth(self)
         for name in ("hidden", "epochs", "minibatches"):
             check_count(f"learner.{name}", getattr(self, name), 1)
         check_count("learner.chunk", self.chunk)
@@ -158,10 +176,21 @@ class PqnConfig:
     """Rectified Adam (RAdam), whose first steps are small and grow; false: Adam. Both with eps 1e-5."""
     grad_clip: float = 1.0
     """Largest global norm of the gradient, agents and mixer together."""
+    smooth: float = 0.0
+    """Weight of ERNIE's penalty on values that change with small changes of what is seen; 0: none."""
+    smooth_eps: float = 0.1
+    """Largest change of an entry of the observation that the penalty looks at."""
+    smooth_init: float = 0.01
+    """Standard deviation of the noise that the search for the worst change begins with."""
+    smooth_rows: int = 2
+    """Rows of a minibatch, of one horizon each, that the penalty is estimated on."""
+    smooth_every: int = 5
+    """Updates from one with the penalty to the next; it counts as many times as much there."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be run, whoever makes it."""
         check_fields(self, "learner")
+        _check_smooth(self)
         for name in ("hidden", "epochs", "minibatches"):
             check_count(f"learner.{name}", getattr(self, name), 1)
         for name in ("gamma", "td_lambda"):

@@ -1,8 +1,9 @@
-"""ERNIE: a team whose values hardly change when what it sees changes a little, because they are trained to.
+"""ERNIE: a team whose choices hardly change when what it sees changes a little, because they are trained to.
 
 The learner adds ``smooth`` x R to its loss, R = mean over living agents and steps of KL(pi(o) || pi(o + delta)), with
-pi the softmax of the values of legal actions and delta the noise within +-``smooth_eps`` that one step of gradient
-ascent finds. The noise enters at every step, so it also reaches the values through the recurrent state.
+pi the softmax of the scores of legal actions (values, or a policy's logits) and delta the noise within +-``smooth_eps``
+that one step of gradient ascent finds. The noise enters at every step, so it also reaches the scores through the
+recurrent state.
 
 Source: Bukharin et al. 2023 ("Robust multi-agent reinforcement learning via adversarial regularization"); settings for
 SMAC from MIR3's re-implementation. Other than there, R is estimated on a few packed rows of a batch, not on all of it.
@@ -11,28 +12,62 @@ SMAC from MIR3's re-implementation. Other than there, R is estimated on a few pa
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from ibal.learners.config import ValueConfig
-from ibal.nets import agents
-from ibal.nets.agents import PyMarlAgent
+from ibal import rng
+from ibal.learners.config import LearnerConfig
+from ibal.learners.packing import Packing, Rows, agent_inputs, goes_on
 from ibal.types import PRNGKey
+
+P = TypeVar("P")
+Scores = Callable[[P, Array, Array], Array]  # weights, inputs [t b i], keep [t b] (0: a history begins) -> [t b a]
+
+
+def now_and_then(
+    key: PRNGKey, updates: Int[Array, ""], params: P, scores: Scores[P], draw: Callable[[PRNGKey], Rows],
+    obs_size: int, config: LearnerConfig,
+) -> tuple[P, Float[Array, ""]]:  # fmt: skip
+    """Return gradient and value of R on the rows that ``draw`` chooses by a key: ``smooth_every`` times as much at
+    every ``smooth_every``-th update, and nothing at the others. That is the same on average, for a part of the cost."""
+
+    def due() -> tuple[P, Float[Array, ""]]:
+        here = rng.stream(key, "smooth")
+        batch = draw(rng.stream(here, "rows"))
+        t, _, n, a = batch.avail.shape
+        avail = batch.avail.reshape(t, -1, a)
+        counts = jnp.repeat(batch.valid, n, axis=1) & (avail.sum(-1) > 1)  # the dead have no choice
+        inputs, keep, noise = agent_inputs(batch), goes_on(batch), rng.stream(here, "noise")
+        value, gradient = jax.value_and_grad(
+            lambda params: penalty(noise, params, scores, inputs, keep, avail, counts, obs_size, config)
+        )(params)
+        return jax.tree.map(lambda x: config.smooth_every * x, (gradient, value))
+
+    def spared() -> tuple[P, Float[Array, ""]]:
+        return jax.tree.map(jnp.zeros_like, params), jnp.float32(0)
+
+    return jax.lax.cond(updates % config.smooth_every == 0, due, spared)
+
+
+def some_rows(key: PRNGKey, packing: Packing, config: LearnerConfig) -> tuple[Int[Array, ""], int]:
+    """Choose ``smooth_rows`` rows of a packing that stand side by side: the first of them, and how many they are."""
+    count = min(config.smooth_rows, packing.episode.shape[0])
+    return jax.random.randint(key, (), 0, jnp.maximum(packing.used - count, 0) + 1), count
 
 
 def penalty(
-    key: PRNGKey, params: PyMarlAgent, inputs: Float[Array, "t b i"], keep: Float[Array, "t b"],
-    avail: Bool[Array, "t b a"], counts: Bool[Array, "t b"], obs_size: int, config: ValueConfig,
+    key: PRNGKey, params: P, scores: Scores[P], inputs: Float[Array, "t b i"], keep: Float[Array, "t b"],
+    avail: Bool[Array, "t b a"], counts: Bool[Array, "t b"], obs_size: int, config: LearnerConfig,
 ) -> Float[Array, ""]:  # fmt: skip
     """Return R. The first ``obs_size`` inputs are the observation, the only ones that are disturbed; ``counts`` says
     which steps and agents are averaged over; ``keep`` is 0 where an agent's history begins."""
 
-    def log_policy(params: PyMarlAgent, delta: Float[Array, "t b o"]) -> Float[Array, "t b a"]:
+    def log_policy(params: P, delta: Float[Array, "t b o"]) -> Float[Array, "t b a"]:
         disturbed = jnp.concatenate((inputs[..., :obs_size] + delta, inputs[..., obs_size:]), axis=-1)
-        _, q = agents.unroll(params, agents.start(params, inputs.shape[1]), disturbed, keep)
-        return jax.nn.log_softmax(jnp.where(avail, q, -1e9), axis=-1)
+        return jax.nn.log_softmax(jnp.where(avail, scores(params, disturbed, keep), -1e9), axis=-1)
 
     def divergence(calm: Float[Array, "t b a"], noisy: Float[Array, "t b a"]) -> Float[Array, ""]:
         each = (jnp.exp(calm) * jnp.where(avail, calm - noisy, 0.0)).sum(-1)
@@ -45,7 +80,7 @@ def penalty(
 
 
 def worst_noise(
-    key: PRNGKey, divergence: Callable[[Array], Array], shape: tuple[int, ...], config: ValueConfig
+    key: PRNGKey, divergence: Callable[[Array], Array], shape: tuple[int, ...], config: LearnerConfig
 ) -> Float[Array, "..."]:
     """Take one step of size ``smooth_eps`` uphill from noise of size ``smooth_init`` (at 0 there is no uphill), within
     the bounds. Nothing is differentiated through it."""

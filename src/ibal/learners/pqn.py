@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
-from ibal.learners import optim
+from ibal.learners import ernie, optim
 from ibal.learners.base import Learner, Progress, update_of
 from ibal.learners.config import PqnConfig
 from ibal.learners.packing import (
@@ -116,16 +117,25 @@ def pqn_learner(
                 found, sums = shared(found, sums, part)
             steps, worked = jnp.maximum(sums.pop("steps"), 1.0), sums.pop("worked")
             found = jax.tree.map(lambda g: g / steps, found)
+            new = {name: value / steps for name, value in sums.items()}
+            if config.smooth > 0:
+                here = rng.at(key, index)
+                smoothness, new["smoothness"] = _smoothness(here, state, mine, of, spec.obs_size)
+                if part is not None:
+                    both, unravel = ravel_pytree((smoothness, new["smoothness"]))
+                    smoothness, new["smoothness"] = unravel(jax.lax.pmean(both, part))
+                added = jax.tree.map(lambda g, s: g + config.smooth * s, found.agent, smoothness)
+                found = found._replace(agent=added)
             changes, moments = optimiser.update(found, state.optimiser, state.params)
             if config.lr_anneal:  # both optimisers step in proportion to their learning rate
                 changes = jax.tree.map(lambda change: change * left, changes)
             params: Any = optax.apply_updates(state.params, changes)
-            new = {name: value / steps for name, value in sums.items()}
             new |= {"padding": 1 - steps / jnp.maximum(worked, steps), "grad_norm": optax.tree.norm(found)}
             return PqnState(params, moments, state.updates + 1), jax.tree.map(jnp.add, logged, new)
 
         count = config.epochs * config.minibatches
-        nothing = dict.fromkeys((*_LOGGED, "padding", "grad_norm"), jnp.float32(0))
+        more = ("padding", "grad_norm", *(("smoothness",) if config.smooth > 0 else ()))
+        nothing = dict.fromkeys((*_LOGGED, *more), jnp.float32(0))
         state, logged = jax.lax.fori_loop(0, count, step, (state, nothing))
         return state, {name: total / count for name, total in logged.items()} | {"updates": jnp.int32(count)}
 
@@ -193,6 +203,18 @@ def gradient(
     _, found, sums = jax.lax.while_loop(lambda c: c[0] < used, add, nothing)
     groups = -(-packing.used // of.group)
     return found, sums | {"worked": (groups * of.group * packing.episode.shape[1]).astype(jnp.float32)}
+
+
+def _smoothness(
+    key: jax.Array, state: PqnState, packing: Packing, of: _Of, obs_size: int
+) -> tuple[ValueNet, Float[Array, ""]]:
+    """Gradient and value of ERNIE's penalty on a few rows of a minibatch."""
+
+    def draw(key: jax.Array) -> Rows:
+        first, count = ernie.some_rows(key, packing, of.config)
+        return _read(first, packing, of._replace(group=count))
+
+    return ernie.now_and_then(key, state.updates, state.params.agent, valued.values, draw, obs_size, of.config)
 
 
 def _read(first: Int[Array, ""], packing: Packing, of: _Of) -> Rows:

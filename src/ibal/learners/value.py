@@ -20,7 +20,7 @@ from ibal import rng, tree
 from ibal.learners import ernie, optim, td
 from ibal.learners.base import BatchLearner, Progress
 from ibal.learners.config import ValueConfig
-from ibal.learners.packing import Reobserve, Rows, agent_inputs, goes_on, pack, rows, slots
+from ibal.learners.packing import Reobserve, Rows, pack, rows, slots
 from ibal.learners.td import ValueParams
 from ibal.nets import agents, pymarl
 from ibal.nets.agents import PyMarlAgent
@@ -84,7 +84,7 @@ def value_learner(
         gradient = jax.tree.map(lambda g: g / steps, found)
         metrics = {name: value / steps for name, value in sums.items()} | {"padding": 1 - steps / worked}
         if config.smooth > 0:
-            smoothness, metrics["smoothness"] = _now_and_then(key, state, episodes, chosen, spec, config, reobserve)
+            smoothness, metrics["smoothness"] = _smoothness(key, state, episodes, chosen, spec, config, reobserve)
             if part is not None:
                 both, unravel = ravel_pytree((smoothness, metrics["smoothness"]))
                 smoothness, metrics["smoothness"] = unravel(jax.lax.pmean(both, part))
@@ -123,51 +123,20 @@ def epsilon_greedy(
     return jnp.argmax(jnp.where(avail, preference, -jnp.inf), axis=1).astype(jnp.int32)
 
 
-def _now_and_then(
-    key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
-    reobserve: Reobserve | None,
-) -> tuple[PyMarlAgent, Float[Array, ""]]:  # fmt: skip
-    """Return ``_smoothness`` times ``smooth_every`` at every ``smooth_every``-th update, else 0: the same on average,
-    for a part of the cost."""
-
-    def due() -> tuple[PyMarlAgent, Float[Array, ""]]:
-        found = _smoothness(key, state, episodes, chosen, spec, config, reobserve)
-        return jax.tree.map(lambda x: config.smooth_every * x, found)
-
-    def spared() -> tuple[PyMarlAgent, Float[Array, ""]]:
-        return jax.tree.map(jnp.zeros_like, state.params.agent), jnp.float32(0)
-
-    return jax.lax.cond(state.updates % config.smooth_every == 0, due, spared)
-
-
 def _smoothness(
     key: jax.Array, state: ValueState, episodes: Episodes, chosen: Int[Array, "b"], spec: EnvSpec, config: ValueConfig,
     reobserve: Reobserve | None,
 ) -> tuple[PyMarlAgent, Float[Array, ""]]:  # fmt: skip
-    """Gradient and value of ERNIE's penalty on ``config.smooth_rows`` packed rows, drawn anew at every update."""
-    packing = pack(slots(episodes)[chosen], episodes.obs.shape[1])
-    count = min(config.smooth_rows, chosen.shape[0])
-    key = rng.stream(key, "smooth")
-    last = jnp.maximum(packing.used - count, 0)
-    first = jax.random.randint(rng.stream(key, "rows"), (), 0, last + 1)
-    batch = rows(episodes, chosen, packing, first, count, reobserve)
-    keep, avail, choice = _by_agent(batch)
-    valid = jnp.repeat(batch.valid, spec.n_agents, axis=1)
+    """Gradient and value of ERNIE's penalty on a few packed rows of a batch."""
 
-    def penalty(agent: PyMarlAgent) -> Float[Array, ""]:
-        here = rng.stream(key, "noise")
-        return ernie.penalty(here, agent, agent_inputs(batch), keep, avail, valid & choice, spec.obs_size, config)
+    def draw(key: jax.Array) -> Rows:
+        packing = pack(slots(episodes)[chosen], episodes.obs.shape[1])
+        return rows(episodes, chosen, packing, *ernie.some_rows(key, packing, config), reobserve)
 
-    value, gradient = jax.value_and_grad(penalty)(state.params.agent)
-    return gradient, value
+    def values(agent: PyMarlAgent, inputs: jax.Array, keep: jax.Array) -> jax.Array:
+        return agents.unroll(agent, agents.start(agent, inputs.shape[1]), inputs, keep)[1]
 
-
-def _by_agent(batch: Rows) -> tuple[Float[Array, "t rn"], Bool[Array, "t rn a"], Bool[Array, "t rn"]]:
-    """Return, for rows and agents side by side, where histories go on, what is legal, and who has a choice (the dead
-    have none)."""
-    t, r, n, a = batch.avail.shape
-    avail = batch.avail.reshape(t, r * n, a)
-    return goes_on(batch), avail, avail.sum(-1) > 1
+    return ernie.now_and_then(key, state.updates, state.params.agent, values, draw, spec.obs_size, config)
 
 
 def _follow(params: ValueParams, target: ValueParams, updates: Int[Array, ""], config: ValueConfig) -> ValueParams:

@@ -13,8 +13,11 @@ import pytest
 from ibal import make, rng
 from ibal.adversaries.base import natural
 from ibal.evaluation.scripted import random_policy
-from ibal.learners.config import ValueConfig
+from ibal.learners.base import Progress
+from ibal.learners.config import PpoConfig, PqnConfig, ValueConfig
 from ibal.learners.ernie import penalty, worst_noise
+from ibal.learners.ppo.mappo import ppo_learner
+from ibal.learners.pqn import pqn_learner
 from ibal.learners.value import value_learner
 from ibal.nets import agents
 from ibal.training.rollout import collect
@@ -31,6 +34,10 @@ def world(hidden: int = 8) -> tuple[agents.PyMarlAgent, jax.Array, jax.Array, ja
     avail = jnp.ones((T, B, A), bool).at[2, 1, 0].set(False)
     counts = jnp.ones((T, B), bool).at[5].set(False)
     return params, inputs, keep, avail, counts
+
+
+def scores(params: agents.PyMarlAgent, inputs: jax.Array, keep: jax.Array) -> jax.Array:
+    return agents.unroll(params, agents.start(params, inputs.shape[1]), inputs, keep)[1]
 
 
 def by_hand(delta: np.ndarray) -> float:
@@ -53,7 +60,7 @@ def by_hand(delta: np.ndarray) -> float:
 
 def test_the_penalty_is_the_mean_divergence_under_the_noise_found() -> None:
     params, inputs, keep, avail, counts = world()
-    found = jax.jit(penalty, static_argnums=(6, 7))(KEY, params, inputs, keep, avail, counts, SEEN, CONFIG)
+    found = jax.jit(penalty, static_argnums=(2, 7, 8))(KEY, params, scores, inputs, keep, avail, counts, SEEN, CONFIG)
 
     @jax.jit
     def penalty_at(delta: jax.Array) -> jax.Array:
@@ -92,13 +99,41 @@ def test_descending_it_makes_the_team_smoother() -> None:
     @jax.jit
     def descend(carry: tuple[agents.PyMarlAgent, optax.OptState], index: jax.Array):
         now, moments = carry
-        gradient = jax.grad(lambda p: penalty(rng.at(KEY, index), p, inputs, keep, avail, counts, SEEN, CONFIG))(now)
+        gradient = jax.grad(
+            lambda p: penalty(rng.at(KEY, index), p, scores, inputs, keep, avail, counts, SEEN, CONFIG)
+        )(now)
         with jax.numpy_dtype_promotion("standard"):
             change, moments = step.update(gradient, moments)
         return (optax.apply_updates(now, change), moments), None
 
     (after, _), _ = jax.lax.scan(descend, (params, step.init(params)), jnp.arange(60))
     assert float(bend(after)) < 0.5 * float(bend(params))
+
+
+@pytest.mark.parametrize("kind", [PqnConfig, PpoConfig])
+def test_learners_without_a_replay_add_it_to_the_agents_alone(kind: Any) -> None:
+    env = make("toy/leak", n_agents=4, noise=1)
+    keys = rng.episodes(rng.root(3), 8)
+    played = jax.jit(lambda keys: collect(env, random_policy(env.spec), natural(), (), keys).episodes)(keys)
+    small = {"hidden": 8, "epochs": 1, "minibatches": 1, "grad_clip": 1e9, "lr": 1e-2, "smooth_rows": 1}
+    make_learner = pqn_learner if kind is PqnConfig else ppo_learner
+    plain, heavy = (make_learner(env.spec, kind(**small, smooth=w)) for w in (0.0, 1.0))
+    state, now = jax.jit(plain.init)(rng.root(0)), Progress(jnp.int32(0), jnp.float32(1))
+    louder = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.sin(37 * leaf + 1), state.params.agent)
+    state = state._replace(params=state.params._replace(agent=louder))
+    heavily = jax.jit(heavy.update)
+    (calm, said), (bent, told) = jax.jit(plain.update)(KEY, state, played, now), heavily(KEY, state, played, now)
+    assert "smoothness" not in said
+    assert float(told["smoothness"]) > 1e-4
+    for a, b in zip(*(jax.tree.leaves(one.params[1]) for one in (calm, bent)), strict=True):
+        np.testing.assert_array_equal(a, b)  # the mixer or the critic
+    agent = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one.params.agent)]) for one in (calm, bent)]
+    assert np.abs(agent[0] - agent[1]).max() > 1e-5
+    spared = heavily(KEY, state._replace(updates=jnp.int32(1)), played, now)[1]
+    assert float(spared["smoothness"]) == 0  # due at every fifth update only
+    assert float(spared["grad_norm"]) == pytest.approx(float(said["grad_norm"]), rel=1e-5)
+    other = heavily(rng.root(6), state, played, now)[1]
+    assert float(other["smoothness"]) != float(told["smoothness"])  # rows and noise are those of the key
 
 
 def test_the_learner_adds_the_penalty_to_the_agents_and_leaves_the_mixer_alone() -> None:

@@ -20,12 +20,14 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
+from ibal.learners import ernie
 from ibal.learners.base import Learner, Progress, update_of
 from ibal.learners.config import PpoConfig
 from ibal.learners.optim import clip as clip_norm
 from ibal.learners.packing import (
     Packing,
     Reobserve,
+    Rows,
     agent_inputs,
     goes_on,
     minibatch,
@@ -134,6 +136,10 @@ def ppo_learner(spec: EnvSpec, config: PpoConfig, reobserve: Reobserve | None = 
             part, of_part = minibatch(rng.stream(key, "order"), index, packing, before, config.minibatches)
             scale = scales.updated(state.scale, *scales.moments(of_part.target, of_part.valid))
             gradient, metrics = _gradient(state.params, scale, part, of_part, of)
+            if config.smooth > 0:
+                smoothness, metrics["smoothness"] = _smoothness(rng.at(key, index), state, part, of)
+                added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
+                gradient = gradient._replace(agent=added)
             stepped = [o.update(g, m) for o, g, m in zip(optimisers, gradient, state.moments, strict=True)]
             changes: Any = PpoParams(*(change for change, _ in stepped))
             if config.lr_anneal:
@@ -144,7 +150,8 @@ def ppo_learner(spec: EnvSpec, config: PpoConfig, reobserve: Reobserve | None = 
             return PpoState(params, moments, scale, state.updates + 1), jax.tree.map(jnp.add, sums, metrics)
 
         count = config.epochs * config.minibatches
-        nothing = dict.fromkeys((*_LOGGED, "grad_norm", "critic_grad"), jnp.float32(0))
+        more = ("smoothness",) if config.smooth > 0 else ()
+        nothing = dict.fromkeys((*_LOGGED, "grad_norm", "critic_grad", *more), jnp.float32(0))
         state, sums = jax.lax.fori_loop(0, count, step, (state, nothing))
         played = episodes.length.sum().astype(jnp.float32)
         read = -(-packing.used // of.group) * of.group * packing.episode.shape[1]
@@ -246,6 +253,21 @@ def _gradient(
     nothing = jnp.int32(0), jax.tree.map(jnp.zeros_like, params), zeros
     _, gradient, sums = jax.lax.while_loop(lambda c: c[0] < packing.used, add, nothing)
     return gradient, sums
+
+
+def _smoothness(
+    key: jax.Array, state: PpoState, packing: Packing, of: _Of
+) -> tuple[Recurrent, Float[Array, ""]]:  # fmt: skip
+    """Gradient and value of ERNIE's penalty on a few rows of a minibatch."""
+
+    def draw(key: jax.Array) -> Rows:
+        first, count = ernie.some_rows(key, packing, of.config)
+        return rows(of.episodes, jnp.arange(of.episodes.length.shape[0]), packing, first, count, of.reobserve)
+
+    def scores(agent: Recurrent, inputs: jax.Array, keep: jax.Array) -> jax.Array:
+        return _unroll(agent, inputs, keep)[1]
+
+    return ernie.now_and_then(key, state.updates, state.params.agent, scores, draw, of.spec.obs_size, of.config)
 
 
 _LOGGED = ("loss", "policy_loss", "value_loss", "entropy", "kl", "clipped")
