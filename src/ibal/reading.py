@@ -20,9 +20,12 @@ import tomllib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ibal.registry import closest, quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,7 @@ LETTERS = 10_000  # of one text: names and paths have fewer, and what compares t
 DEPTH = 50
 ROWS = 50_000_000  # a table of a few kilobytes can say that it holds more rows than any memory
 BITS = 63
+BESIDE = 1000  # files of a folder that a misspelled name is compared with
 
 
 class Unreadable(ValueError):
@@ -52,6 +56,28 @@ def content(path: str | Path, most: int | None = None) -> bytes:
     if most is not None and about.st_size > most:
         raise Unreadable(f"{path} has {about.st_size:,} bytes; at most {most:,} are read here")
     return path.read_bytes()
+
+
+def existing(path: str | Path) -> Path:
+    """Return the path of a file that is there. Raises Unreadable with the closest that lies beside it."""
+    path = Path(path)
+    if path.is_dir():
+        raise Unreadable(f"{path} is a folder; name a file in it")
+    if not path.exists():
+        raise Unreadable(f"there is no file {path}.{nearby(path)}")
+    return path
+
+
+def nearby(path: Path) -> str:
+    """Return the sentence ' Closest: "…".' about a path where nothing is; "" if nothing beside it is like it, with or
+    without its ending."""
+    try:
+        beside = sorted(entry.name for entry in islice(path.parent.iterdir(), BESIDE))
+    except OSError:
+        return ""
+    spelled = {name.rpartition(".")[0]: name for name in beside} | {name: name for name in beside}
+    near = closest(path.name, spelled) or closest(path.stem, spelled)
+    return f" Closest: {quoted(str(path.parent / spelled[near]))}." if near else ""
 
 
 def text(path: str | Path, most: int = TEXT) -> str:

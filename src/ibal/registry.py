@@ -100,7 +100,14 @@ class Registry:
         if library in self.adapters:
             return load(self.adapters[library].target, self.kind), (rest,)
         _let_users_modules_be_found()
-        return load(full, self.kind), ()
+        try:
+            return load(full, self.kind), ()
+        except UnknownName as error:
+            if not self.adapters or library.partition(".")[0] in sys.modules:
+                raise  # a module of the user's is there, and something of it is not
+            others = ", ".join(f"{name}:…" for name in self.adapters)
+            said = f"{str(error).rstrip('.')}.{hint(library, self.adapters)} Of other libraries: {others}"
+            raise UnknownName(said) from None
 
     def make(self, name: str, **options: Any) -> Any:
         """Call what is behind a name with ``options``."""
@@ -170,7 +177,8 @@ def closest(name: str, known: Iterable[str], prefixes: Iterable[str] = ()) -> st
     for prefix in prefixes:
         spelled |= {full.removeprefix(prefix): full for full in spelled.values() if full.startswith(prefix)}
     lower = {short.lower(): full for short, full in spelled.items()}
-    near = difflib.get_close_matches(name.lower()[:100], lower, 1)  # the time grows with the square of the length
+    alike = 0.6 if len(name) > 2 else 0.5  # of two letters one may be wrong: "4m"
+    near = difflib.get_close_matches(name.lower()[:100], lower, 1, alike)  # its time grows with the length squared
     return lower[near[0]] if near else None
 
 

@@ -23,7 +23,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import ibal
 from ibal import hub, reading
@@ -36,7 +36,7 @@ INDEX = "index.json"
 FORMAT = 1
 MOST = 512 * 2**20  # bytes of a file that is fetched
 WAIT = 30.0  # seconds for a server
-_ENTRY = {"kind": str, "file": str, "sha256": str, "about_sha256": str, "env": str}
+_ENTRY = {"kind": Literal["team", "attacker"], "file": str, "sha256": str, "about_sha256": str, "env": str}
 _FACTS = {"attack": str, "version": str, "fitted": dict[str, Any], "claims": list[dict[str, Any]]}  # what some have
 
 
@@ -50,9 +50,17 @@ def bare(text: str) -> str:
     return text.removeprefix(PREFIX)
 
 
-def local(text: str) -> Path:
-    """Return the file of ``zoo:<name>``, fetched and checked. Raises ConfigError with the closest name."""
-    return Zoo().local(bare(text))
+def local_team(text: str) -> Path:
+    """Return the file of the team ``zoo:<name>``, fetched and checked. Raises ConfigError with the closest name."""
+    zoo, name = Zoo(), bare(text)
+    entry = zoo.entry(name)
+    if entry["kind"] != "team":
+        teams = [other for other, one in zoo.entries.items() if (one["kind"], one["env"]) == ("team", entry["env"])]
+        raise ConfigError(
+            f"{text} is an attacker, and a team was expected.{hint(name, teams)} List them: ibal zoo list --kind team "
+            f"--env {entry['env']}; attackers are given with --attackers {text}"
+        )
+    return zoo.local(name)
 
 
 class Zoo:
@@ -180,6 +188,12 @@ class Zoo:
             raise ConfigError(f"{quoted(name)} is no name of a zoo; write <environment>/<name>, as smac/8m/ibal-0")
         path = f"files/{name}.safetensors"
         entry = described(file) | dict(facts) | {"file": path}
+        world = entry["env"].replace(":", "/")
+        if not name.startswith(f"{world}/"):
+            raise ConfigError(
+                f"{quoted(name)} does not begin with what {file} plays, {quoted(world)}, and a zoo is looked through "
+                f"by environments; name it {quoted(f'{world}/{parts[-1]}')}"
+            )
         file = file.with_suffix(".safetensors")
         held = {path: file.read_bytes(), f"files/{name}.json": file.with_suffix(".json").read_bytes()}
         if self.on_hub:

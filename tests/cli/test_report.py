@@ -144,3 +144,17 @@ def test_the_help_hid_most_of_the_tables(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["report", "--help"]) == 0
     words = capsys.readouterr().out.replace("\n", " ").replace(",", " ").replace(";", " ").split()
     assert all(str(number) in words for number in numbers())
+
+
+def test_of_a_study_that_is_not_done_it_says_so(tmp_path: Path, capsys, monkeypatch) -> None:
+    rows = pl.read_parquet(Path(write(tmp_path / "a", "ibal", {"natural": 9})) / "episodes.parquet")
+    runs = [SimpleNamespace(kind="cell") for _ in range(5)]
+    study = SimpleNamespace(rows=lambda: rows, missing=lambda: runs[:2], planned=SimpleNamespace(runs=runs))
+    monkeypatch.setattr("ibal.experiments.grid.held.Held", lambda folder: study)
+    (tmp_path / "study.toml").touch()
+    for what in (["--claims"], ["--summary"]):
+        assert main(["report", str(tmp_path), *what]) == 0
+        assert f"2 of 5 cells of {tmp_path} are not done" in capsys.readouterr().err
+    study.rows = lambda: 1 / 0  # a table that there is not is refused before anything is read
+    assert main(["report", str(tmp_path), "--table", "6"]) == 2
+    assert "there are 1, 7, 8" in capsys.readouterr().err

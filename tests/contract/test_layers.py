@@ -18,7 +18,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import only from those before it; the members of one layer do not import each other.
 LAYERS = (
     ("contract",),
-    ("types", "tree", "registry", "files", "reading", "webpage"),
+    ("types", "tree", "registry", "files", "webpage"),
+    ("reading",),
     ("options", "bundle"),
     ("hub",),
     ("zoo",),

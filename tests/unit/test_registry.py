@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,25 @@ def test_no_closest_name_is_made_up() -> None:
         TABLE.resolve("xyzzy")
     assert "Closest" not in str(error.value)
     assert closest("evn", ["env", "replay"]) == "env"
+
+
+def test_of_two_letters_one_may_be_wrong() -> None:
+    assert closest("4m", ["smac/3m", "smac/2s3z"], ["smac/"]) == "smac/3m"
+    assert closest("qz", ["smac/3m", "smac/2s3z"], ["smac/"]) is None
+
+
+def test_a_misspelled_library_is_answered_with_those_that_there_are(tmp_path: Path, monkeypatch) -> None:
+    table = replace(TABLE, adapters={"jaxmarl": Entry("builtins:str"), "jumanji": Entry("builtins:str")})
+    assert table.make(Own("jaxmarl:3m")) == "3m"
+    for name, closest_one in (("jaxmrl:x", "jaxmarl"), ("jumanj:Cleaner-v0", "jumanji")):
+        with pytest.raises(UnknownName) as caught:
+            table.load(Own(name))
+        assert str(caught.value).endswith(f' Closest: "{closest_one}". Of other libraries: jaxmarl:…, jumanji:…')
+    (tmp_path / "jaxmarls.py").write_text("seven = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownName, match="did you mean") as caught:
+        table.load(Own("jaxmarls:sevn"))
+    assert "Of other libraries" not in str(caught.value)  # the module is there
 
 
 def test_a_target_of_ones_own_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,33 @@ def test_what_has_a_name_already_is_not_replaced_unless_asked_for(mine: Zoo, cap
     assert main(["zoo", "push", TEAM, other, "--zoo", mine.where, "--note", "the same weights"]) == 0
 
 
+def test_what_is_of_another_world_than_its_name_is_refused(mine: Zoo, capsys) -> None:
+    before = Path(mine.where, "index.json").read_bytes()
+    team = str(mine.local(TEAM))
+    for name in ("smac/8m/a", "mine/a", "smac/3m2/a"):
+        assert main(["zoo", "push", name, team, "--zoo", mine.where]) == 2
+        said = capsys.readouterr().err
+        assert f'{quoted(name)} does not begin with what {team} plays, "smac/3m"' in said
+        assert 'name it "smac/3m/a"' in said
+    assert Path(mine.where, "index.json").read_bytes() == before
+    assert main(["zoo", "push", "smac/3m/old/a", team, "--zoo", mine.where]) == 0
+
+
+def test_an_entry_of_an_unknown_kind_is_refused(mine: Zoo) -> None:
+    write_index(Path(mine.where) / "index.json", {TEAM: mine.entries[TEAM] | {"kind": "wizard"}})
+    with pytest.raises(ConfigError, match='"kind" is "wizard"; one of team, attacker was expected'):
+        Zoo(mine.where).entry(TEAM)
+
+
+def test_an_attacker_of_the_zoo_is_no_team(capsys) -> None:
+    attacker = "zoo:smac/3m/attackers/ega-0"
+    for words in (["zoo", "check", attacker], ["evaluate", attacker, "--attacks", "natural"]):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert f"{attacker} is an attacker, and a team was expected. Closest: " in said
+        assert "ibal zoo list --kind team --env smac/3m" in said
+
+
 def test_what_differs_from_the_index_is_refused(mine: Zoo) -> None:
     file = mine.local(TEAM)
     file.write_bytes(file.read_bytes() + b" ")
@@ -303,6 +330,9 @@ def test_a_claim_holds_where_chance_explains_the_difference() -> None:
         ({"mean": 1.5}, "a share of games from 0 to 1"),
         ({"interval": [0.5]}, "its two ends, the lower first"),
         ({"interval": [0.6, 0.4]}, "its two ends, the lower first"),
+        ({"attack": "natrual"}, 'nobody can play this claim again: .*Closest: "natural"'),
+        ({"attack": "interaction[masks=no]"}, "nobody can play this claim again: .*masks"),
+        ({"perturbation": "hq-15"}, 'nobody can play this claim again: .*Closest: "hp-15"'),
     ],
 )
 def test_claims_are_read_as_a_strangers(more: dict[str, object], words: str) -> None:

@@ -64,13 +64,26 @@ TABLE = Registry(
 )
 
 
-def configured(name: str, **options: Any) -> Any:
-    """Make the configuration of an attack: a name of the table, ``my_pkg.mod:MyConfig`` if it is ``Own``, a fault
-    ("stop-1@40"), or several that come together ("random+lost-30").
+def variant(name: str) -> tuple[str, dict[str, str]]:
+    """Split ``interaction[fill=mean,masks=random]`` into an attack and its options; it stays ``Own`` if it is. Faults,
+    and what comes together with them, have theirs in their own brackets: such a name is left whole.
 
-    Raises UnknownName that says which name is closest, or that what was found is no attack; ConfigError for a fault
-    with impossible numbers.
+    Raises ConfigError for brackets that hold no options.
     """
+    if fault_names.is_faulty(name):
+        return name, {}
+    base, options = bracketed(name, "interaction[fill=mean]")
+    return (Own(base) if isinstance(name, Own) else base), options
+
+
+def configured(name: str, **options: Any) -> Any:
+    """Make the configuration of an attack: a name of the table, ``my_pkg.mod:MyConfig`` if it is ``Own``, either with
+    options in brackets, a fault ("stop-1@40"), or several that come together ("random+lost-30").
+
+    Raises UnknownName that says which name is closest, or that what was found is no attack; ConfigError for impossible
+    options or numbers.
+    """
+    name, inside = variant(name)
     if fault_names.is_faulty(name):
         return with_options(_faulty(name), options)
     thing, args = TABLE.load(name)
@@ -82,7 +95,7 @@ def configured(name: str, **options: Any) -> Any:
             f'"{name}" gave something of type {type(made).__name__}; an attack is a frozen dataclass with a '
             "function build(spec) that returns an ibal.adversaries.base.Adversary"
         )
-    return made
+    return with_options(made, inside) if inside else made
 
 
 def _faulty(name: str) -> Any:
@@ -104,16 +117,12 @@ def _faulty(name: str) -> Any:
 
 def _part(name: str) -> Any:
     """Make one of several that come together: a fault, or an attack that learns nothing."""
-    if fault_names.is_faulty(name):
-        found = fault_names.fault(name)
-        if searches(found):
-            raise ConfigError(f'"{name}" is looked for while nothing else happens; name it alone')
-        return found
-    base, options = bracketed(name, "random[sigma=0.2]")
-    config = with_options(configured(Own(base) if isinstance(name, Own) else base), options)
+    config = configured(name)
+    if searches(config):
+        raise ConfigError(f'"{name}" is looked for while nothing else happens; name it alone')
     if learns(config):
         raise ConfigError(
-            f'"{base}" learns, and what learns does not go with others by name; fit it first, and put it together with '
+            f'"{name}" learns, and what learns does not go with others by name; fit it first, and put it together with '
             "ibal.adversaries.combine.chain"
         )
     return config

@@ -31,7 +31,7 @@ from ibal.adversaries.groups import GroupConfig
 from ibal.adversaries.limits import at_least, within
 from ibal.game.host import UNTOUCHED
 from ibal.game.perturb import perturb
-from ibal.options import ConfigError, bracketed, with_options
+from ibal.options import ConfigError
 from ibal.types import KNOWLEDGE, Actions, Env, EnvSpec, Episodes, Feedback, PRNGKey, TimeStep
 
 NATURAL = "natural"
@@ -239,12 +239,7 @@ def together(threats: list[Threat]) -> Threat:
 def _part(name: str, spec: EnvSpec) -> _Part:
     """Read a failure. Raises ValueError for one that is none or cannot be learned beside others."""
     world, rest = fault_names.split(name)
-    config: Any
-    if fault_names.is_faulty(rest):
-        config = configured(rest)
-    else:
-        base, options = bracketed(rest, "interaction[masks=random]")
-        config = with_options(configured(base), options)
+    config = configured(rest)
     if isinstance(config, GroupConfig):
         config = replace(config, alpha=1.0)  # a success is told of all failures together
     learning = learns(config)

@@ -19,7 +19,10 @@ import polars as pl
 
 from ibal import reading
 from ibal.evaluation import stats
+from ibal.evaluation.bank import configuration
 from ibal.evaluation.results import read_episodes, score_of
+from ibal.evaluation.summary import can_be_won
+from ibal.game.perturb import checked
 from ibal.options import ConfigError
 from ibal.registry import quoted
 
@@ -74,6 +77,11 @@ def read(claims: Sequence[Mapping[str, Any]], where: str) -> list[dict[str, Any]
         for word in (one["attack"], one["perturbation"]):
             if ":" in word:
                 raise ConfigError(f"{where}: {quoted(word)} is code, and no file may name code as its attack")
+        try:
+            configuration(one["attack"])
+            checked(one["perturbation"])
+        except ValueError as error:
+            raise ConfigError(f"{where}: nobody can play this claim again: {error}") from error
         if one["score"] not in ("win_rate", "return") or one["episodes"] < 1:
             raise ConfigError(f"{where}: the claim about {quoted(one['attack'])} is not one about episodes")
         _check_numbers(one, where)
@@ -103,10 +111,9 @@ def verdict(claim: Mapping[str, Any], rows: pl.DataFrame | None, of: int) -> dic
     if rows is None:
         return said | {"replayed": None, "replayed_interval": None, "holds": None}
     rate = claim["score"] == "win_rate"
-    scores = rows["win" if rate else "return"]
-    if scores.null_count():
+    if rate and not can_be_won(rows):
         return said | {"replayed": None, "replayed_interval": None, "holds": False}  # nothing can be won there
-    found = stats.sample([scores.cast(pl.Float64).to_numpy()], rate=rate)
+    found = stats.sample([rows["win" if rate else "return"].cast(pl.Float64).to_numpy()], rate=rate)
     near = abs(found.mean - claim["mean"]) <= _limit(claim, found, rate, of) + 1e-9
     return said | {"replayed": found.mean, "replayed_interval": stats.ends(found), "holds": bool(near)}
 

@@ -7,17 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ibal.adversaries import TABLE, configured, learns
+from ibal.adversaries import TABLE, configured, learns, variant
 from ibal.adversaries.bundle import as_bytes
 from ibal.api.evaluate import evaluate
 from ibal.api.given import GivenAttack, GivenEnv, GivenTeam, called_name, is_attack, team_list
 from ibal.api.records import Attacker, Evaluation
 from ibal.api.telling import telling
 from ibal.evaluation import felt
-from ibal.evaluation.bank import variant
 from ibal.evaluation.matrix import Team
 from ibal.experiments.fitting import FitPlan, about, as_fitted, fit_attacker, policy_of
-from ibal.options import ConfigError, with_options
+from ibal.options import ConfigError
 from ibal.registry import Own
 
 
@@ -87,9 +86,8 @@ def checked(attacker: Attacker, team: Team, episodes: int) -> tuple[Attacker, Ev
 def _learning(given: Any) -> tuple[str, Any]:
     """Return the name and the configuration of an attack that learns."""
     if isinstance(given, str):
-        base, options = variant(given)
-        name = TABLE.resolve(base)
-        config = with_options(configured(Own(name)), options)
+        name = TABLE.resolve(variant(Own(given))[0])
+        config = configured(Own(given))
     elif is_attack(given):
         name, config = called_name(given), given
     else:

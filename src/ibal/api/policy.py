@@ -74,14 +74,16 @@ def _is_asked(path: str | Path) -> bool:
 
 
 def _player(name: str, env: GivenEnv | None) -> Player:
+    from ibal.evaluation.teams import SCRIPTED, scripted
+    from ibal.registry import Own
+
+    SCRIPTED.load(Own(name))  # who has misspelled it needs no advice about environments
     if env is None:
         raise ConfigError(
             f'"{name}" does not say what it plays in, and its sizes are needed: load_policy("{name}", env="smac/3m")'
         )
     from ibal.api.given import world
-    from ibal.evaluation.teams import scripted
     from ibal.game.acting import Player
-    from ibal.registry import Own
 
     spec = world(env).env.spec
     return Player(scripted(Own(name), spec), spec)

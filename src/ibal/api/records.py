@@ -106,7 +106,7 @@ class Run:
 
     def _curves(self) -> list[curves.Curve]:
         rows = self.metrics.filter(self.metrics["kind"] == "eval")
-        wins = "win" in rows.columns and rows["win"].null_count() == 0
+        wins = summary.can_be_won(rows)
         column, score = ("win", curves.RATE) if wins else ("return", "return")
         return [
             curves.Curve(self.config.env, "natural", self.config.method, int(seed), mine["env_steps"].to_list(),

@@ -29,6 +29,7 @@ from ibal.cli.output import (
     output_of,
     unwritable,
 )
+from ibal.options import ConfigError, names
 from ibal.registry import hint
 
 if TYPE_CHECKING:
@@ -86,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         "all attacks; ablations: its figures 8, 9, 16, 17 and table 1; defenders: ours beside the nine",
     )
     add = new.add_argument
-    add("--tables", default="", metavar="N,…", help="of the paper: 1, 7 to 13")
-    add("--figures", default="", metavar="N,…", help="of the paper: 8, 9, 13, 16, 17")
-    add("--maps", default="", metavar="M,…", help="only these maps (default: all that it is about)")
-    add("--methods", default="", metavar="M,…", help="matrix, defenders: these methods (default: all that it compares)")
+    add("--tables", metavar="N,…", help="of the paper: 1, 7 to 13")
+    add("--figures", metavar="N,…", help="of the paper: 8, 9, 13, 16, 17")
+    add("--maps", metavar="M,…", help="only these maps (default: all that it is about)")
+    add("--methods", metavar="M,…", help="matrix, defenders: these methods (default: all that it compares)")
     add("--seeds", type=count_type("--seeds"), default=5, metavar="N", help="of every method (default 5)")
     add("--budget", default="paper", metavar="WORD", help=f"how much: {', '.join(BUDGETS)} (default paper)")
     add(
@@ -110,20 +111,20 @@ def _held(options: argparse.Namespace) -> Held:
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
-    names = {
+    of = {
         "local": ("workers", "threads", "memory_gb", "per_gpu"),
         "ray": ("workers", "threads", "memory_gb", "gpus", "address"),
         "slurm": ("workers", "threads", "memory_gb", "gpus", "partition", "minutes", "cluster"),
     }  # fmt: skip
-    if options.on not in names:
+    if options.on not in of:
         raise CommandError(f'--on "{options.on}" is nowhere.{hint(options.on, ON)} Allowed: {", ".join(ON)}', WRONG_USE)
-    every = {name for group in names.values() for name in group}
-    if odd := sorted(name for name in every - set(names[options.on]) if getattr(options, name) is not None):
+    every = {name for group in of.values() for name in group}
+    if odd := sorted(name for name in every - set(of[options.on]) if getattr(options, name) is not None):
         raise CommandError(f"--{odd[0].replace('_', '-')} is not for --on {options.on}", WRONG_USE)
     held = _held(options)
     missing = len(held.missing())
     output.note(f"{held.study.name}: {len(held.planned.runs)} runs, {missing} to do")
-    given = {name: getattr(options, name) for name in names[options.on]}
+    given = {name: getattr(options, name) for name in of[options.on]}
     started = time.monotonic()
     try:
         finished = held.run(options.on, output.note, **given)
@@ -190,7 +191,7 @@ def _new(options: argparse.Namespace, output: Output) -> int:
         near = hint(options.what, NAMES)
         raise CommandError(f'"{options.what}" is no study.{near} There are: {", ".join(NAMES)}', WRONG_USE)
     tables, figures = _numbers("--tables", options.tables), _numbers("--figures", options.figures)
-    maps, methods = ([one for one in text.split(",") if one] for text in (options.maps, options.methods))
+    maps, methods = _words("--maps", options.maps), _words("--methods", options.methods)
     if options.what != "paper" and (tables or figures):
         raise CommandError(f"--tables and --figures are for paper; leave them out of {options.what}", WRONG_USE)
     if options.what == "paper" and methods:
@@ -200,7 +201,13 @@ def _new(options: argparse.Namespace, output: Output) -> int:
     else:
         made = named_study(options.what, maps=maps, methods=methods, seeds=options.seeds, budget=options.budget)
     study = read_study(made)
-    path = options.out if options.out.suffix == ".toml" else options.out / STUDY_FILE
+    ending = options.out.suffix
+    if ending != ".toml" and ending[1:].isalpha():
+        folder, file = options.out.with_suffix(""), options.out.with_suffix(".toml")
+        raise CommandError(
+            f"--out {options.out}: a study is a folder or a .toml file; name {folder} or {file}", WRONG_USE
+        )
+    path = options.out if ending == ".toml" else options.out / STUDY_FILE
     if path.exists():
         raise CommandError(f"--out {options.out}: there is a {path.name} already; name another one", WRONG_USE)
     try:
@@ -222,9 +229,16 @@ def _new(options: argparse.Namespace, output: Output) -> int:
     return OK
 
 
-def _numbers(flag: str, text: str) -> list[int]:
+def _words(flag: str, text: str | None) -> list[str]:
+    """Read names with commas between them; None: the option is not given, and "" is no way to leave it out."""
+    return [] if text is None else list(names(flag, text))
+
+
+def _numbers(flag: str, text: str | None) -> list[int]:
     try:
-        return [int(word) for word in text.split(",") if word.strip()]
+        return [int(word) for word in _words(flag, text)]
+    except ConfigError:
+        raise
     except ValueError:
         raise CommandError(f'{flag} "{text}" must be numbers with commas between them, as 7,9', WRONG_USE) from None
 

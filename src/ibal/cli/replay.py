@@ -222,7 +222,7 @@ def _team(name: str, seed: int | None, flag: str = "") -> _Who:
     from ibal.nets.bundle import of_bundle
 
     if zoo.is_name(name):
-        return _trained(zoo.local(name), seed, flag)._replace(label=zoo.bare(name))
+        return _trained(zoo.local_team(name), seed, flag)._replace(label=zoo.bare(name))
     path = of_bundle(Path(name))
     is_file = path.suffix.lower() in WEIGHTS
     if is_file and not path.is_file():

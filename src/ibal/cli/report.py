@@ -54,8 +54,10 @@ def main(argv: list[str]) -> int:
         )
     if options.table is None and options.format != "markdown":
         raise CommandError(f"--format {options.format} is for --table N; a summary is Markdown (or --json)", WRONG_USE)
-    rows = read(options.evaluations, output.note)
     try:
+        if options.table is not None:
+            tables.of_episodes(options.table)  # before anything is read, which may take long, or not be there yet
+        rows = read(options.evaluations, output.note)
         if options.claims:
             data, text = _claims(rows)
         else:
@@ -136,7 +138,7 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
     frames: list[pl.DataFrame] = []
     for folder in evaluations:
         if _is_study(folder):
-            frames.append(_rows_of(folder))
+            frames.append(_rows_of(folder, note))
             continue
         if not folder.is_dir():
             raise CommandError(
@@ -155,13 +157,17 @@ def read(evaluations: Sequence[Path], note: Callable[[str], None] = lambda messa
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def _rows_of(study: Path) -> pl.DataFrame:
-    """Return the episodes of all cells of a study that are done."""
+def _rows_of(study: Path, note: Callable[[str], None]) -> pl.DataFrame:
+    """Return the episodes of all cells of a study that are done, and tell how many are not."""
     from ibal.experiments.grid.held import Held
 
-    rows = Held(study).rows()
+    held = Held(study)
+    rows = held.rows()
     if not rows.height:
         raise CommandError(f"no cell of {study} is done yet; begin with ibal grid run {study}", WRONG_USE)
+    if missing := sum(run.kind == "cell" for run in held.missing()):
+        cells = sum(run.kind == "cell" for run in held.planned.runs)
+        note(f"{missing} of {cells} cells of {study} are not done, so what follows may change: ibal grid run {study}")
     return rows
 
 

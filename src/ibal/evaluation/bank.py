@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibal import rng
-from ibal.adversaries import TABLE, built, configured, fault_names, learns, searches
+from ibal.adversaries import TABLE, built, configured, fault_names, learns, searches, variant
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import adapted, load_attacker
 from ibal.envs import version_of
 from ibal.evaluation import subset
 from ibal.evaluation.matrix import Attack, Team
-from ibal.options import bracketed, with_options
+from ibal.options import with_options
 from ibal.reading import Unreadable, content, table
 from ibal.registry import Own
 from ibal.types import EnvSpec
@@ -201,15 +201,6 @@ def _read(file: Path, spec: EnvSpec, asked: Own, called: str = "") -> Fitted:
     return Fitted(attacker.config, attacker.state, digest, about)
 
 
-def variant(name: str) -> tuple[Own, dict[str, str]]:
-    """Split ``interaction[fill=mean,masks=random]``, as a user or a program asks for it, into the attack and its
-    options. Raises ValueError."""
-    if len(fault_names.parts(name)) > 1:
-        return Own(name), {}  # each of them has its own options
-    base, options = bracketed(name, "interaction[fill=mean]")
-    return Own(base), options
-
-
 def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
     """Read ``interaction[fill=mean]``: the attack, its configuration as it is evaluated, and the options alone. Of
     ``hp-15+lost-30`` only what is no part of the world.
@@ -217,6 +208,7 @@ def configuration(name: str) -> tuple[Own, Any, dict[str, str]]:
     Raises UnknownName with the closest attack, or ValueError for an option that it does not have.
     """
     base, options = variant(fault_names.split(name)[1])
+    base = Own(base)  # a user or a program asks for it
     return base, with_options(as_evaluated(configured(base)), options), options
 
 

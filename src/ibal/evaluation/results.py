@@ -18,7 +18,7 @@ from ibal.envs import version_of
 from ibal.evaluation.card import card
 from ibal.evaluation.hosted import Broken
 from ibal.evaluation.matrix import Cell, Plan, as_parquet, engine_version, run
-from ibal.evaluation.summary import summarise, write_json
+from ibal.evaluation.summary import can_be_won, summarise, write_json
 from ibal.files import appear_bytes
 
 EPISODES = "episodes.parquet"
@@ -72,7 +72,7 @@ def evaluate(
 
 def score_of(rows: pl.DataFrame) -> str:
     """Return the column that says how well teams have played: "win", or "return" where games cannot be won."""
-    return "return" if rows["win"].null_count() else "win"
+    return "win" if can_be_won(rows) else "return"
 
 
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:

@@ -30,6 +30,11 @@ EXTRA = (WORST, HINDSIGHT, MEAN)
 _GROUP = ("policy", "method", "env", "perturbation")
 
 
+def can_be_won(rows: pl.DataFrame) -> bool:
+    """Say whether all of these episodes can be won, and so have a win rate."""
+    return "win" in rows.columns and rows["win"].null_count() == 0
+
+
 def summarise(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """Return one entry per policy, perturbation and attack, in the order of the rows, with those of ``EXTRA`` after the
     attacks where there are several.
@@ -47,8 +52,7 @@ def summarise(rows: pl.DataFrame) -> list[dict[str, Any]]:
         attacks = group["attack"].unique(maintain_order=True).to_list()
         scores = {
             column: {attack: [_of(group, attack, seed, column) for seed in seeds] for attack in attacks}
-            for column in ("win", "return")
-            if group[column].null_count() == 0
+            for column in (("win", "return") if can_be_won(group) else ("return",))
         }
         about["seeds"] = seeds
         played: list[dict[str, Any]] = []
@@ -102,7 +106,7 @@ def of_team(rows: pl.DataFrame) -> dict[str, Any]:
     """Return win rate, return and length of one team's episodes with 95 % intervals by the rule of ``stats``; no win
     rate where nothing can be won, no interval where one episode tells of no other."""
     out: dict[str, Any] = {"episodes": rows.height, "win_rate": None, "win_rate_interval": None}
-    scores = {"win_rate": "win"} if rows["win"].null_count() == 0 else {}
+    scores = {"win_rate": "win"} if can_be_won(rows) else {}
     for name, column in (scores | {"return": "return", "length": "length"}).items():
         found = stats.sample([rows[column].cast(pl.Float64).to_numpy()], rate=name == "win_rate")
         out |= {name: found.mean, f"{name}_interval": stats.ends(found)}

@@ -231,6 +231,10 @@ def scripted(name: Own, spec: EnvSpec) -> Policy | HostPolicy:
         return check_policy(make(*args, spec))
     except ContractError as error:
         raise ConfigError(f"--policy {name}: {error}") from error
+    except OSError as error:
+        if not args:
+            raise
+        raise ConfigError(f'"{name}": {args[0]}: {error.strerror or error}') from error
     except ValueError as error:
         if name in SCRIPTED.entries or args:  # made for other environments, or of another library's
             raise ConfigError(f'"{name}": {error}') from error

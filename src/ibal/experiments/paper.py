@@ -106,6 +106,12 @@ class Builder:
     """Puts a study together; what two parts of it need comes once."""
 
     def __init__(self, seeds: int, budget: Mapping[str, Any]) -> None:
+        """Raises ConfigError for too many seeds."""
+        if not 1 <= seeds <= HELD_OUT:
+            raise ConfigError(
+                f"seeds must be 1 to {HELD_OUT}, not {seeds}: attackers are fitted to a team of seed {HELD_OUT}, which "
+                "nobody may be evaluated as"
+            )
         self.seeds, self.budget = seeds, budget
         self.train: dict[str, dict[str, Any]] = {}
         self.attackers: dict[str, dict[str, Any]] = {}

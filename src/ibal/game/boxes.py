@@ -19,7 +19,6 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,12 +83,11 @@ def torch_team(module: Any, spec: EnvSpec, start: Callable[[], Any] | None = Non
 
 def torch_file(path: str, spec: EnvSpec) -> HostPolicy:
     """Return the team of a TorchScript file (``torch.jit.save``), which holds its own code and no pickled objects."""
+    reading.existing(path)
     try:
         import torch  # type: ignore[import-not-found]
     except ImportError as error:
         raise ValueError(f"reading {path} needs the package torch: pip install torch") from error
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path}; save a module with torch.jit.script(module).save(path)")
     try:
         module = torch.jit.load(path, map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:

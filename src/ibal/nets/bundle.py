@@ -78,11 +78,24 @@ def save_bundle(path: str | Path, params: Team, spec: EnvSpec, meta: Mapping[str
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle. Raises FileNotFoundError, or ValueError that says what is wrong with one of its two files."""
     path = Path(path)
+    _refuse_attacker(path)
     params, about = load_weights(path), bundle.described(path, POLICY)
     wanted = about["obs_size"] + about["n_actions"] + about["n_agents"], about["n_actions"], about["hidden"]
     if (params.input_size, params.n_actions, params.hidden_size) != wanted:
         raise ValueError(f"{bundle.beside(path)} describes another policy than {path.name}; {POLICY.again}")
     return Bundle(params, about)
+
+
+def _refuse_attacker(path: Path) -> None:
+    """Raise ValueError for an attacker's bundle; what else may be wrong with the files is told by who reads them."""
+    try:
+        about = reading.table(bundle.beside(path), {"attack": str, "env": str})
+    except (OSError, reading.Unreadable):
+        return
+    raise ValueError(
+        f"{path} is an attacker ({about['attack']}, fitted in {about['env']}), and a team was expected; name a team, "
+        "and give attackers with --attackers FOLDER"
+    )
 
 
 def load_weights(path: Path) -> Team:
@@ -117,11 +130,12 @@ def find_policies(path: str | Path) -> list[Path]:
 
     Raises FileNotFoundError if there are none, or the agents of several trainings.
     """
-    path = of_bundle(zoo.local(str(path)) if zoo.is_name(str(path)) else Path(path))
+    path = of_bundle(zoo.local_team(str(path)) if zoo.is_name(str(path)) else Path(path))
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(
-                f"policy {path} does not exist; wanted a run folder or a file {' or '.join(WEIGHTS)}"
+                f"policy {path} does not exist; wanted a run folder or a file {' or '.join(WEIGHTS)}."
+                f"{reading.nearby(path)}"
             )
         return [path]
     seeds = {file: file.stem.removeprefix("seed-") for file in path.glob("policy/seed-*.safetensors")}

@@ -82,8 +82,8 @@ def _dense(layer: Dense, x: jax.Array) -> jax.Array:
 
 
 def read(path: Path) -> Weights:
-    """Read a file of ``save_params``. Raises FileNotFoundError, or ValueError for other networks."""
-    held = {tuple(name.split(",")): values for name, values in reading.tensors(path).items()}
+    """Read a file of ``save_params``. Raises ValueError where there is none, or for other networks."""
+    held = {tuple(name.split(",")): values for name, values in reading.tensors(reading.existing(path)).items()}
 
     def layer(*ends: str) -> Dense | None:
         found = {name[-1]: values for name, values in held.items() if name[-len(ends) - 1 : -1] == ends}

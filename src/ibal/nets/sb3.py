@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ibal import reading
 from ibal.types import EnvSpec, Policy
 
 
@@ -47,6 +48,7 @@ def team(path: str, spec: EnvSpec) -> Policy:
 
 def read(path: Path) -> list[tuple[jax.Array, jax.Array]]:
     """Return the layers (weight [out, in], bias [out]) of the actor. Raises ValueError."""
+    reading.existing(path)
     try:
         import torch  # type: ignore[import-not-found]  (not a dependency)
     except ImportError as error:

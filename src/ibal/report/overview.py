@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ibal.evaluation import stats
-from ibal.evaluation.summary import HINDSIGHT, WORST
+from ibal.evaluation.summary import HINDSIGHT, WORST, can_be_won
 from ibal.report.formats import aligned, escape_markdown
 from ibal.report.tables import check, own_name, version_of
 
@@ -69,7 +69,7 @@ def overview(rows: pl.DataFrame) -> list[Part]:
     parts: list[Part] = []
     won: list[pl.DataFrame] = []
     for (env,), played in named.group_by("env", maintain_order=True):
-        has_win = played["win"].null_count() == 0
+        has_win = can_be_won(played)
         scored = played.with_columns(pl.col("win" if has_win else "return").cast(pl.Float64).alias("score"))
         parts.append(_part(str(env), "win rate" if has_win else "return", scored))
         won += [scored] if has_win else []

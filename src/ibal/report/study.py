@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from ibal.evaluation import stats
+from ibal.evaluation.summary import can_be_won
 from ibal.experiments.paper import environments
 from ibal.report import formats, published, tables
 from ibal.webpage import embed, filled, packed
@@ -65,7 +66,7 @@ def _groups(rows: pl.DataFrame) -> Any:
 
 def _cell(names: dict[str, Any], group: pl.DataFrame, known: Mapping[tuple[str, str, str, str], Any]) -> dict[str, Any]:
     """Put one cell together: percent of games won, or the return where nothing can be won."""
-    wins = group["win"].null_count() == 0
+    wins = can_be_won(group)
     column, scale = ("win", 100.0) if wins else ("return", 1.0)
     scores, of = group[column].cast(pl.Float64).to_numpy(), group["seed"].to_list()
     seeds = list(dict.fromkeys(of))

@@ -102,12 +102,7 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
     Raises ValueError where there is no such table, where it is not about episodes, where the rows have nothing of it,
     where they are of several versions of a world's rules, or where an episode comes twice.
     """
-    paper = table(number)
-    if paper.unit != "percent":
-        raise ValueError(
-            f"table {number} holds {paper.unit} of training, which no evaluation says; there are the tables of win "
-            f"rates: {', '.join(map(str, numbers('percent')))}"
-        )
+    paper = of_episodes(number)
     check(rows)
     named = rows.filter(pl.col("win").is_not_null()).with_columns(_column(), _group(MAPPO if number == 13 else METHODS))
     named = named.filter(pl.col("column").is_in(paper.columns))
@@ -118,6 +113,17 @@ def lay_out(rows: pl.DataFrame, number: int) -> Table:
     absent = tuple(scenario for scenario, part in parts.items() if not part.height)
     columns = paper.columns + worst_columns(number)
     return Table(number, paper.title, columns, blocks, absent, version_of(named))
+
+
+def of_episodes(number: int) -> PublishedTable:
+    """Return a table of the paper that is about episodes. Raises ValueError with those that there are."""
+    paper = table(number)
+    if paper.unit != "percent":
+        raise ValueError(
+            f"table {number} holds {paper.unit} of training, which no evaluation says; there are the tables of win "
+            f"rates: {', '.join(map(str, numbers('percent')))}"
+        )
+    return paper
 
 
 def worst_columns(number: int) -> tuple[str, ...]:

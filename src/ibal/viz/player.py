@@ -85,14 +85,19 @@ def player_pieces(
         "summary": summary,
         "trajectories": [to_json(trajectory, spec, scene) for trajectory in many],
     }
+    return drawn(html.escape(title or spec.name), embed(data))
+
+
+def drawn(title: str, data: str) -> list[str]:
+    """Return the page of a title and data as they stand in it, escaped: those of an older page are drawn anew so."""
     web = resources.files("ibal.viz") / "web"
     parts = {
-        "title": html.escape(title or spec.name),
+        "title": title,
         "theme": _theme_css(),
         "style": (web / "player.css").read_text("utf-8"),
         "script": f"const COLOURS = {json.dumps(list(THEMES['light']))};\n"
         + "\n".join((web / name).read_text("utf-8") for name in _SCRIPTS),
-        "data": embed(data),
+        "data": data,
     }
     return pieces((web / "player.html").read_text("utf-8"), parts)
 

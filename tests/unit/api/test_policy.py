@@ -10,6 +10,8 @@ import pytest
 
 import ibal
 from ibal import rng
+from ibal.adversaries.bundle import save_attacker
+from ibal.adversaries.config import InteractionConfig
 from ibal.game.acting import Player
 from ibal.game.host import Hosted
 from ibal.nets import agents
@@ -69,6 +71,8 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
         assert f'load_policy("{name}", env="smac/3m")' in str(caught.value)
     with pytest.raises(ibal.UnknownName, match=r'"troch:team\.pt": there is no module "troch"'):
         ibal.load_policy("troch:team.pt", env="toy/leak")
+    with pytest.raises(ibal.UnknownName, match=r'Closest: "torch"\. Of other libraries: process:…, torch:…'):
+        ibal.load_policy("troch:team.pt")  # that it names no environment is not what is wrong
     team = ibal.load_policy("random", env="toy/leak")
     assert isinstance(team, Player)
     with pytest.raises(ValueError, match=r"act: obs \(1, 2\) and avail \(1, 3\) do not fit; in toy/leak they are"):
@@ -76,6 +80,31 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="act: agent 0 has no available action"):
         team.act(np.zeros((team.spec.n_agents, team.spec.obs_size)),
                  np.zeros((team.spec.n_agents, team.spec.n_actions)))  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["jaxmarl", "sb3", "torch"])
+def test_a_file_that_is_not_there_is_named_with_the_closest(library: str, tmp_path: Path) -> None:
+    (tmp_path / "actor.safetensors").touch()
+    for wrong in ("acter.safetensors", "actor"):
+        with pytest.raises(ibal.ConfigError) as caught:
+            ibal.load_policy(f"{library}:{tmp_path}/{wrong}", env="toy/leak")
+        assert str(caught.value).endswith(
+            f'there is no file {tmp_path}/{wrong}. Closest: "{tmp_path}/actor.safetensors".'
+        )
+    with pytest.raises(ibal.ConfigError, match="is a folder; name a file in it"):
+        ibal.load_policy(f"{library}:{tmp_path}", env="toy/leak")
+    with pytest.raises(FileNotFoundError, match=r'wanted a run folder .*Closest: ".*actor\.safetensors"'):
+        ibal.load_policy(f"{tmp_path}/acter")
+
+
+def test_an_attacker_is_no_team(tmp_path: Path) -> None:
+    spec, file = ibal.make("toy/leak").spec, tmp_path / "a.safetensors"
+    config = InteractionConfig(masks="random", most=1)
+    save_attacker(file, "interaction", config, spec, config.build(spec).init(rng.root(0)))
+    with pytest.raises(
+        ValueError, match=r"a\.safetensors is an attacker \(interaction, fitted in toy/leak\), and a team"
+    ):
+        ibal.load_policy(file)
 
 
 def test_a_file_is_compared_with_the_environment_that_is_named(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ibal import make, rng
+from ibal.adversaries import variant
 from ibal.adversaries.bundle import adapted, save_attacker
 from ibal.adversaries.config import InteractionConfig
-from ibal.evaluation.bank import Bank, variant
+from ibal.evaluation.bank import Bank
 from ibal.evaluation.matrix import Team
 from ibal.evaluation.scripted import random_policy
 

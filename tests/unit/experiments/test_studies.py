@@ -105,6 +105,35 @@ def test_the_command_writes_a_file_beside_another_and_says_how_much_it_is(
     assert out.is_file()
     assert main([*words, "--out", str(out)]) == 2
     assert "there is a long.toml already" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
     assert main(["grid", "new", "matix", "--out", str(tmp_path / "x")]) == 2
     assert 'Closest: "matrix"' in capsys.readouterr().err
     assert main(["grid", "new", "defenders", "--tables", "7", "--out", str(tmp_path / "x")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["matrix", "--maps", ""], '--maps "": a name is missing'),
+        (["paper", "--tables", "7,,9"], '--tables "7,,9": a name is missing'),
+        (["paper", "--tables", "7", "--maps", "4m"], 'none of these is about "4m". Closest: "3m"'),
+        (["defenders", "--methods", "wall,"], '--methods "wall,": a name is missing'),
+        (["matrix", "--maps", "4m"], 'unknown environment "4m". Closest: "smac/'),
+        (["matrix", "--seeds", "100000"], "seeds must be 1 to 1000, not 100000"),
+    ],
+)
+def test_a_study_that_nobody_can_mean_is_not_written(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["grid", "new", *words, "--out", str(tmp_path / "x")]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_is_a_folder_or_a_toml_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["grid", "new", "matrix", "--maps", "3m", "--budget", "smoke", "--seeds", "1"]
+    assert main([*words, "--out", str(tmp_path / "x.yaml")]) == 2
+    assert f"name {tmp_path}/x or {tmp_path}/x.toml" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main([*words, "--out", str(tmp_path / "v1.2")]) == 0
+    assert (tmp_path / "v1.2" / "study.toml").is_file()

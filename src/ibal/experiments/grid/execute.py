@@ -19,11 +19,11 @@ from typing import Any
 import jax
 import polars as pl
 
-from ibal.adversaries import TABLE, built, configured
+from ibal.adversaries import TABLE, built, configured, variant
 from ibal.adversaries.base import Adversary
 from ibal.adversaries.bundle import load_attacker
 from ibal.evaluation import results
-from ibal.evaluation.bank import Bank, Fitted, described, of_fitted, variant
+from ibal.evaluation.bank import Bank, Fitted, described, of_fitted
 from ibal.evaluation.matrix import Attack, Cell, Plan, Team, as_parquet, cells
 from ibal.evaluation.summary import write_json
 from ibal.evaluation.teams import Made, teams_of
@@ -151,9 +151,9 @@ def _attack(name: str, attackers: Sequence[str], store: Store, team: Team) -> At
     """Make the attack on a team: of the attackers that were fitted, or of the table."""
     if not attackers:
         return _BANK.attack(name, team)
-    base, options = variant(name)
+    base, options = variant(Own(name))
     files = [store.folder(run) / ATTACKER for run in attackers]
-    return of_fitted(name, [_read(file, team, base) for file in files], team.env.spec, _kept, options)
+    return of_fitted(name, [_read(file, team, Own(base)) for file in files], team.env.spec, _kept, options)
 
 
 def _read(file: Path, team: Team, asked: Own) -> Fitted:
