@@ -239,7 +239,7 @@ def together(threats: list[Threat]) -> Threat:
 def _part(name: str, spec: EnvSpec) -> _Part:
     """Read a failure. Raises ValueError for one that is none or cannot be learned beside others."""
     world, rest = fault_names.split(name)
-    config = configured(rest)
+    config: Any = configured(rest)
     if isinstance(config, GroupConfig):
         config = replace(config, alpha=1.0)  # a success is told of all failures together
     learning = learns(config)
