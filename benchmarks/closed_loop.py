@@ -1,7 +1,7 @@
 """Train here, test here: does a team that learned on this engine fail where one of the real game fails?
 
     ibal train --env smac/8m --preset laptop --steps 1_000_000 --seed K --out runs/8m-K          # K = 0, 1, 2
-    python benchmarks/closed_loop.py runs/* --out docs/results/closed-loop/rows.json
+    python benchmarks/closed_loop.py runs/* --out docs/results/closed-loop/2026-12b.json
 
 Run folders of vanilla QMIX are played under the columns of the paper's vanilla row and with one agent less (abs-1), and
 their learning curves are read at 0.5M and 1M steps. What is printed (Markdown, on standard output): the mean of the
@@ -9,6 +9,7 @@ seeds beside the paper's number and the mean absolute difference over Rand, HP-1
 beside the range of the real runs (``learning.json``: test win rates of QMIX in pymarl-rlc, SC2 4.10, mean over 60,000
 steps to either side); and how games without any harm are won, since a team that loses nobody may have found a loophole.
 ``--out`` keeps a row per seed: what is in it is not played again, so start it again whenever more runs are finished.
+A file holds the rows of one version of the engine's rules.
 """
 
 from __future__ import annotations
@@ -191,6 +192,8 @@ def main() -> None:
         if known.issuperset((config.env.removeprefix("smac/"), config.train.steps, seed) for seed in seeds):
             continue
         for row in played(run, args.episodes):
+            if rows and row["version"] != rows[0]["version"]:
+                parser.error(f"{run} is of {row['version']}, {args.out} of {rows[0]['version']}: give another --out")
             log(f"{run} seed {row['seed']}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
             rows = [r for r in rows if any(r[k] != row[k] for k in ("map", "steps", "seed"))] + [row]
         rows.sort(key=lambda r: (r["steps"], r["map"], r["seed"]))
