@@ -6,7 +6,8 @@
 
 The disk is a small tmpfs, which only root may make; anybody else gets the rest. Exit status 1 unless the disturbed
 study ends complete, every row and every weight equals the undisturbed one's bit for bit, and nothing that had finished
-was done again.
+was done again. The last says something only where many runs were done before the last kill ("done_at_last_kill"): take
+a larger ``--every`` on a slow machine.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def command(folder: Path, args: argparse.Namespace, *more: str) -> subprocess.Po
 def disturbed(folder: Path, args: argparse.Namespace, draw: random.Random, disk: bool) -> dict[str, Any]:
     """Do the study, and whatever can happen to it."""
     held, started = Held(folder), time.monotonic()
-    kills, filled, lost, restarts = 0, 0, 0, 0
+    kills, filled, lost, restarts, finished = 0, 0, 0, 0, 0
     with cluster(args) as (more, lose):
         grid = command(folder, args, *more)
         after = time.monotonic() + draw.uniform(0.5, 1.5) * args.every
@@ -109,10 +110,11 @@ def disturbed(folder: Path, args: argparse.Namespace, draw: random.Random, disk:
                 with suppress(ProcessLookupError):
                     os.kill(draw.choice(pids), signal.SIGKILL)
                     kills += 1
-                    say(f"kill {kills}; {len(held.missing())} runs to do")
+                    finished = len(held.planned.runs) - len(held.missing())
+                    say(f"kill {kills}; {finished} runs are done")
         grid.wait()
-    return {"kills": kills, "disk_filled": filled, "nodes_lost": lost, "launches": restarts + 1,
-            "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
+    return {"kills": kills, "done_at_last_kill": finished, "disk_filled": filled, "nodes_lost": lost,
+            "launches": restarts + 1, "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
 
 
 def busy(held: Held) -> list[int]:
