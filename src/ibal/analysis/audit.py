@@ -133,8 +133,8 @@ def summary(bench: Bench, fail_under: float | None, attacks: dict[str, str]) -> 
 
 def _threshold_is(score: float) -> str:
     if score >= 0:
-        return f"{KEEP:.0%} of the undisturbed score"
-    return f"the undisturbed score less {1 - KEEP:.0%} of its size"
+        return f"{100 * KEEP:.0f}\u00a0% of the undisturbed score"
+    return f"the undisturbed score less {100 * (1 - KEEP):.0f}\u00a0% of its size"
 
 
 def _suite(bench: Bench, attacks: dict[str, str]) -> list[dict[str, Any]]:

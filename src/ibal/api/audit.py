@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ibal
-from ibal import rng
+from ibal import envs, rng
 from ibal.adversaries import TABLE
 from ibal.adversaries.base import refusal
 from ibal.analysis import audit as plan
@@ -268,7 +268,7 @@ def _data(bench: Bench, found: _Extra, stopped: str, fail_under: float | None) -
     data["left_out"] = found.left_out
     data["missing"] = _missing(bench, found, stopped)
     data["verdict"] = plan.verdict(data, data["score"])
-    data["next"] = _next(data)
+    data["next"] = _next(data, team.env.host is not None)
     return data
 
 
@@ -287,9 +287,10 @@ def _missing(bench: Bench, found: _Extra, stopped: str) -> list[str]:
     return out
 
 
-def _next(data: dict[str, Any]) -> dict[str, Any] | None:
-    """What to train against, the command, and what it costs: as many steps as the team had, at the speed at which it
-    played here; playing is a fifth of the work of a training on a CPU (docs/results/speed.md)."""
+def _next(data: dict[str, Any], hosted: bool) -> dict[str, Any] | None:
+    """What to train against, the command (None in a ``hosted`` world, where nothing is trained), and what it costs: as
+    many steps as the team had, at the speed at which it played here; playing is a fifth of the work of a training on a
+    CPU (docs/results/speed.md)."""
     method = plan.next_method(data)
     if method is None:
         return None
@@ -297,7 +298,9 @@ def _next(data: dict[str, Any]) -> dict[str, Any] | None:
     known = isinstance(steps, int) and steps > 0
     steps = steps if known else 3_000_000
     hours = steps / max(data["steps_per_second"], 1) * 5 / 3600
-    command = f"ibal train --env {data['env']} --method {method} --steps {steps} --out runs/next"
+    env, version = data["env"], data["version"]
+    where = f'"{env}[version={version}]"' if version and envs.newest(env) != {"version": version} else env
+    command = None if hosted else f"ibal train --env {where} --method {method} --steps {steps} --out runs/next"
     return {"method": method, "steps": steps, "steps_known": known, "hours": round(hours, 2), "command": command}
 
 

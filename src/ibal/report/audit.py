@@ -11,10 +11,11 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from ibal.report.tables import NAMELESS
 from ibal.webpage import filled, packed
 
 Data = Mapping[str, Any]
@@ -59,10 +60,16 @@ def _section(name: str, title: str, body: str) -> str:
 def _facts(data: Data) -> str:
     rules = f", rules {data['version']}" if data["version"] else ""
     seed = "" if data["seed"] is None else f", seed {data['seed']}"
+    trained = f"; trained by {data['method']}{seed}" if _says(data) else ""
     return html.escape(
-        f"{data['n_agents']} agents on {data['env']}{rules}; trained by {data['method']}{seed}; {data['episodes']:,} "
-        f"episodes in {data.get('seconds', 0) / 60:.1f} minutes"
+        f"{data['n_agents']} agents on {data['env']}{rules}{trained}; {data['episodes']:,} episodes in "
+        f"{data.get('seconds', 0) / 60:.1f} minutes"
     )
+
+
+def _says(data: Data) -> bool:
+    """Say whether the team's file tells where it comes from: that of another library does not."""
+    return data["method"] not in NAMELESS
 
 
 def said(data: Data, value: float) -> str:
@@ -225,7 +232,14 @@ def _cannot(data: Data) -> str:
 def _drop(data: Data, one: Data) -> str:
     if one["drops"] is None:
         return f"stays above, up to {one['points'][-1]['x']:g}"
-    return f"below from about {one['drops']:.2g}" if one["drops"] else "below from the beginning"
+    if not one["drops"]:
+        return "below from the beginning"
+    # Between two points lies nothing where agents or steps are counted.
+    return f"below from about {one['drops']:.2g}" if one["label"].startswith("%") else f"below from {_whole(one)}"
+
+
+def _whole(one: Data) -> str:
+    return f"{math.ceil(one['drops']):g}"
 
 
 def _onset(data: Data) -> str:
@@ -277,9 +291,8 @@ def _visible(data: Data) -> str:
             f"<td>{_apart(data, apart['cost'])}</td></tr>"
         )
         if ends and (ends[0] > 0 or ends[1] < 0):
-            told.append(
-                f"with {one['agents']} it does better when the failure is {'seen' if ends[0] > 0 else 'not seen'}"
-            )
+            lost = f"{one['agents']} agent{'s' * (one['agents'] > 1)}"
+            told.append(f"without {lost} it does better when the failure is {'seen' if ends[0] > 0 else 'not seen'}")
     verdict = (
         f"{'; '.join(told)}.".capitalize() if told else "Whether the others see the failure makes no clear difference."
     )
@@ -316,7 +329,7 @@ def _replays(replays: Replays) -> str:
         for i, (title, _) in enumerate(replays)
     )
     return (
-        f"<p>The same game twice: undisturbed on the left, with the fault on the right.</p>{frames}"
+        f"<p>The same game twice: undisturbed, and beside it with the fault.</p>{frames}"
         "<noscript><p>Replays are drawn by a script inside this file; please allow it to run.</p></noscript>"
     )
 
@@ -335,8 +348,14 @@ def _films(replays: Replays) -> str:
 
 def _next(data: Data) -> str:
     found = data["next"]
-    if not found:
+    if not found or data["lowest"]["score"] >= data["threshold"]:
         return "<p>Nothing that was tried costs the team much. Try more minutes, or attacks of your own.</p>"
+    if found["command"] is None:
+        return (
+            f"<p>Train against {_code(found['method'])}, where most is lost, wherever this team was trained: its world "
+            "is played in Python, and nothing is trained in it here. Audit the new team with the same command and "
+            "compare.</p>"
+        )
     as_many = "as many as this team had" if found["steps_known"] else "how many this team had is not known"
     took = f"{found['hours'] * 60:.0f} minutes" if found["hours"] < 1 else f"{found['hours']:.1f} hours"
     return (
@@ -352,10 +371,11 @@ def _about(data: Data) -> str:
         "seed of the episodes": data["key_seed"], "engine": data["engine"], "ibal": data["ibal"],
     }  # fmt: skip
     rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+    team = data["team"] if _says(data) else f"{data['team']} --env {data['env']}"
     return (
         "<p>All trials meet the same games: agents, enemies and chance are the same in each, so that differences are "
         "the fault's. Intervals hold 95 % and are about this one team. Costs are differences game by game. A trial's "
-        f"name is what <code>ibal evaluate {html.escape(short_name(data['team']))} --attacks NAME</code> takes.</p>"
+        f"name is what {_code(f'ibal evaluate {team} --attacks NAME')} takes.</p>"
         f"<dl>{rows}</dl>"
     )
 
@@ -374,7 +394,7 @@ def scale(data: Data, values: Sequence[float]) -> tuple[float, float]:
 def bar_chart(data: Data, bars: Sequence[tuple[str, float, Sequence[float] | None]], line: float, limit: float) -> str:
     """Draw horizontal bars with intervals, numbers beside, and a dashed line; red below ``limit``. Plain elements, not
     a picture: a narrow screen puts the bar below its label."""
-    low, high = scale(data, [value for _, value, _ in bars] + [line])
+    low, high = scale(data, [value for _, value, _ in bars] + _ends(ends for _, _, ends in bars) + [line])
     at = lambda v: 100 * (min(max(v, low), high) - low) / (high - low)  # noqa: E731
     rows = []
     for label, value, ends in bars:
@@ -389,14 +409,21 @@ def bar_chart(data: Data, bars: Sequence[tuple[str, float, Sequence[float] | Non
             f'<div class="row"><span class="label">{html.escape(label)}</span><span class="track">{inside}</span>'
             f'<span class="number">{said(data, value)}{between}</span></div>'
         )
-    return f'<div class="bars">{"".join(rows)}</div>'
+    below = "<p><small>Scores are below 0 here: the shorter a bar, the better.</small></p>" if high <= 0 else ""
+    return f'{below}<div class="bars">{"".join(rows)}</div>'
+
+
+def _ends(intervals: Iterable[Sequence[float] | None]) -> list[float]:
+    """Return the ends of all intervals that there are."""
+    return [end for ends in intervals if ends for end in ends]
 
 
 def curve_chart(data: Data, one: Data) -> str:
     """Draw a curve with its band, the threshold, and where it falls below."""
-    wide, tall, left, below, top = 300, 150, 38, 22, 8
+    wide, tall, below, top = 300, 150, 22, 8
+    left = 38 if data["score"] == "win" else 52  # "-28.35" needs more room than "100 %"
     points = one["points"]
-    low, high = scale(data, [p["score"] for p in points] + [data["threshold"]])
+    low, high = scale(data, [p["score"] for p in points] + _ends(p["interval"] for p in points) + [data["threshold"]])
     most = points[-1]["x"]
     x = lambda v: left + (wide - left - 10) * v / most  # noqa: E731
     y = lambda v: top + (tall - top - below) * (1 - (min(max(v, low), high) - low) / (high - low))  # noqa: E731
@@ -424,15 +451,15 @@ def curve_chart(data: Data, one: Data) -> str:
 
 def ring(graph: Sequence[Sequence[float]]) -> str:
     """Draw agents in a ring and the stronger half of the arrows from i to j, as thick as ``graph[i][j]`` is large."""
-    n, size, middle, radius = len(graph), 420, 210, 165
+    n, size, middle, radius = len(graph), 420, 195, 165
     at = [
-        (middle + radius * math.sin(2 * math.pi * i / n), middle - radius * math.cos(2 * math.pi * i / n))
+        (size / 2 + radius * math.sin(2 * math.pi * i / n), middle - radius * math.cos(2 * math.pi * i / n))
         for i in range(n)
     ]
     edges = sorted((graph[i][j], i, j) for i in range(n) for j in range(n) if i != j and graph[i][j] > 0)
     most = edges[-1][0]
     out = [
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="13" markerHeight="13" '
         'markerUnits="userSpaceOnUse" orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>'
     ]
     for value, i, j in edges[len(edges) // 2 :] if len(edges) > 4 else edges:
@@ -450,7 +477,8 @@ def ring(graph: Sequence[Sequence[float]]) -> str:
     for i, (px, py) in enumerate(at):
         out.append(f'<circle class="node" cx="{px:.1f}" cy="{py:.1f}" r="17"/>')
         out.append(f'<text class="name" x="{px:.1f}" y="{py + 5:.1f}" text-anchor="middle">{i}</text>')
-    return f'<div class="ring">{_svg(size, size, "".join(out), "who sees what the others do")}</div>'
+    tall = max(py for _, py in at) + middle - radius  # no room for agents below, where there are none
+    return f'<div class="ring">{_svg(size, round(tall), "".join(out), "who sees what the others do")}</div>'
 
 
 def _svg(wide: float, tall: float, inside: str, label: str) -> str:

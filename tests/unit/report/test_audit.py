@@ -38,7 +38,8 @@ def everything() -> dict[str, Any]:
     return data(
         missing=[], stopped="", passed=False, agents=[costly], suite=[lowest, number(0.9, help="")], lowest=lowest,
         pairs={"worst": pair, "others": [pair], "fresh": True, "tried": 3, "mean": 0.4},
-        curves=[{"kind": "lost", "label": "lost", "points": [number(0.9, x=0.0), number(0.1, x=30.0)], "drops": 3.75}],
+        curves=[{"kind": kind, "label": label, "points": [number(0.9, x=0.0), number(0.1, x=4.0)], "drops": 3.75}
+                for kind, label in (("lost", "% of what is heard"), ("delay", "steps"))],
         onset=[number(0.3, step=0), number(0.8, step=10)],
         recovery=[{"ended": number(0.6), "lasting": number(0.3), "gain": {}, "share": 0.5}],
         visible=[{"agents": 1, "silent": number(0.3), "visible": number(0.5),
@@ -60,11 +61,25 @@ def test_all_that_was_measured_is_said_in_words() -> None:
     text = page(everything())
     for words in (
         "FAILED", "Losing agent 1 costs 60 points (50 to 70 points)", "Without agents <b>0 and 1</b>",
-        "Measured on other episodes", "below from about 3.8", "from step 10", "50 %", "+20 points",
-        "With 1 it does better when the failure is seen", "The others can tell most about agent 1",
+        "Measured on other episodes", "heard: below from about 3.8", "steps: below from 4", "from step 10",
+        "50 %", "+20 points",
+        "Without 1 agent it does better when the failure is seen", "The others can tell most about agent 1",
         "it needs &lt;gradients&gt;", "about 30 minutes on this machine",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_of_a_team_of_another_library_nothing_is_said_that_its_file_does_not_say() -> None:
+    text = page(everything() | {"team": "sb3:x.zip", "method": "scripted", "env": "pettingzoo:a.b"})
+    assert "trained by" not in text
+    assert "<code>ibal evaluate sb3:x.zip --env pettingzoo:a.b --attacks NAME</code>" in text
+
+
+def test_what_to_do_next_is_no_command_where_nothing_can_be_trained_or_nothing_is_lost() -> None:
+    found = everything()
+    hosted = found | {"next": found["next"] | {"command": None}}
+    assert "nothing is trained in it here" in page(hosted)
+    assert "Nothing that was tried costs the team much" in page(found | {"threshold": 0.05})
 
 
 def test_what_replays_have_in_common_is_there_once() -> None:

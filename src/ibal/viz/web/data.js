@@ -50,7 +50,7 @@ class Replay {
     this.energyMax = this.fullEnergy();
     this.health = this.teamHealth();
     // Without enemies and without a loss there is no fight to tell of: no bars, no lines of health.
-    [this.other, this.others] = json.scene.others;
+    [this.other, this.others] = json.scene.others || ["enemy", "enemies"]; // pages of before say nothing of others
     this.combat = this.other === "enemy" ? this.enemies > 0 || this.health[0].some((share) => share < 1) : false;
     this.deaths = Array.from({ length: this.units }, (_, u) => this.deathOf(u));
   }
