@@ -119,7 +119,7 @@ def test_an_entry_of_an_unknown_kind_is_refused(mine: Zoo) -> None:
 
 
 def test_an_attacker_of_the_zoo_is_no_team(capsys) -> None:
-    attacker = "zoo:smac/3m/attackers/ega-0"
+    attacker = f"zoo:{next(iter(Zoo(ROOT / 'zoo').attackers('smac/3m')))}"
     for words in (["zoo", "check", attacker], ["evaluate", attacker, "--attacks", "natural"]):
         assert main(words) == 2
         said = capsys.readouterr().err

@@ -63,7 +63,8 @@ def learner_state(run: Path, env: Env, config: RunConfig, note: Callable[[str], 
         init, part = value_learner(env.spec, learner, tells=theirs).init, f"learner/{LEARNED}"
     one = jax.eval_shape(lambda: init(rng.root(0)))
     template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((source.seeds, *leaf.shape), leaf.dtype), one)
-    found = checkpoint.restore(run / "checkpoints", template, part=part)
+    advice = f"Begin with a run in {config.env} that has as many agents, actions and observations as here"
+    found = checkpoint.restore(run / "checkpoints", template, part=part, advice=advice)
     if found is None:
         raise ConfigError(f"--init {run} holds no checkpoint")
     for sentence in found.skipped:

@@ -107,8 +107,9 @@ def save(folder: str | Path, step: int, state: Any, *, keep: int = 2, extra: Map
 
 
 def restore(
-    folder: str | Path, template: Any, *, expect: Mapping[str, Any] | None = None, part: str = ""
-) -> Restored | None:
+    folder: str | Path, template: Any, *, expect: Mapping[str, Any] | None = None, part: str = "",
+    advice: str = "Start anew in another folder",
+) -> Restored | None:  # fmt: skip
     """Return the newest checkpoint that is whole and fits, or None where none was ever written.
 
     ``template`` gives the tree, shapes, dtypes and shardings: a state, or ``jax.eval_shape`` of the function that
@@ -116,7 +117,7 @@ def restore(
     path of what ``template`` is in the whole state ("learner", say); the rest may be of any kind. A checkpoint that is
     damaged or does not fit is passed over and explained in ``skipped``.
 
-    Raises CheckpointError if there are checkpoints and none can be used.
+    Raises CheckpointError if there are checkpoints and none can be used; ``advice`` says what to do then.
     """
     paths = sorted(checkpoints(folder), reverse=True)
     skipped: list[str] = []
@@ -129,7 +130,7 @@ def restore(
         return Restored(state, step, extra, skipped)
     if not paths:
         return None
-    raise CheckpointError(f"no checkpoint in {folder} can be used: {'; '.join(skipped)}. Start anew in another folder")
+    raise CheckpointError(f"no checkpoint in {folder} can be used: {'; '.join(skipped)}. {advice}")
 
 
 def checkpoints(folder: str | Path) -> list[Path]:

@@ -90,6 +90,13 @@ def test_folders_without_a_start(tmp_path: Path) -> None:
         learner_state(tmp_path, ENV, HERE)
 
 
+def test_a_world_that_has_grown_since_is_told_with_what_to_do(tmp_path: Path) -> None:
+    grown = ENV._replace(spec=replace(ENV.spec, obs_size=ENV.spec.obs_size + 1))
+    words = "is wanted. Begin with a run in toy/two-step that has as many agents, actions and observations as here"
+    with pytest.raises(CheckpointError, match=words):
+        learner_state(run_folder(tmp_path / "run", HERE), grown, HERE)
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over_aloud(tmp_path: Path) -> None:
     source, said = run_folder(tmp_path / "run", HERE, (5, 6)), []
     (source / "checkpoints" / "000000000011.safetensors").write_bytes(b"cut")
