@@ -9,7 +9,9 @@ seeds beside the paper's number and the mean absolute difference over Rand, HP-1
 beside the range of the real runs (``learning.json``: test win rates of QMIX in pymarl-rlc, SC2 4.10, mean over 60,000
 steps to either side); and how games without any harm are won, since a team that loses nobody may have found a loophole.
 ``--out`` keeps a row per seed: what is in it is not played again, so start it again whenever more runs are finished.
-A file holds the rows of one version of the engine's rules.
+A file holds the rows of one version of the engine's rules. ``--policies DIR`` also plays ``qmix_MAP.safetensors``,
+learned in the real game, on the maps of the rows: on one engine, how far is a team that learned here from one that
+learned there?
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from common import log
 from ibal.report import published, tables
 
 PAPER = "Vanilla QMIX"
+THERE = "QMIX of the real game"  # the method of a row that such a policy has played
 COLUMNS = {
     **{name: tables.COLUMNS[name] for name in ("Natural", "Rand", "FGSM", "HP-10", "HP-15", "HP-20", "Dis-1")},
     "abs-1": ("natural", "abs-1"),
@@ -83,12 +86,14 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
     """Lay out what was found, as Markdown."""
     lines = ["| map | steps, seeds | |" + "".join(f" {name} |" for name in COLUMNS) + " mean difference |",
              "|---|---|---|" + "---|" * (len(COLUMNS) + 1)]  # fmt: skip
-    by_steps: dict[int, list[float]] = {}
+    by_steps: dict[tuple[str, int], list[float]] = {}
+    guests = {row["map"]: means([row], COLUMNS) for row in rows if row["method"] == THERE}
+    rows = [row for row in rows if row["method"] != THERE]
     for (name, steps), group in grouped(rows).items():
         ours, theirs = means(group, COLUMNS), paper_row(name)
         distance = apart(ours, theirs)
         if theirs:  # the paper has not played every map
-            by_steps.setdefault(steps, []).append(distance)
+            by_steps.setdefault(("the paper", steps), []).append(distance)
         spread = {c: float(np.std([row[c] for row in group], ddof=1)) for c in ours} if len(group) > 1 else {}
         cells = [f"{ours[c]:.2f}" + (f" ±{spread[c]:.2f}" if c in spread else "") if c in ours else "" for c in COLUMNS]
         about = f"| {name} | {steps / 1e6:g}M, {len(group)} | here | "
@@ -96,8 +101,14 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
         if theirs:
             cells = [f"{theirs[c]:.2f}" if c in theirs else "" for c in COLUMNS]
             lines.append("| | | paper | " + " | ".join(cells) + " | |")
+        if name in guests:
+            distance = apart(ours, guests[name])
+            by_steps.setdefault((THERE + ", here", steps), []).append(distance)
+            cells = [f"{guests[name][c]:.2f}" if c in guests[name] else "" for c in COLUMNS]
+            lines.append(f"| | | {THERE}, here | " + " | ".join(cells) + f" | {distance:.2f} |")
     lines += [""] + [
-        f"Mean over the maps, {steps / 1e6:g}M steps: {np.mean(found):.3f}" for steps, found in by_steps.items()
+        f"Mean difference from {whom} over {len(found)} maps, {steps / 1e6:g}M steps: {np.mean(found):.3f}"
+        for (whom, steps), found in by_steps.items()
     ]
     lines += ["", "| map, steps of training | at | here, seeds | here, mean | real, mean (range) | |",
               "|---|---|---|---|---|---|"]  # fmt: skip
@@ -124,25 +135,39 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def played(run: Path, episodes: int) -> list[Row]:
-    """Play the teams of a run folder under every column, in the world that they were trained in: a row per seed."""
+def games_of(team: str, env: str, episodes: int) -> Any:
+    """Play a team under every column: rows of games. ``env`` is empty for the world that it was trained in."""
     import polars as pl
 
     import ibal
+
+    attacks = [cell[0] for cell in COLUMNS.values() if cell[1] == "none"]
+    worlds = [cell[1] for cell in COLUMNS.values() if cell[1] != "none"]
+    return pl.concat([
+        ibal.evaluate(team, attacks, "none", env=env or None, episodes=episodes, quiet=True).rows,
+        ibal.evaluate(team, "natural", worlds, env=env or None, episodes=episodes, quiet=True).rows,
+    ], how="diagonal_relaxed")  # fmt: skip
+
+
+def played(run: Path, episodes: int) -> list[Row]:
+    """Play the teams of a run folder under every column, in the world that they were trained in: a row per seed."""
     from ibal.experiments.config import load_toml
 
     config = load_toml(run / "config.toml")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    attacks = [cell[0] for cell in COLUMNS.values() if cell[1] == "none"]
-    worlds = [cell[1] for cell in COLUMNS.values() if cell[1] != "none"]
-    games = pl.concat([
-        ibal.evaluate(str(run), attacks, "none", episodes=episodes, quiet=True).rows,
-        ibal.evaluate(str(run), "natural", worlds, episodes=episodes, quiet=True).rows,
-    ], how="diagonal_relaxed")  # fmt: skip
+    games = games_of(str(run), "", episodes)
     about = {"map": config.env.removeprefix("smac/"), "steps": config.train.steps, "method": config.method,
              "version": str(games["version"][0]), "episodes": episodes}  # fmt: skip
     return [about | {"seed": int(seed)} | _of_seed(mine, [line for line in lines if line.get("seed") == seed])
             for (seed,), mine in games.group_by("seed", maintain_order=True)]  # fmt: skip
+
+
+def guest(file: Path, name: str, version: str, episodes: int) -> Row:
+    """Play a policy of the real game on a map: a row without steps and without a curve."""
+    games = games_of(str(file), f"smac/{name}[version={version}]", episodes)
+    return {"map": name, "steps": 0, "method": THERE, "version": version, "episodes": episodes, "seed": 0} | _of_seed(
+        games, []
+    )
 
 
 def _of_seed(games: Any, lines: Sequence[Mapping[str, Any]]) -> Row:
@@ -169,14 +194,21 @@ def finished(run: Path) -> bool:
     return done.issuperset(range(config.seed, config.seed + config.seeds))
 
 
-def main() -> None:
-    """Do what the command line asks for."""
+def _keep(rows: list[Row], out: Path) -> None:
     from ibal.files import replace_text
 
+    rows.sort(key=lambda r: (r["steps"], r["map"], r["seed"]))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(out, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+
+
+def main() -> None:
+    """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="*", help="run folders; what has not finished is left out")
     parser.add_argument("--out", type=Path, default=Path("closed-loop.json"), help="JSON file that keeps the rows")
     parser.add_argument("--episodes", type=int, default=512, help="of a run and column")
+    parser.add_argument("--policies", type=Path, metavar="DIR", help="also play qmix_MAP.safetensors of this folder")
     parser.add_argument("--maps", nargs="+", metavar="MAP", help="tell of these only (default: of all that is kept)")
     args = parser.parse_args()
     rows: list[Row] = json.loads(args.out.read_text()) if args.out.exists() else []
@@ -196,9 +228,11 @@ def main() -> None:
                 parser.error(f"{run} is of {row['version']}, {args.out} of {rows[0]['version']}: give another --out")
             log(f"{run} seed {row['seed']}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
             rows = [r for r in rows if any(r[k] != row[k] for k in ("map", "steps", "seed"))] + [row]
-        rows.sort(key=lambda r: (r["steps"], r["map"], r["seed"]))
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(args.out, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+        _keep(rows, args.out)
+    for name in sorted({row["map"] for row in rows} - {row["map"] for row in rows if row["method"] == THERE}):
+        if args.policies and (file := args.policies / f"qmix_{name}.safetensors").is_file():
+            rows.append(guest(file, name, rows[0]["version"], args.episodes))
+            _keep(rows, args.out)
     real = json.loads(Path(__file__).with_name("learning.json").read_text())
     if args.maps is not None:
         rows = [row for row in rows if row["map"] in args.maps]

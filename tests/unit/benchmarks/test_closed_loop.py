@@ -15,7 +15,7 @@ from closed_loop import apart, curve, finished, means, paper_row, told, verdict
 
 def row(seed: int, **changes: object) -> dict[str, object]:
     wins = dict.fromkeys(closed_loop.COLUMNS, 0.5)
-    return {"map": "8m", "steps": 1_000_000, "seed": seed, "version": "2026-12", **wins,
+    return {"map": "8m", "steps": 1_000_000, "seed": seed, "method": "vanilla", "version": "2026-12", **wins,
             "curve": {"500000": 0.8, "1000000": None}, **changes}  # fmt: skip
 
 
@@ -53,8 +53,15 @@ def test_the_table_gives_the_mean_of_the_seeds_beside_the_paper():
     page = told([row(0, Rand=0.73), row(1, Rand=0.93)], real)
     # |.83 - .83|, |.5 - .543|, |.5 - .525|, |.5 - 0|, |.5 - .133|: .935 / 5
     assert "| 8m | 1M, 2 | here | 0.50 ±0.00 | 0.83 ±0.14 |" in page
-    assert "Mean over the maps, 1M steps: 0.187" in page
+    assert "Mean difference from the paper over 1 maps, 1M steps: 0.187" in page
     assert "| 8m, 1M | 0.5M | 0.80 0.80 | 0.80 | 0.88 (0.76-0.93) | in |" in page
+
+
+def test_a_policy_of_the_real_game_stands_beside_and_is_no_seed():
+    page = told([row(0, steps=0, method=closed_loop.THERE, Rand=0.6, **{"Dis-1": 0.1}), row(1)], [])
+    assert "| 8m | 1M, 1 | here | 0.50 | 0.50 |" in page
+    assert "| QMIX of the real game, here | 0.50 | 0.60 | 0.50 | 0.50 | 0.50 | 0.50 | 0.10 | 0.50 | 0.10 |" in page
+    assert "Mean difference from QMIX of the real game, here over 1 maps, 1M steps: 0.100" in page
 
 
 def test_a_training_that_goes_on_is_left_out(tmp_path):
