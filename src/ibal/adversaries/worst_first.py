@@ -130,32 +130,18 @@ def worst_first(config: WorstFirstConfig, spec: EnvSpec) -> Adversary:
 
         return Memory(state.which, tuple(of(k) for k in range(count)))
 
-    def only(which: Array, memory: Memory, able: list[int], alone: Array, do: Any) -> tuple[Array, Memory]:
-        """Let the failure of now do something, or leave ``alone`` what is there. The index is that of a whole
-        iteration, so nobody else is computed."""
-        place = jnp.array([able.index(k) + 1 if k in able else 0 for k in range(count)])
-
-        def of(k: int) -> Any:
-            def branch() -> tuple[Array, Memory]:
-                found, own = do(k, memory.parts[k])
-                return found, memory._replace(parts=(*memory.parts[:k], own, *memory.parts[k + 1 :]))
-
-            return branch
-
-        return jax.lax.switch(place[which], [lambda: (alone, memory), *(of(k) for k in able)])
-
     def observe(key: PRNGKey, state: State, memory: Memory, view: ObsView) -> tuple[Array, Memory]:
         def do(k: int, own: Any) -> tuple[Array, Any]:
             return attacks[k].observe(rng.stream(key, str(k)), state.parts[k], own, view)
 
-        return only(state.which, memory, sees, view.step.obs, do)
+        return _only(state.which, memory, sees, view.step.obs, do)
 
     def act(key: PRNGKey, state: State, memory: Memory, view: ActView) -> tuple[Actions, Memory]:
         def do(k: int, own: Any) -> tuple[Actions, Any]:
             actions, own = attacks[k].act(rng.stream(key, str(k)), state.parts[k], own, view)
             return actions.astype(jnp.int32), own
 
-        return only(state.which, memory, acts, view.actions.astype(jnp.int32), do)
+        return _only(state.which, memory, acts, view.actions.astype(jnp.int32), do)
 
     def update(key: PRNGKey, state: State, episodes: Episodes, feedback: Feedback) -> tuple[State, dict[str, Array]]:
         learned, lessons = [], state.lessons
@@ -198,6 +184,21 @@ def worst_first(config: WorstFirstConfig, spec: EnvSpec) -> Adversary:
         world=_world([part.world for part in parts]) if any(part.world != "none" for part in parts) else None,
         tells=_telling(attacks),
     )
+
+
+def _only(which: Array, memory: Memory, able: list[int], alone: Array, do: Any) -> tuple[Array, Memory]:
+    """Let the failure of now ``do(k, its memory)`` if it is ``able`` to, or leave ``alone`` what is there. Its
+    index ``which`` is that of a whole iteration, not of one game among many: so nobody else is computed."""
+    place = jnp.array([able.index(k) + 1 if k in able else 0 for k in range(len(memory.parts))])
+
+    def of(k: int) -> Any:
+        def branch() -> tuple[Array, Memory]:
+            found, own = do(k, memory.parts[k])
+            return found, memory._replace(parts=(*memory.parts[:k], own, *memory.parts[k + 1 :]))
+
+        return branch
+
+    return jax.lax.switch(place[which], [lambda: (alone, memory), *(of(k) for k in able)])
 
 
 def scored(config: WorstFirstConfig, state: State, success: Float[Array, ""]) -> State:
