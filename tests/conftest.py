@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import zlib
 from importlib.metadata import version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,6 +16,7 @@ if version("jaxlib").startswith("0.10.") and "XLA_FLAGS" not in os.environ:
 
 import jax
 import pytest
+from jax._src import compilation_cache
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -28,6 +30,9 @@ if sys.prefix != sys.base_prefix and not os.environ.get("JAX_COMPILATION_CACHE_D
     jax.config.update("jax_compilation_cache_dir", os.path.join(sys.prefix, "jax-cache"))
     # The many tiny programs, too: both processes of a run need them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # jax packs them as tightly as zlib usually does, which took 12 s of a whole run; as loosely as it can, 4.
+    if compilation_cache.compress_executable(b"") == zlib.compress(b""):
+        compilation_cache.compress_executable = lambda executable: zlib.compress(executable, 1)
 
 jax.devices()  # from here on their number stands, whatever a command asks for
 

@@ -65,7 +65,11 @@ def team_value(env: Env, state: ValueState, name: str) -> float:
     return team_values(env, state, name)[0]
 
 
-@pytest.mark.parametrize("name", ["iql", "vdn", "qmix", "qplex"])
+# Those of whom other tests here ask more come with --all: every one is a program of its own, and takes seconds.
+ALSO = pytest.mark.thorough
+
+
+@pytest.mark.parametrize("name", ["iql", pytest.param("vdn", marks=ALSO), pytest.param("qmix", marks=ALSO), "qplex"])
 def test_the_value_of_what_never_changes_is_learned(name: str) -> None:
     env = make("toy/probe-value")
     assert team_value(env, learned(env, mixer=name), name) == pytest.approx(1.0, abs=0.05)
@@ -89,7 +93,7 @@ def test_the_value_depends_on_what_is_seen() -> None:
     assert team_values(env, learned(env), "qmix") == pytest.approx({0: -1.0, 1: 1.0}, abs=0.05)
 
 
-@pytest.mark.parametrize("probe", ["probe-action", "probe-joint"])
+@pytest.mark.parametrize("probe", [pytest.param("probe-action", marks=ALSO), "probe-joint"])
 def test_greedy_play_is_optimal_on_one_step(probe: str) -> None:
     env = make(f"toy/{probe}")
     assert greedy_return(env, learned(env)) == pytest.approx(1.0, abs=0.01)

@@ -106,7 +106,15 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     assert bool(watched) == ("ibal.watch" in snippets()[page])
 
 
-def test_write_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_an_attack(told: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The team that was trained alone is that of ``train_and_attack``, to the letter of what is asked for."""
+    real = ibal.train
+
+    def train(*args: Any, **given: Any) -> ibal.Run:
+        asked = (args, given) == (("toy/leak",), {"preset": "smoke", "steps": 200})
+        return told["train"] if asked else real(*args, **given)
+
+    monkeypatch.setattr(ibal, "train", train, raising=False)
     table = load("write_an_attack", monkeypatch).main(tiny=True)
     found = scores(table)
     assert found["alone", "natural"]["attacked"] == 0

@@ -68,9 +68,9 @@ def check_adversary(
     keys = rng.episodes(key, episodes)
     _check_shapes(attack, env, policy, state)
     # One program for both: two programs round differently, and games are chaotic.
-    play = jax.jit(jax.vmap(_player(attack, env, policy, state, steps), (0, None)))
-    rows, memory = jax.tree.map(np.asarray, play(keys, True))
-    plain, _ = jax.tree.map(np.asarray, play(keys, False))
+    play = jax.jit(jax.vmap(_player(attack, env, policy, steps), (0, None, None)))
+    rows, memory = jax.tree.map(np.asarray, play(keys, state, True))
+    plain, _ = jax.tree.map(np.asarray, play(keys, state, False))
     _check_update(attack, env, state, rows, memory)
 
     live = ~rows.over  # what a finished game shows is nobody's business
@@ -108,10 +108,10 @@ def _rules(attack: Adversary) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _player(attack: Adversary, env: Env, policy: Policy, state: Any, steps: int) -> Any:
-    """Return a function (key, attacked) -> (rows [t], the memory at the end)."""
+def _player(attack: Adversary, env: Env, policy: Policy, steps: int) -> Any:
+    """Return a function (key, state of the adversary, attacked) -> (rows [t], the memory at the end)."""
 
-    def episode(key: jax.Array, attacked: Any) -> tuple[_Row, Any]:
+    def episode(key: jax.Array, state: Any, attacked: Any) -> tuple[_Row, Any]:
         switched = _switched(attack, attacked)
 
         def advance(carry: tuple[Game, Any], t: jax.Array) -> tuple[tuple[Game, Any], _Row]:

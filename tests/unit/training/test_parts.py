@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,9 @@ from ibal.learners.config import PpoConfig, ValueConfig
 from ibal.options import ConfigError
 from ibal.training import runner
 from ibal.training.config import TrainConfig
-from ibal.training.learner import batch_learner
+from ibal.training.learner import agent_for, batch_learner
 from ibal.training.log import open_log
-from ibal.training.loop import LEARNING, PART
-from ibal.training.runner import build
+from ibal.training.loop import LEARNING, PART, Trainer
 
 ENV = make("toy/two-step")  # every game lasts two steps
 LEARNER = ValueConfig(hidden=8, batch=8, td_lambda=0.6)
@@ -29,8 +30,26 @@ TRAIN = TrainConfig(
 )
 
 
-def trained(chunks: int, **changes: Any) -> tuple[Any, Any]:
-    make_ = build(ENV, LEARNER, replace(TRAIN, **changes), 1, natural())
+build, team_for = runner.build, cache(agent_for)
+
+
+@cache
+def built(parts: int) -> Trainer:
+    """What a training computes depends on its length only where the learning rate follows it."""
+    return build(ENV, LEARNER, replace(TRAIN, parts=parts), 1, natural())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "build", lambda env, learner, train, seeds, adversary: built(train.parts))
+        patch.setattr(runner, "agent_for", team_for)
+        patch.setattr(runner, "FINAL_EPISODES", 4)
+        yield
+
+
+def trained(chunks: int, parts: int = TRAIN.parts) -> tuple[Any, Any]:
+    make_ = built(parts)
     state, metrics = make_.init(rng.root(3)[None]), None
     for _ in range(chunks):
         state, metrics = make_.chunk(state)
