@@ -10,6 +10,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"ibal {release}"
 html_show_copyright = html_show_sphinx = False
+highlight_language = "none"  # most blocks are commands, which are no Python
 exclude_patterns = ["results/ibal/policies", "results/matrix/table-*.md"]  # the tables are those of results/matrix.md
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -58,9 +58,10 @@ def test_train_and_attack(told: dict[str, Any]) -> None:
 
 
 def snippets() -> dict[str, str]:
-    """The pages that have Python in them, all of it in one text per page."""
+    """The pages that have Python in them, all of it in one text per page, and the cells of the notebook."""
     pages = [*HOME.parent.glob("*.md"), *(HOME.parent / "docs").rglob("*.md")]
     found = {page.name: re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S) for page in pages}
+    found["notebook.py"] = [(HOME / "notebook.py").read_text("utf-8")]  # as it stands: with --all, minutes
     return {name: "\n".join(parts) for name, parts in found.items() if parts}
 
 
