@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from ibal.options import check_seed
 
@@ -62,12 +63,45 @@ def uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape
     A number depends on the key and its place only, so a row may be drawn longer than it is used. Rows of a multiple of
     16 become vector instructions; of ten, say, the compiler unrolls every round of the hash for every number.
     """
+    return _in_rows(jax.random.uniform, key, shape)
+
+
+def gumbel(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """Draw what ``jax.random.gumbel(key, shape)`` draws, as ``uniform`` does."""
+    return _in_rows(jax.random.gumbel, key, shape)
+
+
+def permutation(key: Key[Array, ""], n: int) -> Int[Array, "n"]:
+    """Draw what ``jax.random.permutation(key, n)`` draws, for n <= 1000, by comparing all with all: for the few that a
+    game has, a processor sorts more slowly (and a sort takes long to compile)."""
+    if n > 1000:
+        raise ValueError(f"n is {n}; at most 1000 was expected")
+    if n < 2:
+        return jnp.zeros(n, jnp.int32)
+    return order_of(_in_rows(jax.random.bits, jax.random.split(key)[1], (n,)))
+
+
+def order_of(*columns: Array) -> Int[Array, "n"]:
+    """Return the indices that sort by the first column, then by the second, …; of equals the first comes first. What
+    ``jnp.lexsort(columns[::-1])`` returns, by comparing all with all."""
+    count = columns[0].shape[0]
+    before, same = jnp.zeros((count, count), bool), jnp.ones((count, count), bool)  # [who, than whom]
+    for column in columns:
+        before |= same & (column[:, None] < column[None, :])
+        same &= column[:, None] == column[None, :]
+    index = jnp.arange(count, dtype=jnp.int32)
+    before |= same & (index[:, None] < index[None, :])
+    rank = before.sum(axis=0, dtype=jnp.int32)
+    return jnp.where(rank[None, :] == index[:, None], index[None, :], 0).sum(axis=1, dtype=jnp.int32)
+
+
+def _in_rows(draw: Callable[..., Array], key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
     if not getattr(
         jax.config, "jax_threefry_partitionable", True
     ):  # the old generator: a number depends on how many are drawn
-        return jax.random.uniform(key, shape)
+        return draw(key, shape)
     count = math.prod(shape)
-    return jax.random.uniform(key, (count + -count % 16,))[:count].reshape(shape)
+    return draw(key, (count + -count % 16,))[:count].reshape(shape)
 
 
 def _require_typed(key: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,3 +66,24 @@ def test_the_old_generator_draws_what_it_always_drew() -> None:
     key = rng.root(5)
     with jax.threefry_partitionable(False):
         np.testing.assert_array_equal(rng.uniform(key, (10,)), jax.random.uniform(key, (10,)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 23])
+def test_few_are_shuffled_as_jax_shuffles_them(n: int) -> None:
+    keys = jax.random.split(rng.root(3), 50)
+    mine = jax.jit(jax.vmap(lambda key: rng.permutation(key, n)))(keys)
+    np.testing.assert_array_equal(mine, jax.jit(jax.vmap(lambda key: jax.random.permutation(key, n)))(keys))
+    with pytest.raises(ValueError, match="at most 1000"):
+        rng.permutation(keys[0], 1001)
+
+
+def test_an_order_by_columns_is_that_of_a_stable_sort() -> None:
+    kind, x = jnp.array([1, 0, 1, 0, 1, 0]), jnp.array([2.0, 3.0, 1.0, 3.0, 1.0, -1.0])
+    assert rng.order_of(kind, x).tolist() == [5, 1, 3, 2, 4, 0]  # of equals the first comes first
+    assert rng.order_of(x).tolist() == [5, 2, 4, 0, 1, 3]
+
+
+def test_gumbel_noise_is_that_of_jax_of_however_many() -> None:
+    key = rng.root(2)
+    np.testing.assert_array_equal(rng.gumbel(key, (3, 5)), jax.random.gumbel(key, (3, 5)))
+    np.testing.assert_array_equal(rng.gumbel(key, (1, 5)), rng.gumbel(key, (3, 5))[:1])

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from ibal.api.given import GivenAttack, GivenEnv
 from ibal.compat._series import world_of
 from ibal.envs.adapters.optional import library
+from ibal.envs.base import renewing
 from ibal.game.keys import opened
 from ibal.types import TimeStep
 
@@ -45,6 +46,7 @@ class JaxMARLGame(MultiAgentEnv):
     def __init__(self, env: GivenEnv, attack: GivenAttack | None = None, **options: Any) -> None:
         self.env = world_of(env, attack, **options)
         spec = self.env.spec
+        self._renew = renewing(lambda key, params: State(*opened(self.env, key, params)))
         super().__init__(num_agents=spec.n_agents)
         self.obs_size, self.state_size, self.max_steps = spec.obs_size, spec.state_size, spec.horizon
         seen = spaces.Box(-jnp.inf, jnp.inf, (spec.obs_size,))
@@ -56,6 +58,19 @@ class JaxMARLGame(MultiAgentEnv):
         """Begin a game."""
         state = State(*opened(self.env, _typed(key), self.env.params))
         return self.get_obs(state), state
+
+    @partial(jax.jit, static_argnums=0)
+    def step(
+        self, key: jax.Array, state: State, actions: dict[str, jax.Array], reset_state: State | None = None
+    ) -> tuple[Any, ...]:
+        """Play on; a game that has ended begins anew, or at ``reset_state``. As JaxMARL's own step, with the same keys,
+        but in a batch on a processor only the games that have ended are begun."""
+        if reset_state is not None:
+            return super().step(key, state, actions, reset_state)
+        key, fresh = jax.random.split(key)
+        _, after, rewards, dones, infos = self.step_env(key, state, actions)
+        after = self._renew(dones["__all__"], _typed(fresh), self.env.params, after)
+        return self.get_obs(after), after, rewards, dones, infos
 
     @partial(jax.jit, static_argnums=0)
     def step_env(self, key: jax.Array, state: State, actions: dict[str, jax.Array]) -> tuple[Any, ...]:

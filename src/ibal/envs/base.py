@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, Int
 
 from ibal import rng, tree
 from ibal.types import Actions, Block, Env, EnvSpec, Frame, ObsLayout, PRNGKey, TimeStep
+
+_TOGETHER = 16  # games that are begun side by side: as many as a processor's widest instructions take
+S = TypeVar("S")
 
 
 class LastActionState(NamedTuple):
@@ -102,6 +105,49 @@ def with_time_limit(env: Env, limit: int) -> Env:
     return env._replace(spec=spec, reset=reset, step=step, frame=frame_of_inner(env), begin=None)
 
 
+def renewing(begin: Callable[[PRNGKey, Any], S]) -> Callable[[Array, PRNGKey, Any, S], S]:
+    """Return ``renew(over, key, params, kept)``: ``begin(key, params)`` where a game is over, else ``kept``.
+
+    Under ``vmap`` a processor begins only the games that are over, ``_TOGETHER`` at a time, and not one for every game
+    in every step; what comes out is the same. An accelerator, which waits for launches and not for work, begins all.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def renew(over: Array, key: PRNGKey, params: Any, kept: S) -> S:
+        return jax.lax.cond(over, lambda: begin(key, params), lambda: kept)
+
+    @renew.def_vmap
+    def _many(size: int, batched: Any, over: Array, key: Array, params: Any, kept: S) -> tuple[S, Any]:
+        def each(leaf: Array, is_batched: bool) -> Array:
+            return leaf if is_batched else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
+
+        over, key, kept = (
+            jax.tree.map(each, given, of)
+            for given, of in zip((over, key, kept), (*batched[:2], batched[3]), strict=True)
+        )
+        axes = (0, jax.tree.map(lambda is_batched: 0 if is_batched else None, batched[2]))
+        out = jax.tree.map(lambda _: True, kept)
+        if jax.default_backend() != "cpu":
+            return jax.vmap(lambda over, new, old: tree.where(over, new, old))(
+                over, jax.vmap(begin, axes)(key, params), kept
+            ), out
+        group = min(size, _TOGETHER)
+        ended = jnp.nonzero(over, size=size + -size % group, fill_value=size)[0]
+
+        def some(loop: tuple[Array, S]) -> tuple[Array, S]:
+            start, kept = loop
+            which = jax.lax.dynamic_slice_in_dim(ended, start, group)
+            chosen = jnp.minimum(which, size - 1)
+            mine = jax.tree.map(lambda leaf, is_batched: leaf[chosen] if is_batched else leaf, params, batched[2])
+            fresh = jax.vmap(begin, axes)(key[chosen], mine)
+            return start + group, jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), kept, fresh)
+
+        count = over.sum()
+        return jax.lax.while_loop(lambda loop: loop[0] < count, some, (jnp.int32(0), kept))[1], out
+
+    return renew
+
+
 def with_auto_reset(env: Env) -> Env:
     """Start a new episode in the same step that ends one: for rollouts that never stop, not for evaluation.
 
@@ -110,18 +156,19 @@ def with_auto_reset(env: Env) -> Env:
     This breaks the contract of ``Env.step`` on purpose: ``check_env`` refuses it.
     """
 
+    renew = renewing(env.reset)
+
     def reset(key: PRNGKey, params: Any) -> tuple[AutoResetState, TimeStep]:
         state, step = env.reset(key, params)
         return AutoResetState(state, step), step
 
     def step(key: PRNGKey, state: AutoResetState, actions: Actions, params: Any) -> tuple[AutoResetState, TimeStep]:
         inner, final = env.step(key, state.env, actions, params)
-        fresh, first = env.reset(rng.stream(key, "auto-reset"), params)
-        first = first._replace(
+        ended = final.terminated | final.truncated
+        inner, step = renew(ended, rng.stream(key, "auto-reset"), params, (inner, final))
+        step = step._replace(
             reward=final.reward, terminated=final.terminated, truncated=final.truncated, metrics=final.metrics
         )
-        ended = final.terminated | final.truncated
-        inner, step = tree.where(ended, (fresh, first), (inner, final))
         return AutoResetState(inner, tree.where(ended, final, state.final)), step
 
     return env._replace(reset=reset, step=step, frame=frame_of_inner(env), begin=None)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibal.envs.base import with_agent_ids, with_auto_reset, with_last_action, with_time_limit
+from ibal.envs.base import renewing, with_agent_ids, with_auto_reset, with_last_action, with_time_limit
 from ibal.envs.check import check_env
 from ibal.envs.toy import climbing
 from ibal.types import Env
@@ -76,6 +76,27 @@ def test_auto_reset_shows_the_new_episode_and_pays_for_the_old(ledge: Env) -> No
     np.testing.assert_array_equal(steps[4].metrics["fallen"], 0.0)
     assert float(states[3].final.obs[1, 1]) == 5.0  # the last moment of the old episode is kept
     assert float(states[4].final.obs[1, 1]) == 5.0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_in_a_batch_only_games_that_are_over_begin_anew_and_each_with_its_own_key(share: float) -> None:
+    """Of 37 games, two groups of 16 and a rest; also under a second axis, and with parameters of their own."""
+    draw = np.random.default_rng(0)
+    over, keys = jnp.asarray(draw.random((2, 37)) < share), jax.random.split(KEY, (2, 37))
+    kept, scale = jnp.asarray(draw.normal(size=(2, 37, 3)), jnp.float32), jnp.arange(1.0, 3.0)
+
+    def begin(key: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return params * jax.random.normal(key, (3,)), jax.random.bits(key)
+
+    renew = renewing(begin)
+    both = (kept, jnp.zeros((2, 37), jnp.uint32))
+    found = jax.jit(jax.vmap(jax.vmap(renew, (0, 0, None, 0)), (0, 0, 0, 0)))(over, keys, scale, both)
+    new = jax.vmap(jax.vmap(begin, (0, None)), (0, 0))(keys, scale)
+    for mine, fresh, old in zip(found, new, both, strict=True):
+        chosen = over.reshape(over.shape + (1,) * (old.ndim - 2))
+        np.testing.assert_array_equal(mine, jnp.where(chosen, fresh, old))
+    alone = renew(jnp.array(True), keys[0, 0], scale[0], (kept[0, 0], jnp.uint32(0)))
+    np.testing.assert_array_equal(alone[0], new[0][0, 0])
 
 
 def test_wrapped_worlds_keep_the_contract_and_the_picture(ledge: Env) -> None:

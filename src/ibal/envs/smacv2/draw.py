@@ -58,22 +58,35 @@ def teams(key: Key[Array, ""], army: Army, weights: Float[Array, "types"]) -> In
 
 
 def _drawn(key: Key[Array, ""], army: Army, weights: Float[Array, "types"], count: int) -> Int[Array, "count"]:
+    """Draw one team. The further draws, which are rarely asked for, are made where a team is refused only."""
     order = np.array([army.types.index(kind.name) for kind in army.kinds])
     logits = jnp.log(weights)[order]
-    attempts = jax.random.categorical(key, logits, shape=(_ATTEMPTS, count)).astype(jnp.int32)
+
+    def attempts(number: int) -> Int[Array, "number count"]:
+        noise = rng.gumbel(key, (number, count, len(order)))  # a number depends on its place, not on how many there are
+        return jnp.argmax(noise + logits[None, None], axis=-1).astype(jnp.int32)
+
     if not army.exception:
-        return attempts[0]
+        return attempts(1)[0]
     refused = np.int32([kind.name for kind in army.kinds].index(army.exception))
-    return attempts[jnp.argmax((attempts != refused).any(axis=1))]
+
+    def again(loop: tuple[Array, Array]) -> tuple[Array, Array]:
+        every = attempts(_ATTEMPTS)
+        return every[jnp.argmax((every != refused).any(axis=1))], jnp.array(True)
+
+    def wanted(loop: tuple[Array, Array]) -> Array:
+        return (loop[0] == refused).all() & ~loop[1]
+
+    return jax.lax.while_loop(wanted, again, (attempts(1)[0], jnp.array(False)))[0]
 
 
 def reflect(key: Key[Array, ""], army: Army) -> tuple[Float[Array, "n 2"], Float[Array, "m 2"]]:
     """Agents anywhere in the western half, enemy i as the mirror image of agent i, further enemies in the east."""
     n, m = army.n_agents, army.n_enemies
     west = np.array([[_MIDDLE - _GAP, SIZE]], np.float32)
-    ours = jax.random.uniform(rng.stream(key, "agents"), (n, 2)) * west
+    ours = rng.uniform(rng.stream(key, "agents"), (n, 2)) * west
     mirrored = jnp.stack([SIZE - ours[:m, 0], ours[:m, 1]], axis=1)
-    more = jax.random.uniform(rng.stream(key, "more"), (max(m - n, 0), 2)) * np.array([[_MIDDLE, SIZE]], np.float32)
+    more = rng.uniform(rng.stream(key, "more"), (max(m - n, 0), 2)) * np.array([[_MIDDLE, SIZE]], np.float32)
     return ours, jnp.concatenate([mirrored, more + np.array([[_MIDDLE, 0]], np.float32)])
 
 
@@ -84,8 +97,10 @@ def surround(key: Key[Array, ""], army: Army) -> tuple[Float[Array, "n 2"], Floa
     """
     n, m = army.n_agents, army.n_enemies
     groups = jax.random.randint(rng.stream(key, "count"), (), 1, _DIAGONALS + 1)
-    mine = jnp.sort(jax.random.randint(rng.stream(key, "members"), (m,), 0, groups))
-    diagonal = jax.random.permutation(rng.stream(key, "diagonals"), _DIAGONALS)
+    members = jax.random.randint(rng.stream(key, "members"), (m + -m % 16,), 0, groups)[:m]
+    up_to = (members[:, None] <= jnp.arange(_DIAGONALS - 1)[None]).sum(axis=0)  # as many stand in groups up to this one
+    mine = (jnp.arange(m)[:, None] >= up_to[None]).sum(axis=1)  # the members, sorted
+    diagonal = rng.permutation(rng.stream(key, "diagonals"), _DIAGONALS)
     inward = jax.random.uniform(rng.stream(key, "inward"), (_DIAGONALS,))
     points = on_diagonal(diagonal, inward)
     return jnp.full((n, 2), _MIDDLE, jnp.float32), points[mine]

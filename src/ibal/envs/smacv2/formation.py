@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ibal import rng
 from ibal.envs.smac.rules import Rules
 from ibal.envs.smac.spawn import GRAIN, body_radius, lattice
 from ibal.envs.smac.terrain import PLAYABLE
@@ -116,4 +117,4 @@ def _along(length: Float[Array, ""], direction: Float[Array, ""]) -> Float[Array
 def numbered(army: Army, kind: Any, x: Any, y: Any) -> Int[Array, "n"]:
     """Number agents: by type (the order of ``army.kinds``), then x, then y. Entry i is who becomes agent i."""
     n = army.n_agents
-    return jnp.lexsort((y[:n], x[:n], kind[:n]))
+    return rng.order_of(kind[:n], x[:n], y[:n])

@@ -136,8 +136,10 @@ def look(
     n, m = near.shape
     if not options.tagging:
         return tags, near & alive[n:][None, :]
-    turn = jax.random.permutation(rng.stream(key, "order"), n)
-    luck = jax.random.bernoulli(rng.stream(key, "shown"), options.prob_obs_enemy, (m, n))
+    turn = rng.permutation(rng.stream(key, "order"), n)
+    luck = jnp.full((m, n), options.prob_obs_enemy == 1.0)
+    if 0.0 < options.prob_obs_enemy < 1.0:
+        luck = jax.random.bernoulli(rng.stream(key, "shown"), options.prob_obs_enemy, (m, n))
     finds = near.T & alive[None, :n] & (tags.owner < 0)[:, None]  # [m, n]
     when = jnp.where(finds, turn[None, :], n)
     first, owner = when.min(axis=1), jnp.argmin(when, axis=1)

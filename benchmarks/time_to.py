@@ -1,0 +1,126 @@
+"""How soon does each learner win a share of its games: in environment steps, seconds, and processor seconds?
+
+    python benchmarks/time_to.py --map 8m --learners qmix pqn-vdn --seeds 0 1 2
+    python benchmarks/time_to.py --map 3m --learners pqn-vdn --set train.envs=64 --set learner.epochs=2
+
+Every learner trains vanilla from a preset, one after another in this process, until two evaluations in a row win
+``--level`` of their games, at most ``--steps`` (learning rates that fall, fall to zero there). Counted is what the
+training took up to the first of the two: no compiling, no evaluations. Processor seconds (user and system, of all
+cores) are disturbed less by other programs than seconds are. ``train.parts`` is 2 where a learner can use two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from common import emit, log, parse_settings, table, versions
+
+from ibal import make, rng, tree
+from ibal.adversaries.base import natural
+from ibal.evaluation.episodes import play
+from ibal.experiments.config import RunConfig, apply_overrides
+from ibal.experiments.presets import apply_preset
+from ibal.learners.config import LEARNERS, PpoConfig, named
+from ibal.training import runner
+from ibal.training.learner import agent_for, weights_of
+
+
+class Spent(NamedTuple):
+    """What a training took so far."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    processor: float = 0.0
+    updates: int = 0
+
+
+def configured(learner: str, args: argparse.Namespace) -> RunConfig:
+    """Return the training of a learner: a preset, with what is ``--set``."""
+    base = apply_preset(args.preset, RunConfig(env=f"smac/{args.map}", learner=named(learner, RunConfig().learner)))
+    parts = 1 if isinstance(base.learner, PpoConfig) else args.cores
+    base = replace(base, train=replace(base.train, steps=args.steps, parts=parts, replay=min(base.train.replay, 2048)))
+    return apply_overrides(base, args.settings)
+
+
+def race(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train one team until it wins, and say what that took."""
+    config, env = configured(learner, args), make(args.map, **args.rules)
+    team, keys = agent_for(env.spec, config.learner), rng.episodes(rng.stream(rng.root(0), "eval"), args.games)
+    trainer = runner.build(env, config.learner, config.train, 1, natural())
+    state = trainer.init(jnp.stack([rng.root(seed)]))
+    spent, since, wins, at, compiling = Spent(), 0, [], None, 0.0
+    curve: list[tuple[int, float]] = []
+    while at is None and spent.steps < args.steps:
+        new, state = _chunk(trainer, state)
+        if spent.steps == 0:  # the first one holds the compiling: it counts as the second one does, by steps
+            first = new.steps
+            compiling, (new, state) = new.seconds, _chunk(trainer, state)
+            share = first / max(new.steps, 1)
+            spent = Spent(first, share * new.seconds, share * new.processor, new.updates)
+        spent = _sum(spent, new)
+        if spent.steps - since < args.every:
+            continue
+        since = spent.steps
+        weights = jax.device_put(tree.at(weights_of(state.learner), 0), jax.local_devices()[0])
+        won = float(play(env, team, keys, weights).win.mean())
+        curve.append((spent.steps, won))
+        log(f"{learner} {seed}: {won:.3f} after {spent.steps:,} steps, {spent.processor:.1f} processor s")
+        wins.append((spent, won >= args.level))
+        if len(wins) > 1 and wins[-2][1] and wins[-1][1]:
+            at = wins[-2][0]
+    half = next((steps for steps, won in curve if won >= 0.5), None)
+    row = {"learner": learner, "map": args.map, "seed": seed, "reached": at is not None, "half": half}
+    row |= (at or spent)._asdict() | {"first_call": compiling, "rate": spent.steps / spent.seconds, "curve": curve}
+    return row
+
+
+def _sum(a: Spent, b: Spent) -> Spent:
+    return Spent(a.steps + b.steps, a.seconds + b.seconds, a.processor + b.processor, a.updates + b.updates)
+
+
+def _chunk(trainer: Any, state: Any) -> tuple[Spent, Any]:
+    """Train for a chunk; the steps are those of it alone."""
+    before = int(state.progress.env_steps[0])
+    began, processor = time.perf_counter(), time.process_time()
+    state, metrics = jax.block_until_ready(trainer.chunk(state))
+    seconds, processor = time.perf_counter() - began, time.process_time() - processor
+    updates = int(metrics["learning"]["updates"].sum())
+    return Spent(int(state.progress.env_steps[0]) - before, seconds, processor, updates), state
+
+
+def main() -> None:
+    """Race the learners that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--map", default="8m")
+    add("--learners", nargs="+", default=["qmix", "pqn-vdn"], choices=LEARNERS)
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--preset", default="laptop")
+    add("--steps", type=int, default=500_000, help="most environment steps")
+    add("--level", type=float, default=0.95)
+    add("--every", type=int, default=10_000, help="environment steps between evaluations")
+    add("--games", type=int, default=256, help="greedy games of an evaluation")
+    add("--cores", type=int, default=2)
+    add("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the training, as learner.lr=1e-3")
+    add("--version", default="", help="of the engine's rules; the newest")
+    add("--json", action="store_true")
+    args = parser.parse_args()
+    args.settings, args.rules = parse_settings(args.set), {"version": args.version} if args.version else {}
+    jax.config.update("jax_num_cpu_devices", args.cores)
+    runner.use_compilation_cache()
+    rows = [race(learner, seed, args) for learner in args.learners for seed in args.seeds]
+    head = ("learner", "seed", "half", "reached", "steps", "seconds", "processor", "updates", "rate", "first_call")
+    table(head, [[row[name] for name in head] for row in rows])
+    emit(
+        {"rules": make(args.map, **args.rules).spec.version, "settings": args.settings, "rows": rows, **versions()},
+        args.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
