@@ -77,6 +77,8 @@ def test_tables_are_copied_and_all_rows_are_printed(page: Page) -> None:
 def test_nothing_sticks_out_on_a_phone(chromium: Browser, file: Path, scheme: str) -> None:
     phone = chromium.open(file, width=390, height=844, scheme=scheme, phone=True)
     assert phone.eval("document.documentElement.scrollWidth") <= 390
+    number = "document.querySelector('#cell-table tbody tr').cells[4]"  # of a cell: seen without scrolling sideways
+    assert phone.eval(f"{number}.getBoundingClientRect().right") <= 390
     phone.close()
 
 
