@@ -382,3 +382,19 @@ def test_a_claim_that_does_not_hold_stands_on_the_board(tmp_path: Path) -> None:
     page = checks.keep(checks.Checked("a/c", rows.with_columns(policy=pl.lit("a/c")), honest), zoo).read_text()
     places = json.loads(re.findall(r'"board":(\[.*?\])', page)[0])
     assert [place["team"] for place in places] == ["a/c", "a/b"]  # as strong, and whose claims did not fail
+
+
+def test_the_columns_of_the_board_are_the_lowest_first(tmp_path: Path) -> None:
+    rows = pl.DataFrame([
+        {"policy": f"toy/leak/{team}", "method": "x", "env": "toy/leak", "version": "", "attack": attack,
+         "perturbation": harm, "seed": 0, "key_seed": 0, "episode": 0, "win": won, "return": 1.0, "length": 1,
+         "attacked": 0.0}
+        for team, calm in (("a", 1.0), ("b", 0.5))
+        for attack, harm, won in (("natural", "none", calm), ("random", "none", 0.4), ("natural", "dis-1", 0.1))
+    ])  # fmt: skip
+    for (name,), mine in rows.group_by("policy", maintain_order=True):
+        checks.keep(checks.Checked(str(name), mine, checks.row_of(str(name), {}, mine, 1, 0)), Zoo(tmp_path))
+    cells = json.loads(re.findall(r'"cells":(\[.*?\]),"tables"', (tmp_path / "board.html").read_text())[0])
+    assert list(dict.fromkeys((cell["attack"], cell["perturbation"]) for cell in cells)) == [
+        ("natural", "dis-1"), ("random", "none"), ("natural", "none"),  # .1, .4, .75
+    ]  # fmt: skip

@@ -257,7 +257,7 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
         if not all(isinstance(worst.get(name), float | int) for name in names):
             raise ConfigError(f"{file} and the JSON beside it are not about one team; check that team again")
     # The whole name stands for the method: two teams of one method are two rows of a board.
-    held = pl.concat(frames, how="diagonal_relaxed").with_columns(pl.col("policy").alias("method"))
+    held = _lowest_first(pl.concat(frames, how="diagonal_relaxed").with_columns(pl.col("policy").alias("method")))
     cards = {(row["name"], one["env"], one["attack"], one["perturbation"]): _card(row, one)
              for row in rows for one in row["cells"]}  # fmt: skip
     wrong = [row["name"] for row in rows if any(one.get("holds") is False for one in row.get("claims", ()))]
@@ -270,6 +270,11 @@ def board(zoo: Zoo, out: Path | None = None) -> Path:
     path = Path(zoo.where) / "board.html" if out is None else out
     appear(path, lambda aside: aside.write_text(study_html(data, replays=replays), encoding="utf-8"))
     return path
+
+
+def _lowest_first(rows: pl.DataFrame) -> pl.DataFrame:
+    """Put the column first (an attack with a perturbation) that leaves least over all teams."""
+    return rows.sort(pl.col(score_of(rows)).mean().over("attack", "perturbation"), maintain_order=True)
 
 
 def _rank(place: Mapping[str, Any]) -> tuple[Any, ...]:
