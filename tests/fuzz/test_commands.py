@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "method": ("", "ibl", "vanilla,ibal", *NO_ATTACK[-10:]), "preset": ("", "lap top"),
     "config": ("", "missing.toml", "."), "init": ("", "missing", "."), "env-option": NO_OPTION,
     "method-option": NO_OPTION, "maps": NO_ENV, "presets": ("", "x", "laptop,"), "seeds": ("", "x", "-1", "1,"),
-    "methods": ("x", "ibal,x"), "table": ("0", "99"), "evaluations": ("missing", "."), "runs": ("missing", "."),
+    "methods": ("x", "ibal,x", ""), "table": ("0", "99"), "evaluations": ("missing", "."), "runs": ("missing", "."),
     "attack name": NO_ATTACK, "policies": ("", "randm", "missing.th", "x/y", *NO_ENV[3:8]), "name": NO_ENV,
     "study": NO_FOLDER, "on": ("", "locl", "LOCAL", "x"), "memory-gb": NO_NUMBER, "gpus": NO_NUMBER,
     "address": ("", "x"), "partition": ("", "x"), "cluster": ("", "x"), "what": ("", "papr", "x"),
@@ -159,11 +159,11 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "perturbations": ("none",), "perturbation": ("none",), "attackers": ("attackers",), "attacker": ("attackers",),
     "attacker2": ("attackers",), "out": ("new", "new/deep"), "theme": ("dark",), "format": ("markdown",),
     "method": ("vanilla", "rand-act"), "preset": ("smoke", "laptop"), "title": ("x", "±", ""), "maps": ("climbing",),
-    "presets": ("smoke",), "seeds": ("1",), "methods": ("", "rand-act"), "table": ("7",), "cores": ("1",),
+    "presets": ("smoke",), "seeds": ("1",), "methods": ("rand-act",), "table": ("7",), "cores": ("1",),
     "fps": ("8", "0.5"), "width": ("640",), "policy": ("random", "stop"), "attack": ("natural",),
     "study": ("study", "study/study.toml"), "on": ("local",), "what": ("paper",), "tables": ("7",), "figures": ("8",),
     "budget": ("smoke",), "grid new maps": ("3m,8m",), "zoo": ("zoo",), "source": ("zoo",),
-    "file": ("leak.safetensors",), "zoo name": ("climbing/a", "zoo:climbing/a"), "names": ("climbing/a",),
+    "file": ("leak.safetensors",), "zoo name": ("toy/climbing/a", "zoo:toy/climbing/a"), "names": ("toy/climbing/a",),
     "candidate": ("leak.safetensors",), "team": ("leak.safetensors",), "audit out": ("x.html", "new/x.html"),
     "audit env": ("toy/leak", "leak"), "results": ("claimed",), "kind": ("team", "attacker"),
 }  # fmt: skip
@@ -226,10 +226,10 @@ GRID = {
     "clean": "grid clean study", "new": "grid new paper --tables 7 --maps 3m --out new",
 }  # fmt: skip
 ZOO = {
-    "list": "zoo list --zoo zoo", "show": "zoo show climbing/a --zoo zoo",
-    "get": "zoo get climbing/a --out new --zoo zoo",
+    "list": "zoo list --zoo zoo", "show": "zoo show toy/climbing/a --zoo zoo",
+    "get": "zoo get toy/climbing/a --out new --zoo zoo",
     "check": "zoo check leak.safetensors --zoo zoo --no-refit", "board": "zoo board --zoo zoo --out new",
-    "push": "zoo push leak/b leak.safetensors --zoo new", "pull": "zoo pull zoo climbing/a --zoo new",
+    "push": "zoo push toy/leak/b leak.safetensors --zoo new", "pull": "zoo pull zoo toy/climbing/a --zoo new",
 }  # fmt: skip
 
 
@@ -294,11 +294,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / "study").mkdir()
         (folder / "study" / "study.toml").write_text(STUDY)
         kept = Zoo(folder / "zoo")
-        kept.add("climbing/a", folder / "run" / "policy" / "seed-0.safetensors", {})
+        kept.add("toy/climbing/a", folder / "run" / "policy" / "seed-0.safetensors", {})
         rows = pl.DataFrame([row, row | {"episode": 1}]).with_columns(
-            policy=pl.lit("climbing/a"), version=pl.lit("2026-11")
+            policy=pl.lit("toy/climbing/a"), version=pl.lit("2026-11")
         )
-        keep(Checked("climbing/a", rows, row_of("climbing/a", {}, rows, 2, 0)), kept)
+        keep(Checked("toy/climbing/a", rows, row_of("toy/climbing/a", {}, rows, 2, 0)), kept)
         patch.setenv("IBAL_ZOO", str(folder / "zoo"))
         patch.setenv("XDG_CACHE_HOME", str(folder / "run" / "cache"))
         patch.setattr("ibal.cli.grid.time", SimpleNamespace(monotonic=time.monotonic, sleep=done))  # --watch
