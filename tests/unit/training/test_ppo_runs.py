@@ -120,15 +120,6 @@ def test_a_killed_training_goes_on_bit_for_bit_and_what_it_leaves_plays(tmp_path
         learner_state(out, ENV, RunConfig(env="toy/two-step", learner=ValueConfig(hidden=4)))
 
 
-def after(attack: Adversary, seed: int = 0, chunks: int = 1) -> Any:
-    """State and metrics of a training of one seed."""
-    made = trainer(ENV, learner_for(ENV, PPO, TRAIN, attack), attack, TRAIN)
-    chunk, state, metrics = jax.jit(made.chunk), jax.jit(made.init)(rng.root(seed)), {}
-    for _ in range(chunks):
-        state, metrics = chunk(state)
-    return state, metrics
-
-
 def idle(**given: Any) -> Adversary:
     """Changes nothing, although it could: what is seen and what is done are stored of their own."""
     return adversary(
@@ -139,16 +130,19 @@ def idle(**given: Any) -> Adversary:
 
 
 def test_an_attack_that_changes_nothing_changes_nothing() -> None:
-    plain, _ = after(natural())
+    def learned(made: Trainer) -> Any:
+        return made.chunk(made.init(rng.root(0)[None]))[0].learner
+
+    plain = learned(shared())
     off = InteractionConfig(p=0.0, masks="off", actions="random").build(ENV.spec)
     for attack in (idle(), off):
-        state, _ = after(attack)
-        jax.tree.map(np.testing.assert_array_equal, plain.learner, state.learner)
+        jax.tree.map(np.testing.assert_array_equal, plain, learned(runner.build(ENV, PPO, TRAIN, 1, attack)))
 
 
 def test_seeds_side_by_side_learn_what_each_learns_alone_and_take_the_same_turns() -> None:
     attack = idle(alone=lambda iteration: iteration % 2 == 1)
-    one, metrics = after(attack, seed=1)
+    made = trainer(ENV, learner_for(ENV, PPO, TRAIN, attack), attack, TRAIN)
+    one, metrics = jax.jit(lambda: made.chunk(made.init(rng.root(1))))()
     assert metrics[LEARNING]["updates"].tolist() == [2, 0]
     assert np.isnan(metrics[LEARNING]["loss"]).tolist() == [False, True]
     assert int(one.learner.updates) == 2
