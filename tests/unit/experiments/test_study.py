@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ibal.envs.smac.rules import NEWEST
 from ibal.experiments import runs, study
 from ibal.experiments.paper import FIGURES, TABLES, paper_study
 from ibal.experiments.runs import config_of, runs_of
@@ -74,7 +75,7 @@ def test_a_run_carries_its_whole_configuration_and_begins_with_the_last_explorat
     config = config_of(run.what, "../x/run")
     assert (config.env, config.method, config.seed, config.seeds) == ("smac/3m", "ibal", 1, 1)
     assert (config.train.steps, config.train.epsilon_start, config.train.replay) == (2000, 0.05, 64)
-    assert (config.init, dict(config.env_options)) == ("../x/run", {"version": "2026-12"})
+    assert (config.init, dict(config.env_options)) == ("../x/run", {"version": NEWEST})
 
 
 def changed(tmp_path: Path, old: str, new: str) -> set[str]:

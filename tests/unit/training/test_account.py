@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -28,12 +29,10 @@ def test_operations_of_the_parts_are_those_of_a_step() -> None:
 
 def test_every_part_of_a_training_is_timed() -> None:
     train = TrainConfig(envs=8, replay=32, learn_from=8, chunk=2, updates_per_episode=0.5)
-    timed = ("engine", "policy", "storing", "sampling", "layout", "forward")
-    # Some parts are differences of two times: what else the machine does may make one of them negative, not every time.
-    tries = (account.measure(ENV, LEARNER, train, warm_up=2, repeats=1) for _ in range(3))
-    found = next(one for one in tries if all(one.parts[name] > 0 for name in timed))
+    found = account.measure(ENV, LEARNER, train, warm_up=2, repeats=1)
     assert set(found.parts) == set(account.PARTS)
-    assert found.whole > 0
+    assert all(math.isfinite(span) for span in found.parts.values())  # differences of two times may be negative here
+    assert min(found.whole, found.parts["sampling"], found.parts["layout"]) > 0  # these are timed by themselves
     assert found.parts["waiting"] == pytest.approx(0, abs=1e-9)  # every game lasts two steps
 
 
