@@ -82,6 +82,14 @@ def grouped(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     return found
 
 
+def _line(
+    about: str, rates: Mapping[str, float], distance: float | None = None, spread: Mapping[str, float] = {}
+) -> str:
+    """Write a row of the first table: win rates by column (± their spread) and a mean difference, if there are any."""
+    cells = [f"{rates[c]:.2f}" + (f" ±{spread[c]:.2f}" if c in spread else "") if c in rates else "" for c in COLUMNS]
+    return " | ".join((about, *cells, "|" if distance is None else f"{distance:.2f} |"))
+
+
 def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
     """Lay out what was found, as Markdown."""
     lines = ["| map | steps, seeds | |" + "".join(f" {name} |" for name in COLUMNS) + " mean difference |",
@@ -95,17 +103,14 @@ def told(rows: Sequence[Row], real: Sequence[Row]) -> str:
         if theirs:  # the paper has not played every map
             by_steps.setdefault(("the paper", steps), []).append(distance)
         spread = {c: float(np.std([row[c] for row in group], ddof=1)) for c in ours} if len(group) > 1 else {}
-        cells = [f"{ours[c]:.2f}" + (f" ±{spread[c]:.2f}" if c in spread else "") if c in ours else "" for c in COLUMNS]
-        about = f"| {name} | {steps / 1e6:g}M, {len(group)} | here | "
-        lines.append(about + " | ".join(cells) + (f" | {distance:.2f} |" if theirs else " | |"))
+        about = f"| {name} | {steps / 1e6:g}M, {len(group)} | here"
+        lines.append(_line(about, ours, distance if theirs else None, spread))
         if theirs:
-            cells = [f"{theirs[c]:.2f}" if c in theirs else "" for c in COLUMNS]
-            lines.append("| | | paper | " + " | ".join(cells) + " | |")
+            lines.append(_line("| | | paper", theirs))
         if name in guests:
             distance = apart(ours, guests[name])
             by_steps.setdefault((THERE + ", here", steps), []).append(distance)
-            cells = [f"{guests[name][c]:.2f}" if c in guests[name] else "" for c in COLUMNS]
-            lines.append(f"| | | {THERE}, here | " + " | ".join(cells) + f" | {distance:.2f} |")
+            lines.append(_line(f"| | | {THERE}, here", guests[name], distance))
     lines += [""] + [
         f"Mean difference from {whom} over {len(found)} maps, {steps / 1e6:g}M steps: {np.mean(found):.3f}"
         for (whom, steps), found in by_steps.items()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import json
 import math
 import platform
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import jax
 
 import ibal
+
+T = TypeVar("T")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,11 @@ def parse_settings(items: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             settings[name] = {"true": True, "false": False}.get(text.lower(), text)
     return settings
+
+
+def first_of_two(tests: Iterable[tuple[T, bool]]) -> T | None:
+    """Return the first of which the test says yes, and that of its successor as well; None: there is none."""
+    return next((one for (one, first), (_, second) in itertools.pairwise(tests) if first and second), None)
 
 
 def versions() -> dict[str, str]:

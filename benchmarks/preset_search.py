@@ -15,7 +15,6 @@ processor seconds per thousand steps as well, which a busy machine disturbs less
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import resource
 import shlex
@@ -28,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import log, table
+from common import first_of_two, log, table
 
 CANDIDATES = {
     "laptop": "",
@@ -48,9 +47,7 @@ Row = dict[str, Any]
 
 def reached(lines: Sequence[Mapping[str, Any]], level: float) -> int | None:
     """Return the environment steps at the first of two evaluations in a row that win ``level`` or more; None: never."""
-    tests = [(line["env_steps"], line["win"] >= level) for line in lines if line["kind"] == "eval"]
-    pairs = itertools.pairwise(tests)
-    return next((steps for (steps, first), (_, second) in pairs if first and second), None)
+    return first_of_two((line["env_steps"], line["win"] >= level) for line in lines if line["kind"] == "eval")
 
 
 def seconds_to(lines: Sequence[Mapping[str, Any]], steps: int) -> float:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from common import emit, log, parse_settings, table, versions
+from common import emit, first_of_two, log, parse_settings, table, versions
 
 from ibal import make, rng, tree
 from ibal.adversaries.base import natural
@@ -53,8 +53,9 @@ def race(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     team, keys = agent_for(env.spec, config.learner), rng.episodes(rng.stream(rng.root(0), "eval"), args.games)
     trainer = runner.build(env, config.learner, config.train, 1, natural())
     state = trainer.init(jnp.stack([rng.root(seed)]))
-    spent, since, wins, at, compiling = Spent(), 0, [], None, 0.0
-    curve: list[tuple[int, float]] = []
+    spent, compiling = Spent(), 0.0
+    tests: list[tuple[Spent, float]] = []
+    at: Spent | None = None
     while at is None and spent.steps < args.steps:
         new, state = _chunk(trainer, state)
         if spent.steps == 0:  # the first one holds the compiling: it counts as the second one does, by steps
@@ -63,16 +64,14 @@ def race(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
             share = first / max(new.steps, 1)
             spent = Spent(first, share * new.seconds, share * new.processor, new.updates)
         spent = _sum(spent, new)
-        if spent.steps - since < args.every:
+        if spent.steps - (tests[-1][0].steps if tests else 0) < args.every:
             continue
-        since = spent.steps
         weights = jax.device_put(tree.at(weights_of(state.learner), 0), jax.local_devices()[0])
         won = float(play(env, team, keys, weights).win.mean())
-        curve.append((spent.steps, won))
         log(f"{learner} {seed}: {won:.3f} after {spent.steps:,} steps, {spent.processor:.1f} processor s")
-        wins.append((spent, won >= args.level))
-        if len(wins) > 1 and wins[-2][1] and wins[-1][1]:
-            at = wins[-2][0]
+        tests.append((spent, won))
+        at = first_of_two((then, share >= args.level) for then, share in tests)
+    curve = [(then.steps, won) for then, won in tests]
     half = next((steps for steps, won in curve if won >= 0.5), None)
     row = {"learner": learner, "map": args.map, "seed": seed, "reached": at is not None, "half": half}
     row |= (at or spent)._asdict() | {"first_call": compiling, "rate": spent.steps / spent.seconds, "curve": curve}

@@ -12,10 +12,11 @@ SMAC from MIR3's re-implementation. Other than there, R is estimated on a few pa
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng
@@ -24,6 +25,7 @@ from ibal.learners.packing import Packing, Rows, agent_inputs, goes_on
 from ibal.types import PRNGKey
 
 P = TypeVar("P")
+G = TypeVar("G", bound=Any)  # a gradient with a field ``agent``
 Scores = Callable[[P, Array, Array], Array]  # weights, inputs [t b i], keep [t b] (0: a history begins) -> [t b a]
 
 
@@ -50,6 +52,18 @@ def now_and_then(
         return jax.tree.map(jnp.zeros_like, params), jnp.float32(0)
 
     return jax.lax.cond(updates % config.smooth_every == 0, due, spared)
+
+
+def added(
+    gradient: G, found: tuple[Any, Float[Array, ""]], weight: float, part: str | None = None
+) -> tuple[G, Float[Array, ""]]:
+    """Return a learner's gradient with ``weight`` times that of R (``found``: it and R) in its ``agent``, and R; with
+    ``part``, the name of the axis of devices that share a batch, the mean over them, in one exchange."""
+    if part is not None:
+        flat, unravel = ravel_pytree(found)
+        found = unravel(jax.lax.pmean(flat, part))
+    more, value = found
+    return gradient._replace(agent=jax.tree.map(lambda g, s: g + weight * s, gradient.agent, more)), value
 
 
 def some_rows(key: PRNGKey, packing: Packing, config: LearnerConfig) -> tuple[Int[Array, ""], int]:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ibal import rng, tree
@@ -119,13 +118,8 @@ def pqn_learner(
             found = jax.tree.map(lambda g: g / steps, found)
             new = {name: value / steps for name, value in sums.items()}
             if config.smooth > 0:
-                here = rng.at(key, index)
-                smoothness, new["smoothness"] = _smoothness(here, state, mine, of, spec.obs_size)
-                if part is not None:
-                    both, unravel = ravel_pytree((smoothness, new["smoothness"]))
-                    smoothness, new["smoothness"] = unravel(jax.lax.pmean(both, part))
-                added = jax.tree.map(lambda g, s: g + config.smooth * s, found.agent, smoothness)
-                found = found._replace(agent=added)
+                smoothness = _smoothness(rng.at(key, index), state, mine, of, spec.obs_size)
+                found, new["smoothness"] = ernie.added(found, smoothness, config.smooth, part)
             changes, moments = optimiser.update(found, state.optimiser, state.params)
             if config.lr_anneal:  # both optimisers step in proportion to their learning rate
                 changes = jax.tree.map(lambda change: change * left, changes)

@@ -84,12 +84,8 @@ def value_learner(
         gradient = jax.tree.map(lambda g: g / steps, found)
         metrics = {name: value / steps for name, value in sums.items()} | {"padding": 1 - steps / worked}
         if config.smooth > 0:
-            smoothness, metrics["smoothness"] = _smoothness(key, state, episodes, chosen, spec, config, reobserve)
-            if part is not None:
-                both, unravel = ravel_pytree((smoothness, metrics["smoothness"]))
-                smoothness, metrics["smoothness"] = unravel(jax.lax.pmean(both, part))
-            added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
-            gradient = gradient._replace(agent=added)
+            found = _smoothness(key, state, episodes, chosen, spec, config, reobserve)
+            gradient, metrics["smoothness"] = ernie.added(gradient, found, config.smooth, part)
         changes, moments = optimiser.update(gradient, state.optimiser, state.params)
         if config.lr_anneal:  # both optimisers step in proportion to their learning rate
             changes = jax.tree.map(lambda change: change * left, changes)

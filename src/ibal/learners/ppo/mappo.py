@@ -137,9 +137,8 @@ def ppo_learner(spec: EnvSpec, config: PpoConfig, reobserve: Reobserve | None = 
             scale = scales.updated(state.scale, *scales.moments(of_part.target, of_part.valid))
             gradient, metrics = _gradient(state.params, scale, part, of_part, of)
             if config.smooth > 0:
-                smoothness, metrics["smoothness"] = _smoothness(rng.at(key, index), state, part, of)
-                added = jax.tree.map(lambda g, s: g + config.smooth * s, gradient.agent, smoothness)
-                gradient = gradient._replace(agent=added)
+                smoothness = _smoothness(rng.at(key, index), state, part, of)
+                gradient, metrics["smoothness"] = ernie.added(gradient, smoothness, config.smooth)
             stepped = [o.update(g, m) for o, g, m in zip(optimisers, gradient, state.moments, strict=True)]
             changes: Any = PpoParams(*(change for change, _ in stepped))
             if config.lr_anneal:
