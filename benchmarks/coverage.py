@@ -23,7 +23,7 @@ from ibal.evaluation import stats
 SEEDS = (3, 5)
 REPEATS = 20_000
 PUBLISHED = 3, 32  # runs and episodes behind a number of the paper (``ibal.report.published``)
-# Mean and standard deviation over seeds of a win rate, as in docs/results/matrix.md.
+# Mean and standard deviation over seeds of a win rate, as in docs/results/archive-2026-11/matrix.md.
 TRAINED = ((0.02, 0.012), (0.1, 0.05), (0.3, 0.08), (0.5, 0.1), (0.5, 0.2), (0.75, 0.1), (0.9, 0.05), (0.98, 0.012))
 TASKS = np.array([0.95, 0.9, 0.8, 0.6, 0.5, 0.1])  # one team's win rates under the six columns of Table 7
 

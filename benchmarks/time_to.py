@@ -28,6 +28,7 @@ from ibal.experiments.presets import apply_preset
 from ibal.learners.config import LEARNERS, PpoConfig, named
 from ibal.training import runner
 from ibal.training.learner import agent_for, weights_of
+from ibal.types import Env
 
 
 class Spent(NamedTuple):
@@ -39,6 +40,15 @@ class Spent(NamedTuple):
     updates: int = 0
 
 
+class Race(NamedTuple):
+    """When a training has won: two tests in a row, ``every`` so many environment steps, of so many greedy ``games``,
+    with a win rate of at least ``level``."""
+
+    level: float = 0.95
+    every: int = 10_000
+    games: int = 256
+
+
 def configured(learner: str, args: argparse.Namespace) -> RunConfig:
     """Return the training of a learner: a preset, with what is ``--set``."""
     base = apply_preset(args.preset, RunConfig(env=f"smac/{args.map}", learner=named(learner, RunConfig().learner)))
@@ -47,16 +57,15 @@ def configured(learner: str, args: argparse.Namespace) -> RunConfig:
     return apply_overrides(base, args.settings)
 
 
-def race(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Train one team until it wins, and say what that took."""
-    config, env = configured(learner, args), make(args.map, **args.rules)
-    team, keys = agent_for(env.spec, config.learner), rng.episodes(rng.stream(rng.root(0), "eval"), args.games)
+def race(env: Env, config: RunConfig, seed: int, until: Race) -> dict[str, Any]:
+    """Train one team until it wins, or for all the steps of its configuration, and say what that took."""
+    team, keys = agent_for(env.spec, config.learner), rng.episodes(rng.stream(rng.root(0), "eval"), until.games)
     trainer = runner.build(env, config.learner, config.train, 1, natural())
     state = trainer.init(jnp.stack([rng.root(seed)]))
     spent, compiling = Spent(), 0.0
     tests: list[tuple[Spent, float]] = []
     at: Spent | None = None
-    while at is None and spent.steps < args.steps:
+    while at is None and spent.steps < config.train.steps:
         new, state = _chunk(trainer, state)
         if spent.steps == 0:  # the first one holds the compiling: it counts as the second one does, by steps
             first = new.steps
@@ -64,18 +73,19 @@ def race(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
             share = first / max(new.steps, 1)
             spent = Spent(first, share * new.seconds, share * new.processor, new.updates)
         spent = _sum(spent, new)
-        if spent.steps - (tests[-1][0].steps if tests else 0) < args.every:
+        if spent.steps - (tests[-1][0].steps if tests else 0) < until.every:
             continue
         weights = jax.device_put(tree.at(weights_of(state.learner), 0), jax.local_devices()[0])
         won = float(play(env, team, keys, weights).win.mean())
-        log(f"{learner} {seed}: {won:.3f} after {spent.steps:,} steps, {spent.processor:.1f} processor s")
+        log(f"{env.spec.name}, seed {seed}: {won:.3f} after {spent.steps:,} steps, {spent.processor:.1f} processor s")
         tests.append((spent, won))
-        at = first_of_two((then, share >= args.level) for then, share in tests)
+        at = first_of_two((then, share >= until.level) for then, share in tests)
     curve = [(then.steps, won) for then, won in tests]
     half = next((steps for steps, won in curve if won >= 0.5), None)
-    row = {"learner": learner, "map": args.map, "seed": seed, "reached": at is not None, "half": half}
-    row |= (at or spent)._asdict() | {"first_call": compiling, "rate": spent.steps / spent.seconds, "curve": curve}
-    return row
+    row = {"map": env.spec.name, "seed": seed, "reached": at is not None, "half": half}
+    return row | (at or spent)._asdict() | {
+        "first_call": compiling, "rate": spent.steps / spent.seconds, "curve": curve
+    }  # fmt: skip
 
 
 def _sum(a: Spent, b: Spent) -> Spent:
@@ -112,11 +122,16 @@ def main() -> None:
     args.settings, args.rules = parse_settings(args.set), {"version": args.version} if args.version else {}
     jax.config.update("jax_num_cpu_devices", args.cores)
     runner.use_compilation_cache()
-    rows = [race(learner, seed, args) for learner in args.learners for seed in args.seeds]
+    env, until = make(args.map, **args.rules), Race(args.level, args.every, args.games)
+    rows = [
+        {"learner": learner} | race(env, configured(learner, args), seed, until)
+        for learner in args.learners
+        for seed in args.seeds
+    ]
     head = ("learner", "seed", "half", "reached", "steps", "seconds", "processor", "updates", "rate", "first_call")
     table(head, [[row[name] for name in head] for row in rows])
     emit(
-        {"rules": make(args.map, **args.rules).spec.version, "settings": args.settings, "rows": rows, **versions()},
+        {"rules": env.spec.version, "settings": args.settings, "rows": rows, **versions()},
         args.json,
     )
 

@@ -11,7 +11,8 @@ html_theme = "furo"
 html_title = f"ibal {release}"
 html_show_copyright = html_show_sphinx = False
 highlight_language = "none"  # most blocks are commands, which are no Python
-exclude_patterns = ["results/ibal/policies", "results/matrix/table-*.md"]  # the tables are those of results/matrix.md
+_archive = "results/archive-2026-11"
+exclude_patterns = [f"{_archive}/ibal/policies", f"{_archive}/matrix/table-*.md"]  # the tables are those of matrix.md there
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

@@ -43,6 +43,28 @@ def test_the_parts_of_a_training_are_measured(
     assert speed["gflops"] * speed["update_ms"] == pytest.approx(useful / 1e6)
 
 
+def test_an_interrupt_keeps_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speed = train_bench.TrainSpeed(1000.0, 0.1, 0.1, 0.7, 0.1, 0.02, 50.0, 90.0, 2.0, 9.0)
+    costs = iter([(1.25, [1.0, 1.5])])
+
+    def cost(*args: object) -> tuple[float, list[float]]:
+        for found in costs:
+            return found
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_bench, "matmul_peak", lambda: 100.0)
+    monkeypatch.setattr(train_bench, "measure", lambda *args: speed)
+    monkeypatch.setattr(train_bench, "relative_cost", cost)
+    asked = ["--maps", "toy/climbing,toy/two-step", "--presets", "smoke", "--seeds", "0", "--methods", "rand-obs"]
+    assert main(["bench", "train", *asked]) == 130
+    said = capsys.readouterr()
+    assert "rand-obs on toy/climbing: 1.250 of vanilla's time per step (rounds 1.000 to 1.500)" in said.out
+    assert "two-step" not in said.out.partition("rand-obs")[2]
+    assert "interrupted; here is what was measured until then" in said.err
+
+
 def test_what_cannot_be_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench"]) == 2
     assert "ibal bench: say what to measure: train" in capsys.readouterr().err

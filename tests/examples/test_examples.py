@@ -172,7 +172,7 @@ def test_sweep_without_recompiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_play_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = HOME.parent / "docs" / "results" / "ibal" / "policies" / "3m-vanilla-0.safetensors"
+    file = HOME.parent / "docs" / "results" / "archive-2026-11" / "ibal" / "policies" / "3m-vanilla-0.safetensors"
     team, held = load("play_with_numpy", monkeypatch).main(file), ibal.load_policy(file)
     rng = np.random.default_rng(0)
     team.reset()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ibal.cli.output import OK, WRONG_USE, CommandError, Parser, a_number, add_flags, count_type, output_of
@@ -24,6 +25,7 @@ from ibal.registry import Own
 if TYPE_CHECKING:
     from ibal.types import Env
 
+INTERRUPTED = 130  # exit status
 SHORT = {"chunk": 4, "replay": 1024}  # enough iterations to time; the size of the replay does not change the speed
 
 
@@ -48,49 +50,67 @@ def main(argv: list[str]) -> int:
     use_cores(1 if args.account else args.cores)
     import ibal
     from ibal.envs import made
-    from ibal.training import bench
 
     worlds = {name: made(name) for name in maps}
     if args.account:
         return _account(args, output, worlds, next(iter(presets.values())))
-    counts = [count for count in seeds if count > 0]
-    first = next(iter(presets.values()))
+    data: dict[str, Any] = {"ibal": ibal.__version__, "jax": jax.__version__, "runs": {}}
+    status = OK
+    try:
+        _speeds(worlds, presets, [count for count in seeds if count > 0], data, output.note)
+        for against in filter(None, args.methods.split(",")):
+            for env in worlds.values():
+                _cost(against, env, next(iter(presets.values())), data, output.note)
+    except KeyboardInterrupt:  # what took minutes to measure is not thrown away
+        if not data["runs"]:
+            raise
+        output.note("interrupted; here is what was measured until then")
+        status = INTERRUPTED
+    output.result(data, "\n".join(_lines(data)))
+    return status
+
+
+def _speeds(
+    worlds: Mapping[str, Env], presets: Mapping[str, RunConfig], counts: Sequence[int], data: dict[str, Any],
+    note: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Write into ``data`` how fast every preset trains on every map, and several seeds in one program on the first."""
+    from ibal.training import bench
+
+    first, one = next(iter(presets.values())), next(iter(worlds.values()))
+    short = dataclasses.replace(first.train, **SHORT)
     for count in counts:  # what does not fit is said before anything is measured
-        bench.check_fits(worlds[maps[0]], first.learner, dataclasses.replace(first.train, **SHORT), count)
-    peak, speeds = bench.matmul_peak(), {}
+        bench.check_fits(one, first.learner, short, count)
+    peak = bench.matmul_peak()
     for preset, config in presets.items():
-        for name in maps:
-            output.note(f"measuring {preset} on {name} …")
-            train = dataclasses.replace(config.train, **SHORT)
-            speeds[preset, name] = bench.measure(worlds[name], config.learner, train)
+        for name, env in worlds.items():
+            note(f"measuring {preset} on {name} …")
+            speed = bench.measure(env, config.learner, dataclasses.replace(config.train, **SHORT))
             peak = max(peak, bench.matmul_peak())  # noise on a shared machine only ever slows it
-    data: dict[str, Any] = {"ibal": ibal.__version__, "jax": jax.__version__, "matmul_peak_gflops": peak, "runs": {}}
-    lines = [f"matmul peak {peak:.0f} GFLOP/s (float32)", HEAD]
-    for (preset, name), speed in speeds.items():
-        hours, paper = 1e7 / speed.steps_per_s / 3600, bench.PAPER_HOURS.get(name)
-        data["runs"][f"{preset}/{name}"] = speed._asdict() | {
-            "share_of_peak": speed.gflops / peak, "share_of_peak_all": speed.gflops_all / peak,
-            "hours_10m": hours, "paper_hours_10m": paper,
-        }  # fmt: skip
-        lines.append(_row(preset, name, speed, peak, hours, paper))
-    if counts:
-        name, config = maps[0], first
-        train = dataclasses.replace(config.train, **SHORT)
-        found: dict[str, Any] = {"env": name}
-        for count in counts:
-            together, alone = bench.seeds_together(worlds[name], config.learner, train, count)
-            found[str(count)] = {"together_steps_per_s": together, "one_steps_per_s": alone}
+            data["runs"][f"{preset}/{name}"] = speed._asdict() | {
+                "hours_10m": 1e7 / speed.steps_per_s / 3600, "paper_hours_10m": bench.PAPER_HOURS.get(name),
+            }  # fmt: skip
+            data["matmul_peak_gflops"] = peak
+    for run in data["runs"].values():
+        run |= {"share_of_peak": run["gflops"] / peak, "share_of_peak_all": run["gflops_all"] / peak}
+    for count in counts:
+        together, alone = bench.seeds_together(one, first.learner, short, count)
+        found = data.setdefault("seeds", {"env": next(iter(worlds))})
+        found[str(count)] = {"together_steps_per_s": together, "one_steps_per_s": alone}
+
+
+def _lines(data: Mapping[str, Any]) -> list[str]:
+    """Return the report of everything that was measured."""
+    lines = [f"matmul peak {data['matmul_peak_gflops']:.0f} GFLOP/s (float32)", HEAD]
+    lines += [_row(*name.split("/", 1), run, data["matmul_peak_gflops"]) for name, run in data["runs"].items()]
+    for count, found in data.get("seeds", {}).items():
+        if count != "env":
+            together, alone = found["together_steps_per_s"], found["one_steps_per_s"]
             lines.append(
-                f"{count} seeds on {name} in one program: {together:.0f} steps/s; one after another {alone:.0f}; "
-                f"ratio {together / alone:.2f}"
+                f"{count} seeds on {data['seeds']['env']} in one program: {together:.0f} steps/s; one after another "
+                f"{alone:.0f}; ratio {together / alone:.2f}"
             )
-        data["seeds"] = found
-    for against in [word for word in args.methods.split(",") if word]:
-        for name in maps:
-            output.note(f"measuring the cost of {against} on {name} …")
-            lines.append(_cost(against, worlds[name], next(iter(presets.values())), data))
-    output.result(data, "\n".join(lines))
-    return OK
+    return lines + [_told(name, cost) for name, cost in data.get("costs", {}).items()]
 
 
 def _account(args: argparse.Namespace, output: Any, worlds: dict[str, Env], config: RunConfig) -> int:
@@ -142,19 +162,24 @@ def _environment(name: str) -> str:
     return TABLE.resolve(Own(name))
 
 
-def _cost(against: str, env: Env, config: RunConfig, data: dict[str, Any]) -> str:
+def _cost(against: str, env: Env, config: RunConfig, data: dict[str, Any], note: Callable[[str], None]) -> None:
     """Measure what a method costs on a map beside vanilla training; chunks of ten iterations, as in a training."""
     from ibal.experiments.methods import adversary_of, learner_of
     from ibal.training import bench
 
-    name, train = env.spec.name, dataclasses.replace(config.train, replay=SHORT["replay"])
+    name, train = f"{against}/{env.spec.name}", dataclasses.replace(config.train, replay=SHORT["replay"])
+    note(f"measuring the cost of {against} on {env.spec.name} …")
     ratio, rounds = bench.relative_cost(
         env, config.learner, train, adversary_of(Own(against), env.spec), learner_of(Own(against), config.learner)
     )
-    data.setdefault("costs", {})[f"{against}/{name}"] = {"ratio": ratio, "rounds": rounds}
-    return (
-        f"{against} on {name}: {ratio:.3f} of vanilla's time per step (rounds {min(rounds):.3f} to {max(rounds):.3f})"
-    )
+    data.setdefault("costs", {})[name] = cost = {"ratio": ratio, "rounds": rounds}
+    note(_told(name, cost))
+
+
+def _told(name: str, cost: Mapping[str, Any]) -> str:
+    against, _, env = name.partition("/")
+    low, high = min(cost["rounds"]), max(cost["rounds"])
+    return f"{against} on {env}: {cost['ratio']:.3f} of vanilla's time per step (rounds {low:.3f} to {high:.3f})"
 
 
 HEAD = (
@@ -163,11 +188,11 @@ HEAD = (
 )
 
 
-def _row(preset: str, name: str, speed: Any, peak: float, hours: float, paper: float | None) -> str:
+def _row(preset: str, name: str, run: Mapping[str, Any], peak: float) -> str:
+    paper = "-" if run["paper_hours_10m"] is None else run["paper_hours_10m"]
     return (
-        f"{preset:<8}{name:<10}{speed.steps_per_s:>9.0f}{100 * speed.environment:>7.1f}{100 * speed.policy:>9.1f}"
-        f"{100 * speed.learner:>10.1f}{100 * speed.rest:>7.1f}{100 * speed.padding:>10.1f}{speed.update_ms:>10.1f}"
-        f"{speed.gflops:>9.1f}{100 * speed.gflops / peak:>10.1f}{100 * speed.gflops_all / peak:>7.1f}"
-        f"{speed.first_call_s:>13.1f}{hours:>7.2f}"
-        f"{paper if paper is not None else '-':>8}"
+        f"{preset:<8}{name:<10}{run['steps_per_s']:>9.0f}{100 * run['environment']:>7.1f}{100 * run['policy']:>9.1f}"
+        f"{100 * run['learner']:>10.1f}{100 * run['rest']:>7.1f}{100 * run['padding']:>10.1f}{run['update_ms']:>10.1f}"
+        f"{run['gflops']:>9.1f}{100 * run['gflops'] / peak:>10.1f}{100 * run['gflops_all'] / peak:>7.1f}"
+        f"{run['first_call_s']:>13.1f}{run['hours_10m']:>7.2f}{paper:>8}"
     )

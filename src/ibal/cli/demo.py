@@ -3,7 +3,7 @@
 Trains a team on 8m, continues it once without and once with interaction-breaking attacks, attacks both, and writes
 table, learning curves and replays. Every step is a command of ``ibal``; ``FOLDER/commands.txt`` has them all.
 Not on 3m, which would be quicker: there the attack takes over one marine of three for good, and two marines seldom win
-against three, however they were trained (docs/results/ibal.md); 8m leaves a team something to learn.
+against three, however they were trained (docs/results/archive-2026-11/ibal.md); 8m leaves a team something to learn.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ A file:
     [[train]]
     name = "start"
     env = ["3m", "8m"]
-    [[attackers]]                    # what has to be fitted, and to whom: names of trainings, or "each" for white box
+    [[attackers]]                    # what has to be fitted, and to whom: names of teams, or "each" for white box
     attack = ["ega", "interaction"]
     on = "start"
     [[evaluate]]
@@ -83,7 +83,7 @@ class Teams:
 
 @dataclass(frozen=True)
 class Attackers:
-    """Attacks that are fitted: to each seed of the trainings ``on`` (``EACH``: to each team that is attacked)."""
+    """Attacks that are fitted: to each seed of the teams ``on`` (``EACH``: to each team that is attacked)."""
 
     name: str
     attack: tuple[str, ...]
@@ -199,8 +199,7 @@ class _Reader:
         names = list(dict.fromkeys([one.name for one in trainings] + [one.name for one in teams]))
         self._check_names(trainings, teams, attackers)
         for i, one in enumerate(attackers):
-            trained = [training.name for training in trainings]
-            self._refer(one.on, [EACH, *trained], "attackers", i, "on", "training")
+            self._refer(one.on, [EACH, *names], "attackers", i, "on", "team")
             if EACH in one.on and len(one.on) > 1:
                 raise _Wrong(f'on: "{EACH}" is every team that is attacked; name it alone', "attackers", i, "on")
         evaluations = [self._evaluate(one, i, names, attackers) for i, one in enumerate(parts["evaluate"])]

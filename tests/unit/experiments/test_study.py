@@ -123,6 +123,15 @@ def test_other_sources_redo_everything_unless_they_are_pinned(tmp_path: Path, mo
     assert before[1] == {run.id for run in planned(tmp_path, pinned).runs}
 
 
+def test_attackers_are_fitted_to_teams_that_are_there_already(tmp_path: Path) -> None:
+    there = Path(runs.__file__).parents[3] / "zoo/files/smac/3m/vanilla-2026-12b-0.safetensors"
+    given = f'[[teams]]\nname = "there"\nfiles = ["{there}"]\n\n[[attackers]]\nname = "unseen"\nattack = ["ega"]\n'
+    text = 'name = "one"\n[[train]]\nenv = "3m"\n\n' + given + 'on = "there"\n\n[[evaluate]]\nteams = ["vanilla"]\n'
+    made = planned(tmp_path, text + 'attacks = ["ega"]\nattackers = "unseen"\n')
+    assert [run.label for run in made.runs if run.kind == "fit"] == ["ega fitted to there on 3m, seed 0"]
+    assert [len(run.needs) for run in made.runs if run.kind == "cell"] == [2]
+
+
 def test_seeds_in_one_program_are_one_run(tmp_path: Path) -> None:
     made = planned(tmp_path, TEXT.replace("seeds = 2", "seeds = [0, 1, 2, 5]\npack = 2"))
     labels = [run.label for run in made.runs if run.kind == "train" and "start on 3m" in run.label]
