@@ -6,9 +6,9 @@
 
 A candidate is the preset ``laptop`` with some options changed. It trains vanilla QMIX on every map as ``time_to.py``
 does, on one core, until two evaluations in a row win ``--level`` of their games, at most ``--steps``. Counted are the
-processor seconds of the training alone, up to the first of the two: no compiling, no evaluations; other programs disturb
-them less than seconds. A map that is not learned counts as its whole training. ``--out`` keeps a row per candidate,
-map and seed; what is in it is not trained again.
+processor seconds of the training alone, up to the first of the two: no compiling, no evaluations; other programs
+disturb them less than seconds. A map that is not learned counts as its whole training. ``--out`` keeps a row per
+candidate, map and seed; what is in it is not trained again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ html_title = f"ibal {release}"
 html_show_copyright = html_show_sphinx = False
 highlight_language = "none"  # most blocks are commands, which are no Python
 _archive = "results/archive-2026-11"
-exclude_patterns = [f"{_archive}/ibal/policies", f"{_archive}/matrix/table-*.md"]  # the tables are those of matrix.md there
+exclude_patterns = [f"{_archive}/ibal/policies", f"{_archive}/matrix/table-*.md"]  # tables of matrix.md
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

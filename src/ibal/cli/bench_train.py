@@ -102,7 +102,9 @@ def _speeds(
 def _lines(data: Mapping[str, Any]) -> list[str]:
     """Return the report of everything that was measured."""
     lines = [f"matmul peak {data['matmul_peak_gflops']:.0f} GFLOP/s (float32)", HEAD]
-    lines += [_row(*name.split("/", 1), run, data["matmul_peak_gflops"]) for name, run in data["runs"].items()]
+    for name, run in data["runs"].items():
+        preset, _, world = name.partition("/")
+        lines.append(_row(preset, world, run, data["matmul_peak_gflops"]))
     for count, found in data.get("seeds", {}).items():
         if count != "env":
             together, alone = found["together_steps_per_s"], found["one_steps_per_s"]
