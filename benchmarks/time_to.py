@@ -2,18 +2,23 @@
 
     python benchmarks/time_to.py --map 8m --learners qmix pqn-vdn --seeds 0 1 2
     python benchmarks/time_to.py --map 3m --learners pqn-vdn --set train.envs=64 --set learner.epochs=2
+    python benchmarks/time_to.py --show docs/results/mappo/time_to.jsonl        # the table of what was kept
 
 Every learner trains vanilla from a preset, one after another in this process, until two evaluations in a row win
 ``--level`` of their games, at most ``--steps`` (learning rates that fall, fall to zero there). Counted is what the
 training took up to the first of the two: no compiling, no evaluations. Processor seconds (user and system, of all
 cores) are disturbed less by other programs than seconds are. ``train.parts`` is 2 where a learner can use two cores.
+``--keep FILE`` adds a line to a file after every team, which ``--show FILE`` prints as a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -102,6 +107,22 @@ def _chunk(trainer: Any, state: Any) -> tuple[Spent, Any]:
     return Spent(int(state.progress.env_steps[0]) - before, seconds, processor, updates), state
 
 
+def as_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the kept rows as Markdown, with at most eight points of every curve."""
+    head = "| map | learner | settings | seed | first at .5 | first at .95, twice in a row | processor s | the curve |"
+    lines = [head, "|" + "---|" * head.count(" | ") + "---|"]
+    for row in sorted(rows, key=lambda row: (row["map"], row["learner"], str(row["settings"]), row["seed"])):
+        settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items()) or "of the preset"
+        curve, half = row["curve"], row["half"]
+        some = [curve[i * (len(curve) - 1) // 7] for i in range(8)] if len(curve) > 8 else curve
+        shown = ", ".join(f"{won:.2f} at {steps / 1000:.0f}k" for steps, won in some)
+        reached = f"**{row['steps']:,}**" if row["reached"] else f"not in {row['steps']:,}"
+        cells = [row["map"], row["learner"], settings, row["seed"], f"{half:,}" if half else "never", reached,
+                 f"{row['processor']:.1f}", shown]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Race the learners that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,23 +138,27 @@ def main() -> None:
     add("--cores", type=int, default=2)
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the training, as learner.lr=1e-3")
     add("--version", default="", help="of the engine's rules; the newest")
+    add("--keep", type=Path, metavar="FILE", help="add every team's row to this file")
+    add("--show", type=Path, metavar="FILE", help="race nobody, print the rows of this file")
     add("--json", action="store_true")
     args = parser.parse_args()
+    if args.show:
+        print(as_table(map(json.loads, args.show.read_text(encoding="utf-8").splitlines())))
+        return
     args.settings, args.rules = parse_settings(args.set), {"version": args.version} if args.version else {}
     jax.config.update("jax_num_cpu_devices", args.cores)
     runner.use_compilation_cache()
     env, until = make(args.map, **args.rules), Race(args.level, args.every, args.games)
-    rows = [
-        {"learner": learner} | race(env, configured(learner, args), seed, until)
-        for learner in args.learners
-        for seed in args.seeds
-    ]
+    made = {"rules": env.spec.version, "settings": args.settings, "preset": args.preset, "games": args.games}
+    rows = []
+    for learner, seed in [(learner, seed) for learner in args.learners for seed in args.seeds]:
+        rows.append({"learner": learner} | race(env, configured(learner, args), seed, until))
+        if args.keep:
+            with args.keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[-1] | made) + "\n")
     head = ("learner", "seed", "half", "reached", "steps", "seconds", "processor", "updates", "rate", "first_call")
     table(head, [[row[name] for name in head] for row in rows])
-    emit(
-        {"rules": env.spec.version, "settings": args.settings, "rows": rows, **versions()},
-        args.json,
-    )
+    emit(made | {"rows": rows, **versions()}, args.json)
 
 
 if __name__ == "__main__":

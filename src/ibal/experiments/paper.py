@@ -130,13 +130,17 @@ class Builder:
 
     def methods(self, maps: Sequence[str], methods: Iterable[str], snapshots: bool = False) -> None:
         """Train methods, each from a start of its own seed; and the teams that attackers are fitted to."""
-        for name in maps:
-            steps = self.budget["marines" if name in MARINES else "start"]
-            self.add("start", [name], seeds=self.seeds, steps=steps)
+        self.starts("start", maps)
         for method in methods:
             self.add(method, maps, method=method, init="start", seeds=self.seeds, snapshots=snapshots)
         self.add("held-out", maps, seeds=[HELD_OUT])
         self.fitted("unseen", "held-out", LEARNED)
+
+    def starts(self, name: str, maps: Iterable[str], **entry: Any) -> None:
+        """Train the teams that methods begin with."""
+        for env in maps:
+            steps = self.budget["marines" if env in MARINES else "start"]
+            self.add(name, [env], seeds=self.seeds, steps=steps, **entry)
 
     def add(
         self, name: str, maps: Sequence[str], steps: int | None = None, snapshots: bool = False, **entry: Any
@@ -183,10 +187,11 @@ class _Paper(Builder):
     table_12 = table_11
 
     def table_13(self, number: int, maps: list[str]) -> None:
+        self.starts("start-mappo", maps, learner="mappo")
         methods = [name for name in SOME if name != "fgsm"] + ["fgsm"]
         names = ["mappo" if name == "vanilla" else f"mappo-{name}" for name in methods]
         for name, method in zip(names, methods, strict=True):
-            self.add(name, maps, method=method, learner="mappo", seeds=self.seeds)
+            self.add(name, maps, method=method, learner="mappo", init="start-mappo", seeds=self.seeds)
         self.add("held-out-mappo", maps, learner="mappo", seeds=[HELD_OUT])
         self.fitted("unseen-mappo", "held-out-mappo", ["interaction"])
         self.play(names, ["natural", "random", "interaction"], ["none"], "unseen-mappo", maps)

@@ -202,6 +202,13 @@ def test_table_7_has_nine_methods_on_three_maps_under_six_attacks(tmp_path: Path
     assert len({cell.team for cell in cells}) == 9
 
 
+def test_every_team_of_mappo_begins_with_what_its_seed_has_learned_vanilla() -> None:
+    made = read_study(paper_study(tables=(13,), seeds=2)).trainings
+    begun = {one.init for one in made if one.name in ("mappo", "mappo-ibal", "mappo-fgsm")}
+    assert begun == {"start-mappo"}
+    assert {one.name for one in made if not one.init} == {"start-mappo", "held-out-mappo"}
+
+
 def test_what_the_paper_does_not_have_is_told() -> None:
     with pytest.raises(ConfigError, match=r"table 6 .* there are tables 1, 7"):
         paper_study(tables=(6,))
