@@ -3,12 +3,14 @@
     pip install --target peer lbforaging
     PYTHONPATH=peer python benchmarks/foraging.py                # a million steps over 201 layouts, 20,000 games
     PYTHONPATH=peer python benchmarks/foraging.py --steps 20_000 --layouts 12
-    python benchmarks/foraging.py --parts spawn                          # needs no package
+    python benchmarks/foraging.py --parts spawn walker                   # need no package
 
 "steps" plays the package (``tests/parity/make_lbf_vectors.py``: three games, layouts that the package draws) and ours
 from the same moments with the same actions, and compares places, levels, food, every player's reward, ends, and both
 kinds of observation after each step. The first difference ends it with exit status 1; Ctrl-C ends it with what was
 played. "spawn" compares how often levels are drawn with their chances, worked out over all levels that players have.
+"walker" plays a scripted team in every reading of the paper's scenarios: it walks to the nearest food that it sees and
+loads until that is gone, and otherwise keeps its direction. What learns less than it has not learned.
 """
 
 from __future__ import annotations
@@ -29,12 +31,18 @@ from common import add_options, emit, log, table, versions
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from ibal.envs.lbf import rules as foraging
+from ibal.envs.lbf.env import make
 from ibal.envs.lbf.perturb import default_params
 from ibal.envs.lbf.spawn import spawn
+from ibal.envs.lbf.walker import walker
+from ibal.evaluation.episodes import episode_keys, play
 from parity.lbf_steps import GAMES, comparer
 
-PARTS = ("steps", "spawn")
+PARTS = ("steps", "spawn", "walker")
 CHUNK = 1000  # steps that are compared at once
+# Of levels: MASIA, lb-foraging 1, lb-foraging 2. Limits: that of MASIA's file, and that of the others.
+READINGS = {"masia": {}, "v2": {"max_player_level": 2}, "v3": {"max_player_level": 2, "food_margin": 0}}
+LIMITS = (25, 50)
 SHARE = (0.2, 0.3, 0.5)  # of the steps: one of the package's first game takes four times as long as one of its last
 
 
@@ -116,6 +124,21 @@ def drawn(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def walked(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Play the scripted team in every reading of the paper's scenarios."""
+    keys, rows = episode_keys(args.seed, args.games), []
+    for reading, options in READINGS.items():
+        for limit in LIMITS:
+            for name in foraging.PAPER:
+                env = make(name, observation="grid", limit=limit, **options)
+                played = play(env, walker(env.spec), keys)
+                share, whole = (np.asarray(played.metrics[metric]) for metric in ("win", "all"))
+                error = float(share.std() / np.sqrt(args.games))
+                rows.append({"reading": reading, "limit": limit, "env": name, "games": args.games,
+                             "share": float(share.mean()), "error": error, "all": float(whole.mean())})  # fmt: skip
+    return rows
+
+
 def show(result: dict[str, Any]) -> None:
     """Write the tables."""
     if rows := result.get("steps"):
@@ -127,6 +150,9 @@ def show(result: dict[str, Any]) -> None:
         table(("levels of food", "found", "chance", "largest z", "total", "expected"),
               [(r["env"], _listed(r["found"]), _listed(r["expected"]), r["largest_z"], r["total"], r["expected_total"])
                for r in rows])  # fmt: skip
+    if rows := result.get("walker"):
+        head = ("reading", "limit", "env", "games", "share", "error", "all")
+        table(head, [[row[key] for key in head] for row in rows])
 
 
 def _listed(shares: Sequence[float]) -> str:
@@ -140,11 +166,13 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--steps", type=int, default=1_000_000, help="steps of all games together")
     parser.add_argument("--layouts", type=int, default=201, help="layouts of all games together")
-    parser.add_argument("--games", type=int, default=20_000, help="spawn: games drawn of each scenario")
+    parser.add_argument("--games", type=int, default=20_000, help="spawn, walker: games of each scenario")
     args = parser.parse_args()
     result: dict[str, Any] = {**versions()}
     if "spawn" in args.parts:
         result["spawn"] = drawn(args)
+    if "walker" in args.parts:
+        result["walker"] = walked(args)
     if "steps" in args.parts:
         result["steps"] = steps(args)
     show(result)

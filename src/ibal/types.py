@@ -77,7 +77,8 @@ class Scene:
 
     ``teams[i]`` is 0 for agents and 1 for what ``others`` calls one and many of: enemies, or things that nobody fights,
     of which no health is shown. ``walkable`` is a row-major tuple of rows of 0/1, bottom row first,
-    one cell per world unit; ``sight`` is in world units.
+    one cell per world unit; ``sight`` is in world units: the radius of a circle, or cells to each side where it is
+    ``square``.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Scene:
     walkable: tuple[tuple[int, ...], ...]
     sight: float
     others: tuple[str, str] = ("enemy", "enemies")
+    square: bool = False
 
 
 @dataclass(frozen=True)

@@ -499,6 +499,22 @@ def test_food_was_called_an_enemy_and_players_had_health(show):
     assert label.endswith("step 0: 3 of 3 agents and 3 of 3 pieces of food there")
 
 
+def test_ids_of_food_covered_its_levels_and_the_lowest_rows_were_cut_off(show):
+    page = show("harvest")
+    page.eval(
+        "(() => { const pen = CanvasRenderingContext2D.prototype, old = pen.fillText; window.said = [];"
+        " pen.fillText = function (text, ...rest) { window.said.push(text); old.call(this, text, ...rest); };"
+        " dispatchEvent(new Event('resize')); })()"
+    )
+    page.settle()
+    said = page.eval("window.said")
+    assert {"0", "1", "2"} <= set(said)
+    assert not {"f0", "f1", "f2"} & set(said)
+    seen = page.eval("(v => [v.left, v.top - v.height / v.scale])(window.replay.view())")
+    assert seen[0] <= -1  # one cell beyond the field, which begins at 0 and, above walls, at 2
+    assert seen[1] <= 1
+
+
 def test_itself_stood_far_right(page):
     page.press("0")
     assert texts(page, "#panel caption")[0] == "Itself"

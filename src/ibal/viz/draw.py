@@ -20,6 +20,7 @@ CROWD = 12  # with more enemies than this, their ids would hide them
 LEAST = 8.0  # pixels: the radius of a unit that has room
 NEARBY = 8  # steps
 MARGIN = 2.2  # world units kept free around the action
+SLIVER = 3.0  # world units: a strip of the field narrower than this is not left out where nobody fights
 # The four sides of a cell: the neighbour's direction and the corners of the line between.
 _SIDES = ((0, 1, (0, 1), (1, 1)), (0, -1, (0, 0), (1, 0)), (-1, 0, (0, 0), (0, 1)), (1, 0, (1, 0), (1, 1)))
 Colour = tuple[int, int, int]
@@ -45,8 +46,9 @@ def aim(position: np.ndarray, alive: np.ndarray, scene: Scene, width: int) -> Ca
     flat = np.asarray(position, float)[np.asarray(alive, bool)]
     if not len(flat):
         flat = np.array([[0.0, 0.0], [scene.width, scene.height]])
-    low = np.maximum(flat.min(0) - MARGIN, 0.0)
-    high = np.minimum(flat.max(0) + MARGIN, [scene.width, scene.height])
+    end, sliver = np.array([scene.width, scene.height]), SLIVER if scene.others[0] != "enemy" else 0.0
+    low, high = flat.min(0) - MARGIN, flat.max(0) + MARGIN
+    low, high = np.where(low < sliver, 0.0, low), np.where(high > end - sliver, end, high)
     span = high - low
     # Between 4:3 and 2:1, whatever the shape of the fight: extend the short side around its middle.
     middle, span_x, span_y = (low + high) / 2, max(span[0], span[1] * 4 / 3), max(span[1], span[0] / 2)
@@ -144,9 +146,9 @@ class Painter:
         for unit in order:
             if alive[unit] and self.combat:
                 self._bars(draw, unit, t, places[unit])
-        for unit in order:
-            if alive[unit] and (unit < self.spec.n_agents or self.roomy) and not self.crowded[t]:
-                self._tag(draw, unit, t, places[unit] + self._radius(unit, t) * 0.95)
+        living = [unit for unit in order if alive[unit]]
+        for k, unit in enumerate(living):
+            self._name(draw, unit, t, places, living[k + 1 :])
         self._frame_text(draw, t)
         return image.resize(self.size, Image.Resampling.BOX)
 
@@ -219,8 +221,7 @@ class Painter:
         else:
             box = (x - radius, y - radius, x + radius, y + radius)
             draw.ellipse(box, fill=fill, outline=outline, width=SUPERSAMPLE)
-        legible = unit < self.spec.n_agents or (self.roomy and radius >= 10 * SUPERSAMPLE)
-        numbered = bool(self.crowded[t]) and legible
+        numbered = self._numbered(unit, t)
         if numbered and self._swapped(unit, t):
             inner = radius * 0.8
             fill = self.colours["swap"]
@@ -228,6 +229,26 @@ class Painter:
         ink = (255, 255, 255) if fill[0] * 0.3 + fill[1] * 0.59 + fill[2] * 0.11 < 150 else (15, 20, 28)
         text = self.names[unit] if numbered else glyph.letter
         draw.text((x, y), text, fill=ink, font=_font(int(radius * (0.95 if len(text) > 1 else 1.15))), anchor="mm")
+
+    def _numbered(self, unit: int, t: int) -> bool:
+        """Whether a unit's id stands inside it, for want of room beside it."""
+        legible = self.roomy and self.combat and self._radius(unit, t) >= 10 * SUPERSAMPLE
+        return bool(self.crowded[t]) and (unit < self.spec.n_agents or legible)
+
+    def _name(self, draw: ImageDraw.ImageDraw, unit: int, t: int, places: np.ndarray, later: list[int]) -> None:
+        """Write a unit's id at its lower right; where it stands inside, only if a unit drawn later covers it, and then
+        on the side away from that. Where nobody fights, observations name none of the others, so they have no id."""
+        place, radius = places[unit], self._radius(unit, t)
+        if not self._numbered(unit, t):
+            if unit < self.spec.n_agents or (self.roomy and self.combat and not self.crowded[t]):
+                down = max(radius * 0.95, radius * 0.5 + 7 * SUPERSAMPLE)  # clear of the letter inside
+                self._tag(draw, unit, t, place + [radius * 0.95, down])
+            return
+        for other in later:
+            away = place - places[other]
+            if np.hypot(*away) < self._radius(other, t) + 0.25 * radius:
+                self._tag(draw, unit, t, place + radius * 0.95 * np.where(away < 0, -1, 1))
+                return
 
     def _tag(self, draw: ImageDraw.ImageDraw, unit: int, t: int, place: np.ndarray) -> None:
         """The unit's id; in the attack's colour when its action was replaced."""

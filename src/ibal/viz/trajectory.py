@@ -141,6 +141,7 @@ def _scene_json(scene: Scene) -> dict[str, Any]:
         "width": scene.width,
         "height": scene.height,
         "sight": scene.sight,
+        "square": scene.square,
         "kinds": [{"name": name, **glyph.to_json()} for name, glyph in zip(scene.kinds, looks, strict=True)],
         "teams": list(scene.teams),
         "others": list(scene.others),

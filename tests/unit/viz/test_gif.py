@@ -91,6 +91,34 @@ def test_of_what_is_no_enemy_no_bars_are_drawn_and_its_ids_begin_with_its_name()
     assert (np.asarray(painter.frame(0))[-FOOTER // 2] != rgb(THEMES["light"]["enemy"])).any(-1).all()
 
 
+def _written(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
+    """The units whose ids are written beside them at the start, and where."""
+    out: dict[int, np.ndarray] = {}
+    monkeypatch.setattr(painter, "_tag", lambda draw, unit, t, place: out.update({unit: place}))
+    painter.frame(0)
+    return out
+
+
+def test_the_number_of_a_unit_below_another_was_hidden(monkeypatch):
+    still = skirmish.huddle()
+    places, radius = np.array(still.frames.position), np.array(still.frames.radius)
+    places[:, 1], radius[:, 0] = (3.2, 6.1), 0.9  # a small unit stands on the large unit 0, to its north-east
+    above = still._replace(frames=still.frames._replace(position=places, radius=radius))
+    painter = Painter(above, skirmish.SPEC, skirmish.SCENE, 240)
+    written = _written(painter, monkeypatch)
+    assert list(written) == [0]
+    x, y = painter.camera.at(3.0, 6.0)
+    assert written[0][0] < x
+    assert written[0][1] > y
+    assert _written(Painter(still, skirmish.SPEC, skirmish.SCENE, 240), monkeypatch) == {}
+
+
+def test_the_id_of_food_covered_its_level(natural, monkeypatch):
+    field = replace(skirmish.SCENE, others=("food", "pieces of food"))
+    assert sorted(_written(Painter(natural, skirmish.SPEC, skirmish.SCENE, 640), monkeypatch)) == [0, 1, 2, 3, 4, 5]
+    assert sorted(_written(Painter(natural, skirmish.SPEC, field, 640), monkeypatch)) == [0, 1, 2]
+
+
 def test_the_dead_become_a_cross_that_fades(natural):
     painter = Painter(natural, skirmish.SPEC, skirmish.SCENE, 640)
     unit = int(np.argmin(painter.death))

@@ -30,6 +30,7 @@ def scene(name: str, rules: Rules) -> Scene:
         walkable=((1,) * rules.cols,) * rules.rows,
         sight=float(rules.sight),
         others=("food", "pieces of food"),
+        square=True,
     )
 
 

@@ -315,7 +315,7 @@ const panel = new Panel(byId("panel"), byId("panel-title"), hover);
 // What the picture shows: null follows the units, the other two stand still.
 const VIEWS = {
   follow: null,
-  fight: padded(replays.flatMap(bounds).reduce(union)),
+  fight: toEdge(padded(replays.flatMap(bounds).reduce(union)), replays[0]),
   map: mapBox(replays[0].scene),
 };
 // For scripts that drive the page: what draws a stage, and where a unit is drawn, in window coordinates.

@@ -2,6 +2,7 @@
 
 const ROOM = 1.9; // world units kept free around the units
 const LEAD = 8; // steps that the following camera looks ahead and back
+const SLIVER = 3; // world units: a strip of the map narrower than this is not left out
 
 const union = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
 
@@ -33,12 +34,21 @@ function mapBox(scene) {
   return box[0] < Infinity ? [box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1] : [0, 0, scene.width, scene.height];
 }
 
+// A box of a world in which nobody fights, with its sides moved out to those of the whole map where they are near: an
+// empty corner of the field means something there.
+function toEdge(box, replay) {
+  if (replay.combat) return box;
+  const whole = mapBox(replay.scene);
+  const out = (k, far) => (far > 0 && far < SLIVER + 1 ? whole[k] : box[k]); // the map has a border of 1
+  return [out(0, box[0] - whole[0]), out(1, box[1] - whole[1]), out(2, whole[2] - box[2]), out(3, whole[3] - box[3])];
+}
+
 // A camera that glides: the mean of boxes that each hold the units LEAD steps around, so nobody ever leaves the picture.
 // A replay that ends before `steps` is seen as at its end.
 function followPath(replay, steps) {
   const raw = bounds(replay), near = (t) => [Math.max(0, t - LEAD), Math.min(steps, t + LEAD)];
   while (raw.length <= steps) raw.push(raw.at(-1));
-  const wide = raw.map((_, t) => { const [a, b] = near(t); return padded(raw.slice(a, b + 1).reduce(union)); });
+  const wide = raw.map((_, t) => { const [a, b] = near(t); return toEdge(padded(raw.slice(a, b + 1).reduce(union)), replay); });
   return wide.map((_, t) => {
     const [a, b] = near(t), part = wide.slice(a, b + 1);
     return [0, 1, 2, 3].map((k) => part.reduce((sum, box) => sum + box[k], 0) / part.length);

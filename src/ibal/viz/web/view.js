@@ -89,7 +89,7 @@ class View {
   }
 
   radius(t, unit) { return Math.max(this.replay.frames.radius.at(t, unit) * this.scale, this.least); }
-  numbered(unit, r) { return this.crowded && (unit < this.replay.n || (this.roomy && r >= 10)); }
+  numbered(unit, r) { return this.crowded && (unit < this.replay.n || (this.roomy && this.replay.combat && r >= 10)); }
   ring(r, crowded = this.crowded) { return crowded ? r + 1.5 : r * 1.3 + 3; }
 
   // The living unit (else the fallen one) under a point of the canvas, -1 if none; fingers get some slack.
@@ -124,8 +124,13 @@ class View {
     living.forEach((u) => { if (!this.crowded) rings(u); this.drawBody(time, u, looks.get(u)); });
     living.forEach((u) => this.drawBars(time, u));
     const aimed = watching ? replay.target(t, agent) : -1;
-    const named = (u) => u < replay.n || this.roomy || u === state.hover || u === aimed;
-    living.forEach((u) => { if (named(u) && !this.numbered(u, this.radius(t, u))) this.drawTag(time, u); });
+    // Where nobody fights, observations name none of the others: their ids would only be in the way.
+    const named = (u) => u < replay.n || (this.roomy && replay.combat) || u === state.hover || u === aimed;
+    living.forEach((u, k) => {
+      if (!this.numbered(u, this.radius(t, u))) { if (named(u)) this.drawTag(time, u); return; }
+      const over = living.slice(k + 1).find((other) => this.covers(time, other, u));
+      if (over !== undefined) this.drawTag(time, u, over);
+    });
   }
 
   // Walkable cells as runs along x, and the lines between cells: inner ones and borders with walls.
@@ -179,7 +184,10 @@ class View {
   drawSight(time, agent) {
     const pen = this.pen, [x, y] = this.place(time, agent);
     if (!(this.replay.scene.sight > 0)) return;
-    pen.beginPath(); pen.arc(x, y, this.replay.scene.sight * this.scale, 0, TAU);
+    const { sight, square } = this.replay.scene, reach = (sight + (square ? 0.5 : 0)) * this.scale;
+    pen.beginPath();
+    if (square) pen.rect(x - reach, y - reach, 2 * reach, 2 * reach); // whole cells
+    else pen.arc(x, y, reach, 0, TAU);
     pen.fillStyle = css(shade(ink.agent, 0), ink.dark ? 0.09 : 0.07); pen.fill();
     pen.setLineDash([7, 6]); pen.strokeStyle = css(shade(ink.agent, 0), 0.75); pen.lineWidth = 1.5; pen.stroke(); pen.setLineDash([]);
   }
@@ -290,12 +298,22 @@ class View {
     }
   }
 
-  drawTag(time, unit) {
+  // Whether a unit that is drawn later hides the number inside another: who flies or wades stands on top of others.
+  covers(time, other, unit) {
+    const t = Math.floor(time), [x0, y0] = this.place(time, other), [x1, y1] = this.place(time, unit);
+    return Math.hypot(x1 - x0, y1 - y0) < this.radius(t, other) + 0.25 * this.radius(t, unit);
+  }
+
+  // The number of a unit at its lower right, or on the side away from the unit `over` it.
+  drawTag(time, unit, over = unit) {
     const agent = unit < this.replay.n;
     const t = Math.floor(time), [x, y] = this.place(time, unit), r = this.radius(t, unit), pen = this.pen;
     const text = this.replay.tag(unit), size = this.width < 500 ? 9 : 11;
     pen.font = `${agent ? 700 : 500} ${size}px system-ui, sans-serif`;
-    const half = pen.measureText(text).width / 2 + 3, cx = x + r * 0.85, cy = y + r * 0.95;
+    const [x0, y0] = this.place(time, over), east = x < x0 ? -1 : 1, south = y < y0 ? -1 : 1;
+    // Clear of the letter inside: of a small unit, that is a little further away.
+    const down = over === unit ? Math.max(r * 0.95, r * 0.5 + size * 0.65 + 1) : r * 0.95;
+    const half = pen.measureText(text).width / 2 + 3, cx = x + east * r * 0.85, cy = y + south * down;
     pen.beginPath(); pen.roundRect(cx - half, cy - size * 0.65, 2 * half, size * 1.3, 4);
     const swapped = agent && this.replay.swapped(t, unit);
     pen.fillStyle = swapped ? ink.swap : agent ? ink.ink : ink.panel; pen.fill();
