@@ -128,7 +128,7 @@ def walked(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Play the scripted team in every reading of the paper's scenarios."""
     keys, rows = episode_keys(args.seed, args.games), []
     for reading, options in READINGS.items():
-        for limit in LIMITS:
+        for limit in LIMITS[::-1]:
             for name in foraging.PAPER:
                 env = make(name, observation="grid", limit=limit, **options)
                 played = play(env, walker(env.spec), keys)
@@ -136,6 +136,7 @@ def walked(args: argparse.Namespace) -> list[dict[str, Any]]:
                 error = float(share.std() / np.sqrt(args.games))
                 rows.append({"reading": reading, "limit": limit, "env": name, "games": args.games,
                              "share": float(share.mean()), "error": error, "all": float(whole.mean())})  # fmt: skip
+                log(f"walker, {reading}, {limit} steps, {name}: {share.mean():.3f}")
     return rows
 
 
