@@ -222,15 +222,17 @@ def main() -> None:
         if not finished(run):
             log(f"{run}: not finished, left out")
             continue
+        from ibal.envs import version_of
         from ibal.experiments.config import load_toml
 
         config = load_toml(run / "config.toml")
+        version = version_of(config.env, {"env_options": dict(config.env_options)})
+        if rows and version != rows[0]["version"]:
+            parser.error(f"{run} is of {version}, {args.out} of {rows[0]['version']}: give another --out")
         seeds = range(config.seed, config.seed + config.seeds)
         if known.issuperset((config.env.removeprefix("smac/"), config.train.steps, seed) for seed in seeds):
             continue
         for row in played(run, args.episodes):
-            if rows and row["version"] != rows[0]["version"]:
-                parser.error(f"{run} is of {row['version']}, {args.out} of {rows[0]['version']}: give another --out")
             log(f"{run} seed {row['seed']}:", " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS))
             rows = [r for r in rows if any(r[k] != row[k] for k in ("map", "steps", "seed"))] + [row]
         _keep(rows, args.out)
