@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -98,6 +98,7 @@ def runs_of(study: Study, home: Path) -> Planned:
             seeds = tuple(range(config.seed, config.seed + config.seeds))
             teams.append(_Team(name, run.what["method_label"], config.env, seeds, {"run": run.id}, (run.id,), where))
     teams += [team for given in study.teams for file in given.files for team in _files(given.name, file, home)]
+    teams = _told_apart(teams, {name for evaluation in study.evaluations for name in evaluation.teams})
     cells: list[CellOf] = []
     fitted = {one.name: one for one in study.attackers}
     for evaluation in study.evaluations:
@@ -201,6 +202,21 @@ def _files(name: str, file: str, home: Path) -> list[_Team]:
         where = f"{about['env']} {envs.version_of(about['env'], about)}"
         teams.append(_Team(name, method_of(about), about["env"], (about.get("seed"),), what, (), where))
     return teams
+
+
+def _told_apart(teams: Sequence[_Team], played: Container[str]) -> list[_Team]:
+    """Call the method of teams from files by the name that the study gives them, where others that are played in the
+    same world are of that method, too: no table takes them for runs of one."""
+    names: dict[tuple[str, str], set[str]] = {}
+    for team in teams:
+        if team.name in played:
+            names.setdefault((team.method, team.where), set()).add(team.name)
+    return [
+        team._replace(method=team.name)
+        if not team.needs and len(names.get((team.method, team.where), ())) > 1
+        else team
+        for team in teams
+    ]
 
 
 def _cells(

@@ -130,6 +130,10 @@ def test_attackers_are_fitted_to_teams_that_are_there_already(tmp_path: Path) ->
     made = planned(tmp_path, text + 'attacks = ["ega"]\nattackers = "unseen"\n')
     assert [run.label for run in made.runs if run.kind == "fit"] == ["ega fitted to there on 3m, seed 0"]
     assert [len(run.needs) for run in made.runs if run.kind == "cell"] == [2]
+    both = planned(tmp_path, text.replace('teams = ["vanilla"]', 'teams = ["vanilla", "there"]'))
+    assert [(cell.team, cell.method) for cell in both.cells] == [("vanilla", "vanilla"), ("there", "there")]
+    alone = planned(tmp_path, given.partition("[[attackers]]")[0] + '[[evaluate]]\nteams = ["there"]\n')
+    assert [(cell.team, cell.method) for cell in alone.cells] == [("there", "vanilla")]
 
 
 def test_seeds_in_one_program_are_one_run(tmp_path: Path) -> None:
