@@ -53,6 +53,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     out["stroll"] = write_player(skirmish.stroll(), None, skirmish.PEACEFUL, folder / "stroll.html")
     field = replace(skirmish.SCENE, others=("food", "pieces of food"))
     out["harvest"] = write_player(natural, field, skirmish.SPEC, folder / "harvest.html")
+    out["cells"] = write_player(skirmish.cells(), None, skirmish.TILED, folder / "cells.html")
     stroll = skirmish.stroll()
     shots = [np.full((40, 60, 3), (0, 50 * t, 90), np.uint8) for t in range(stroll.length + 1)]
     out["shots"] = write_player(

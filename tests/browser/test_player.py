@@ -515,6 +515,19 @@ def test_ids_of_food_covered_its_levels_and_the_lowest_rows_were_cut_off(show):
     assert seen[1] <= 1
 
 
+def test_cells_around_an_agent_were_a_table_each(show):
+    page = show("cells")
+    page.press("0")
+    assert texts(page, "#panel caption") == ["players", "food"]
+    names = page.eval(
+        "[...document.querySelectorAll('#panel table')].map(table => [...table.rows].map(row =>"
+        " [...row.cells].map(cell => cell.title)))"
+    )
+    assert names == [[skirmish.AROUND[k : k + 3] for k in (0, 3, 6)]] * 2
+    assert page.eval("[...document.querySelectorAll('#panel [data-middle]')].map(c => c.textContent)") == ["4", "13"]
+    assert texts(page, "#panel .harm li") == ["players: 2 cells hidden", "food: 1 cell hidden"]
+
+
 def test_itself_stood_far_right(page):
     page.press("0")
     assert texts(page, "#panel caption")[0] == "Itself"

@@ -3,6 +3,7 @@ these tests, so that they need no game engine. Three agents (one heals) against 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -223,3 +224,23 @@ def stroll(length: int = 5) -> Trajectory:
     )  # fmt: skip
     actions = np.full((length, 2), 4)
     return Trajectory(frames, steps, actions, actions, Overlay())
+
+
+AROUND = [f"{row:+d}{col:+d}" for row in (-1, 0, 1) for col in (-1, 0, 1)]
+TILED = replace(
+    PEACEFUL, obs_size=18,
+    obs_layout=ObsLayout(tuple(
+        Block("food" if plane else "own" if i == 4 else "ally", i - (not plane and i > 4), 9 * plane + i, (name,))
+        for plane in (0, 1) for i, name in enumerate(AROUND)
+    ), "anonymous"),
+)  # fmt: skip
+
+
+def cells() -> Trajectory:
+    """The walk of ``stroll``, seen as two planes of 3 x 3 cells; an attack hides three of agent 0's; without JAX."""
+    walk = stroll()
+    obs = np.broadcast_to(np.arange(18.0), (walk.length + 1, 2, 18))
+    masked = np.zeros((walk.length, 2, 18), bool)
+    masked[0, 0, [2, 5, 9]] = True
+    overlay = Overlay(seen=np.where(masked, 0.0, obs[:-1]), masked=masked)
+    return walk._replace(steps=walk.steps._replace(obs=obs), overlay=overlay)

@@ -12,6 +12,11 @@ function unpack(packed) {
   return values;
 }
 
+// A feature that is a cell around the agent, so many rows south and columns east of it: "-1+2". Players stand in one plane.
+const CELL = /^([+-]\d+)([+-]\d+)$/;
+const isCell = (features) => features.length === 1 && CELL.test(features[0]);
+const planeOf = (kind) => (kind === "own" || kind === "ally" ? "players" : kind);
+
 // "is_marine" -> "marine": a feature's name for people.
 const plain = (name) => name.replace(/^is_|^can_/, "").replaceAll("_", " ");
 
@@ -114,6 +119,12 @@ class Replay {
       const hit = features.map((_, k) => k).filter((k) => this.isMasked(t, agent, start + k));
       if (!hit.length) continue;
       const how = hit.every((k) => this.seen(t, agent, start + k) === 0) ? "hidden" : "changed";
+      if (isCell(features)) {
+        const plane = planeOf(kind), key = `${plane} cells ${how}`;
+        if (!found.has(key)) found.set(key, { plane, how, names: [] });
+        found.get(key).names.push(slot);
+        continue;
+      }
       const all = hit.length === features.length && features.length > 1;
       const what = all ? "everything" : hit.map((k) => plain(features[k])).join(", ");
       const unit = this.unitOf(agent, kind, slot), key = [kind, what, how].join("|");
@@ -121,7 +132,8 @@ class Replay {
       if (kind !== "own") found.get(key).names.push(unit >= 0 ? this.tag(unit) : slot);
     }
     const plural = { ally: "allies", enemy: "enemies" };
-    return [...found.values()].map(({ kind, what, how, names }) => {
+    return [...found.values()].map(({ kind, what, how, names, plane }) => {
+      if (plane) return { who: plane, what: `${names.length} cell${names.length > 1 ? "s" : ""}`, how };
       const all = names.length === this.json.layout.blocks.filter((block) => block[0] === kind).length;
       let who = `${(names.length > 1 && plural[kind]) || kind} ${names.join(", ")}`;
       if (kind === "own") who = "itself";

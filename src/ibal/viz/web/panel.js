@@ -120,14 +120,14 @@ class Panel {
     this.state = element("p");
     this.harm = element("ul", { class: "harm" });
     this.box.append(this.facts, this.state, this.harm);
-    this.box.append(element("div", { class: "tables" }, ...this.sections().map((group) => element("div", { class: `scroller of-${group[0][0]}` }, this.table(group)))));
+    this.box.append(element("div", { class: "tables" }, ...this.sections().map((group) => element("div", { class: `scroller of-${isCell(group[0][3]) ? "plane" : group[0][0]}` }, this.table(group)))));
   }
 
   // Blocks of one kind with the same features make one table: entities down, features across.
   sections() {
     const groups = new Map();
     for (const block of this.replay.json.layout.blocks) {
-      const key = block[0] + "|" + block[3].join();
+      const key = isCell(block[3]) ? planeOf(block[0]) : block[0] + "|" + block[3].join();
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push(block);
     }
@@ -136,12 +136,26 @@ class Panel {
   }
 
   table(blocks) {
+    if (isCell(blocks[0][3])) return this.plane(blocks);
     const [kind, , , features] = blocks[0], titles = { enemy: "Enemies", ally: "Allies", own: "Itself", move: "Can move" };
     const head = element("tr", {}, element("td", { style: "border:0;background:none" }));
     for (const name of features) head.append(element("th", { scope: "col", title: name }, element("span", { text: plain(name) })));
     const body = element("tbody");
     for (const block of blocks) body.append(this.tableRow(block));
     return element("table", {}, element("caption", { text: titles[kind] || kind }), element("thead", {}, head), body);
+  }
+
+  // Cells of one plane, as they lie around the agent, which is in the middle.
+  plane(blocks) {
+    const rows = new Map();
+    for (const [kind, slot, start, [name]] of blocks) {
+      const south = CELL.exec(name)[1];
+      if (!rows.has(south)) rows.set(south, element("tr"));
+      const cell = element("td", { "data-feature": `${kind}[${slot}].${name}`, "data-middle": name === "+0+0", title: name });
+      this.cells.push({ cell, d: start });
+      rows.get(south).append(cell);
+    }
+    return element("table", {}, element("caption", { text: planeOf(blocks[0][0]) }), element("tbody", {}, ...rows.values()));
   }
 
   tableRow([kind, slot, start, features]) {
