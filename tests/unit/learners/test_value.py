@@ -142,6 +142,7 @@ def test_a_batch_that_does_not_fit_at_once_is_learned_from_in_waves(monkeypatch:
     whole = updated()
     monkeypatch.setattr(lanes, "ROWS", 2)
     monkeypatch.setattr(lanes, "SPAN", 3)
+    monkeypatch.setattr(lanes, "SLOTS", 3)
     parts = updated()
     assert (whole[0], parts[0]) == (1, 5)
     for name in ("loss", "grad_norm", "td_error", "q_taken", "target"):
