@@ -1,8 +1,9 @@
 """Where the time of an environment step goes, part by part.
 
-Whole iterations are timed as they train. Each part is timed in a program of its own on the same data; what is not a
-program's own but the difference of two is said so in ``PARTS``. What the parts leave over is the rest, so the table
-sums to the whole: how small the rest is says how good the account is.
+One chunk of iterations is timed as it trains, again and again from the same state: its games and batches are then the
+same every time. Each part is timed in a program of its own, on batches that are as long as those of the chunk; what is
+not a program's own but the difference of two is said so in ``PARTS``. What the parts leave over is the rest, so the
+table sums to the whole: how small the rest is says how good the account is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ibal.learners import lanes, replay, td
 from ibal.learners.base import Progress
 from ibal.learners.config import ValueConfig
 from ibal.learners.packing import slots, told_of
+from ibal.learners.replay import Replay
 from ibal.nets.mixers import mixer
 from ibal.nets.mixers.vdn import VdnParams
 from ibal.training import bench
@@ -30,7 +32,7 @@ from ibal.training.loop import LEARNING
 from ibal.training.rollout import collect
 from ibal.training.runner import build
 from ibal.training.state import TrainState
-from ibal.types import Env
+from ibal.types import Env, Episodes
 
 PARTS = {
     "engine": "the world's steps, of games that are still on",
@@ -55,12 +57,20 @@ UPDATES = 8  # gradient steps in a row that are timed, each of a batch of its ow
 Calls = dict[str, Callable[[], Any]]
 
 
-class Counted(NamedTuple):
-    """What was counted while chunks were timed: environment steps, gradient steps, and the share of padding."""
+class Given(NamedTuple):
+    """What a gradient step is given: what is known and what was played."""
 
-    steps: int
-    updates: int
-    padding: float
+    learned: Any
+    episodes: Episodes
+
+
+class Lessons(NamedTuple):
+    """What is timed of a gradient step, each call ``UPDATES`` of them; how many slots a gradient step of the training
+    works on for one of those that are timed; and how long its episodes are."""
+
+    calls: Calls
+    share: float
+    length: float
 
 
 class Games(NamedTuple):
@@ -83,44 +93,38 @@ def measure(
     env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary | None = None, warm_up: int = 6,
     repeats: int = 5,
 ) -> Account:  # fmt: skip
-    """Train one seed on one device for ``warm_up`` chunks, then time ``repeats`` more and their parts."""
+    """Train one seed on one device for ``warm_up`` chunks, then time one more and its parts, ``repeats`` times."""
     adversary = adversary or natural()
     make = build(env, learner, train, 1, adversary)
     state = make.init(rng.root(0)[None])
     for _ in range(warm_up):
         state, _ = make.chunk(state)
-    jax.block_until_ready(state.progress)
-    one = jax.jit(tree.at)(state, 0)
-    counted = Counted(0, 0, 0.0)
 
-    def chunk() -> TrainState:
-        nonlocal state, counted
-        before = int(state.progress.env_steps[0])
-        state, metrics = make.chunk(state)
-        learned = metrics[LEARNING]
-        counted = Counted(
-            counted.steps + int(state.progress.env_steps[0]) - before,
-            counted.updates + int(learned["updates"].sum()),
-            counted.padding + float(learned["padding"].mean()) / (repeats + 1),
-        )
-        return state
+    def copied() -> TrainState:
+        return jax.tree.map(jnp.copy, state)  # a chunk uses up what it is given
 
+    after, metrics = make.chunk(copied())
+    steps = int(after.progress.env_steps[0] - state.progress.env_steps[0])
+    updates, padding = (f(metrics[LEARNING][name]) for name, f in (("updates", jnp.sum), ("padding", jnp.nanmean)))
+    updates, padding = int(updates), float(padding)
+    one, kept = (jax.jit(tree.at)(part, 0) for part in (state, after.learner.replay))
+    kept = kept._replace(filled=(one.learner.replay.filled + kept.filled) // 2)  # as they are halfway
     rollouts, games = _games(env, learner, train, adversary, one)
-    lessons = _lessons(env, learner, train, adversary, one)
-    spans = bench.shortest({"chunk": chunk, **rollouts, **lessons}, repeats)
-    steps, updates, padding = counted
-    mine = _of_lessons(spans)
+    lessons = _lessons(env, learner, train, adversary, one, kept, updates)
+    spans = bench.shortest(
+        {"copy": copied, "chunk": lambda: make.chunk(copied()), **rollouts, **lessons.calls}, repeats
+    )  # fmt: skip
+    mine = _of_lessons(spans, lessons.share)
     idle = padding * (mine["forward"] + mine["backward"] + mine["mixer"])
     for name in ("forward", "backward", "mixer"):
         mine[name] *= 1 - padding
     found = _of_games(spans, games) | {
         name: span * updates / steps for name, span in (mine | {"padding": idle}).items()
     }
-    replayed = updates * learner.batch * float(one.learner.replay.episodes.length.mean()) / steps
+    replayed = updates * learner.batch * lessons.length / steps
     return Account(
         {name: 1e6 * found[name] for name in PARTS},
-        # How many steps a chunk has is chance, and most of its time goes to gradient steps, as many in every chunk.
-        1e6 * spans["chunk"] * (repeats + 1) / steps,
+        1e6 * (spans["chunk"] - spans["copy"]) / steps,
         {name: count * replayed for name, count in _operations(env, learner).items()},
     )
 
@@ -175,39 +179,46 @@ def _of_games(spans: Mapping[str, float], games: Games) -> dict[str, float]:
     return {name: span / games.steps for name, span in found.items()}
 
 
-def _lessons(env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any) -> Calls:
-    """Return what a gradient step does, up to one part after another; each call does it ``UPDATES`` times."""
-    kept, learned = one.learner.replay, one.learner.learned
-    batch, row = learner.batch, env.spec.horizon + 1
+def _lessons(
+    env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adversary, one: Any, kept: Replay, updates: int
+) -> Lessons:  # fmt: skip
+    """Return what a gradient step does, up to one part after another; each call does it ``UPDATES`` times.
+
+    Everything is an argument of the programs, as it is in a training: what a program closes over is a constant of it.
+    """
+    learned, batch, row = one.learner.learned, learner.batch, env.spec.horizon + 1
     of = lanes.plan(env.spec.n_agents, batch, row)
     steps = batch_learner(env.spec, learner, train, adversary)
     again, tells = adversary.reobserve if "obs" in adversary.threat.channels else None, told_by(learner, adversary)
-    chosen = jnp.stack([replay.sample(rng.at(rng.root(2), i), kept, batch) for i in range(UPDATES)])
+    chosen, share, length = _batches(kept, of, row, batch, updates)
 
     def each(
-        one_step: Callable[[Int[Array, "b"], Any], Any], begin: Any, choose: bool = False
+        one_step: Callable[[Given, Int[Array, "b"], Any], Any], begin: Any, choose: bool = False
     ) -> Callable[[], Any]:  # fmt: skip
-        """``one_step(chosen, carry) -> carry`` over all batches; with ``choose``, batches drawn on the way."""
+        """``one_step(given, chosen, carry) -> carry`` over all batches; with ``choose``, batches drawn on the way."""
 
-        def many(begin: Any, kept: Any) -> Any:
+        @jax.jit
+        def many(learned: Any, kept: Replay, chosen: Int[Array, "u b"], begin: Any) -> Any:
             def step(index: jax.Array, carry: Any) -> Any:
                 which = replay.sample(rng.at(rng.root(2), index), kept, batch) if choose else chosen[index]
-                return one_step(which, carry)
+                return one_step(Given(learned, kept.episodes), which, carry)
 
             return jax.lax.fori_loop(0, UPDATES, step, begin)
 
-        run = jax.jit(many)
-        return lambda: run(begin, kept)
+        return lambda: many(learned, kept, chosen, begin)
 
-    def task(which: Int[Array, "b"]) -> td.Task:
-        laid = lanes.lay(slots(kept.episodes)[which], of, row)
+    def task(given: Given, which: Int[Array, "b"]) -> td.Task:
+        laid = lanes.lay(slots(given.episodes)[which], of, row)
         return td.Task(
-            learned.params, learned.target, kept.episodes, which, laid, of, mixer(learner.mixer), learner, again,
-            told_of(tells, kept.episodes, which),
+            given.learned.params, given.learned.target, given.episodes, which, laid, of, mixer(learner.mixer), learner,
+            again, told_of(tells, given.episodes, which),
         )  # fmt: skip
 
-    def read(which: Int[Array, "b"], total: jax.Array) -> jax.Array:
-        now = task(which)
+    def layout(given: Given, which: Int[Array, "b"], total: jax.Array) -> jax.Array:
+        return total + task(given, which).laid.episode.sum()
+
+    def read(given: Given, which: Int[Array, "b"], total: jax.Array) -> jax.Array:
+        now = task(given, which)
 
         def block(index: jax.Array, total: jax.Array) -> jax.Array:
             seen = td.block_of(now, jnp.int32(0), index)
@@ -215,47 +226,74 @@ def _lessons(env: Env, learner: ValueConfig, train: TrainConfig, adversary: Adve
 
         return jax.lax.fori_loop(0, now.laid.blocks[0], block, total)
 
-    def forward(which: Int[Array, "b"], work: td.Work) -> td.Work:
-        return td.forward(task(which), jnp.int32(0), work)
+    def forward(given: Given, which: Int[Array, "b"], work: td.Work) -> td.Work:
+        return td.forward(task(given, which), jnp.int32(0), work)
 
-    def gradient(name: str, params: td.ValueParams, target: td.ValueParams) -> Callable[[], Any]:
+    def gradient(name: str) -> Callable[[], Any]:
         mix = mixer(name)
-        work = td.work_for(params, kept.episodes, batch, mix, tells)
 
-        def step(which: Int[Array, "b"], carry: Any) -> Any:
-            found, work = carry
-            new, _, work = td.gradient(params, target, kept.episodes, which, work, mix, learner, again, tells=tells)
-            return jax.tree.map(jnp.add, found, new), work
+        def of(params: td.ValueParams) -> td.ValueParams:
+            return params if name == learner.mixer else td.ValueParams(params.agent, VdnParams())
 
-        return each(step, (jax.tree.map(jnp.zeros_like, params), work))
+        def step(given: Given, which: Int[Array, "b"], carry: Any) -> Any:
+            params, target = of(given.learned.params), of(given.learned.target)
+            new, _, work = td.gradient(
+                params, target, given.episodes, which, carry[1], mix, learner, again, tells=tells
+            )  # fmt: skip
+            return new, work
 
-    def update(which: Int[Array, "b"], carry: Any) -> Any:
+        params = of(learned.params)
+        begin = jax.tree.map(jnp.zeros_like, params), td.work_for(params, kept.episodes, batch, mix, tells)
+        return each(step, begin)
+
+    def update(given: Given, which: Int[Array, "b"], carry: Any) -> Any:
         state, work = carry
         assert steps.update_in is not None
-        state, _, work = steps.update_in(rng.root(3), state, kept.episodes, which, jnp.float32(1), work)
+        state, _, work = steps.update_in(rng.root(3), state, given.episodes, which, jnp.float32(1), work)
         return state, work
 
     work = td.work_for(learned.params, kept.episodes, batch, mixer(learner.mixer), tells)
-    return {
-        "sampling": each(lambda which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True),
-        "layout": each(lambda which, total: total + task(which).laid.episode.sum(), jnp.int32(0)),
+    calls = {
+        "sampling": each(lambda _, which, total: total + which, jnp.zeros(batch, jnp.int32), choose=True),
+        "layout": each(layout, jnp.int32(0)),
         "reading": each(read, jnp.float32(0)),
         "ahead": each(forward, work),
-        "gradient": gradient(learner.mixer, learned.params, learned.target),
-        "plain": gradient("vdn", *(td.ValueParams(p.agent, VdnParams()) for p in (learned.params, learned.target))),
+        "gradient": gradient(learner.mixer),
+        "plain": gradient("vdn"),
         "update": each(update, (learned, work)),
     }
+    return Lessons(calls, share, length)
 
 
-def _of_lessons(spans: Mapping[str, float]) -> dict[str, float]:
-    """Return the seconds for a gradient step of everything that one does, padding included."""
+def _batches(
+    kept: Replay, of: lanes.Plan, row: int, batch: int, count: int
+) -> tuple[Int[Array, "u b"], float, float]:  # fmt: skip
+    """Draw as many batches as a training does; return a few of them, from the one with the fewest slots to work on to
+    the one with the most, how many slots all have on average for one of those, and the mean length of an episode."""
+
+    def draw(index: Int[Array, ""]) -> tuple[jax.Array, jax.Array]:
+        chosen = replay.sample(rng.at(rng.root(2), index), kept, batch)
+        return chosen, lanes.lay(slots(kept.episodes)[chosen], of, row).blocks.sum()
+
+    chosen, blocks = jax.jit(jax.vmap(draw))(jnp.arange(max(count, 1)))
+    middles = (jnp.arange(UPDATES) * 2 + 1) * blocks.size // (2 * UPDATES)
+    few = jnp.argsort(blocks)[middles]
+    share = float(blocks.mean() / blocks[few].mean())
+    return chosen[few], share, float(kept.episodes.length[chosen].mean())
+
+
+def _of_lessons(spans: Mapping[str, float], share: float) -> dict[str, float]:
+    """Return the seconds for a gradient step of everything that one does, padding included; ``share`` is how many times
+    as much of what grows with the slots a gradient step of the training does as those that were timed."""
     reading = max(0.0, spans["reading"] - spans["layout"])
     mixing = max(0.0, spans["gradient"] - spans["plain"])
-    found = {
-        "sampling": spans["sampling"], "layout": spans["layout"], "reading": 2 * reading, "mixer": mixing,
-        "forward": spans["ahead"] - spans["layout"] - reading - mixing / 4,
+    grows = {
+        "reading": 2 * reading, "mixer": mixing, "forward": spans["ahead"] - spans["layout"] - reading - mixing / 4,
         "backward": spans["gradient"] - spans["ahead"] - reading - 3 * mixing / 4,
-        "optimiser": spans["update"] - spans["gradient"],
+    }  # fmt: skip
+    found = {
+        "sampling": spans["sampling"], "layout": spans["layout"],
+        "optimiser": spans["update"] - spans["gradient"], **{name: share * span for name, span in grows.items()},
     }  # fmt: skip
     return {name: span / UPDATES for name, span in found.items()}
 
