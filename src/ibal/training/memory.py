@@ -19,9 +19,10 @@ from ibal.training.loop import Trainer
 from ibal.training.state import TrainState
 from ibal.types import EnvSpec
 
-# What compiling takes on top and does not give back, measured on a CPU with jax 0.10 on six maps, vanilla and IBAL: 0.8
-# to 1.2 GiB; 0.2 to 0.3 where the programs are found in the cache of an earlier start.
-COMPILER = 950 * MIB
+# What compiling takes on top and does not give back, and what programs take that are found in the cache of an earlier
+# start: measured on a CPU with jax 0.10.2 (docs/results/speed.md).
+COMPILER = 1050 * MIB
+KEPT = 330 * MIB
 
 
 def predict(
@@ -76,11 +77,18 @@ def forecast(
     return empty, parts, check(parts, train, replayed.capacity(empty.learner))
 
 
+def from_cache(parts: dict[str, int]) -> int:
+    """Return the bytes at the peak of a training whose programs need not be compiled."""
+    return sum(parts.values()) - (COMPILER - KEPT) * ("compiler" in parts)
+
+
 def check(parts: dict[str, int], train: TrainConfig, capacity: int) -> str:
     """Return one line that says what is taken. Raises MemoryRefused with a smaller replay when there is not as much."""
     total, free = sum(parts.values()), available()
     listed = ", ".join(f"{name} {size(count)}" for name, count in parts.items())
     line = f"memory at the peak: {size(total)} ({listed})"
+    if "compiler" in parts:
+        line += f", {size(from_cache(parts))} where its programs are kept from an earlier start"
     room = None if free is None else free + parts.get("process", 0)
     if room is None or total <= room:
         return line

@@ -112,7 +112,9 @@ def _run(this: _Run, adversary: Adversary, pretrained: Any, resume: bool) -> dic
     _check_there(this)
     return {
         "finished": finished, "env_steps": played, "seeds": results, "out": str(this.out),
-        "memory": {"predicted": sum(parts.values()), "peak": memory.peak()},
+        "memory": {
+            "predicted": sum(parts.values()), "predicted_from_cache": memory.from_cache(parts), "peak": memory.peak(),
+        },
     }  # fmt: skip
 
 
