@@ -108,13 +108,13 @@ def _chunk(trainer: Any, state: Any) -> tuple[Spent, Any]:
 
 
 def as_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the kept rows as Markdown, with at most eight points of every curve."""
+    """Return the kept rows as Markdown, with at most twelve points of every curve."""
     head = "| map | learner | settings | seed | first at .5 | first at .95, twice in a row | processor s | the curve |"
     lines = [head, "|" + "---|" * head.count(" | ") + "---|"]
     for row in sorted(rows, key=lambda row: (row["map"], row["learner"], str(row["settings"]), row["seed"])):
         settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items()) or "of the preset"
         curve, half = row["curve"], row["half"]
-        some = [curve[i * (len(curve) - 1) // 7] for i in range(8)] if len(curve) > 8 else curve
+        some = [curve[i * (len(curve) - 1) // 11] for i in range(12)] if len(curve) > 12 else curve
         shown = ", ".join(f"{won:.2f} at {steps / 1000:.0f}k" for steps, won in some)
         reached = f"**{row['steps']:,}**" if row["reached"] else f"not in {row['steps']:,}"
         cells = [row["map"], row["learner"], settings, row["seed"], f"{half:,}" if half else "never", reached,
