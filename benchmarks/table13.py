@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ibal.files import replace_text
 from ibal.report import published
 from ibal.report.tables import MAPPO
 
@@ -88,7 +89,7 @@ def main() -> None:
         old = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
         rows = merged(old, rows)
     if args.keep:
-        args.keep.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        replace_text(args.keep, "".join(json.dumps(row) + "\n" for row in rows))
     print(as_table(rows))
 
 
